@@ -1,0 +1,1 @@
+//! Vocabulary and sans-IO protocols of Quorate.

@@ -1,0 +1,1 @@
+//! State machines, the canonical tree and typed collections of Quorate.

@@ -1,0 +1,1 @@
+//! Block-file seam, record format, recovery and the memory twin of Quorate.
