@@ -1,0 +1,66 @@
+//! What clients of a peer ask for, and what they are told.
+
+use bytes::Bytes;
+
+use crate::{cursor::Cursor, entry::Command, time::Time};
+
+/// Numbers the requests of one driver; never re-used in a process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct RequestId(pub u64);
+
+/// What a client asks of a group.
+#[derive(Clone, Debug)]
+pub enum ClientOp {
+    /// Replicate a command and say what it answered.
+    Write {
+        /// The command.
+        command: Command,
+        /// When the client stops waiting.
+        deadline: Time,
+    },
+    /// Say when the state here is fresh enough to be read.
+    Read {
+        /// How fresh.
+        freshness: Freshness,
+        /// When the client stops waiting.
+        deadline: Time,
+    },
+}
+
+/// How fresh a read must be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Freshness {
+    /// At least as fresh as this cursor of the present history.
+    AtLeast(Cursor),
+    /// At least as fresh as every write that was acknowledged before the read began.
+    Linearizable,
+}
+
+/// What became of a client's request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// The command is committed and was applied at `cursor`.
+    Committed {
+        /// Where the command stands in the log.
+        cursor: Cursor,
+        /// What the state machine answered.
+        outcome: Bytes,
+    },
+    /// The command lost its place to another leader's entries and no copy of it can ever commit.
+    Superseded,
+    /// The deadline came first: the command may still commit, now or later.
+    Unknown,
+    /// The command was surely not applied: a limit was reached; try again later.
+    Busy,
+    /// The request was surely not carried out: no leader, or no quorum, until the deadline.
+    Unavailable,
+    /// The command is larger than the limit; surely not applied.
+    TooLarge,
+    /// The state here is fresh enough now; read it before the next step.
+    Fresh {
+        /// The last applied cursor.
+        applied: Cursor,
+    },
+    /// The group was closed here.
+    Closed,
+}

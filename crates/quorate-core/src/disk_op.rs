@@ -1,0 +1,113 @@
+//! What the core asks of the durable log, and what comes back.
+//!
+//! These operations are logical; `quorate-store` turns them into records and block writes. They
+//! are submitted in order, take effect in that order, and may finish in any order. A completion
+//! counts only for what its operation wrote: the core keeps, per group, which appends are still
+//! under way, and nothing at or above the lowest of them counts as durable
+//! (<https://github.com/databendlabs/openraft/issues/1960> is what happens otherwise).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    configuration::Configuration,
+    cursor::{Cursor, Term},
+    entry::{Entry, Genesis},
+    id::{GenesisId, GroupId, Incarnation, Member},
+};
+
+/// Numbers the disk operations of one peer; never re-used in a process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct DiskId(pub u64);
+
+/// The promise a peer has given in elections: its term, and for whom it voted in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Ballot {
+    /// The latest term the peer has heard of.
+    pub term: Term,
+    /// For whom it voted in that term.
+    pub voted_for: Option<Member>,
+}
+
+/// One operation on the durable log of one group.
+#[derive(Clone, Debug)]
+pub struct DiskOp {
+    /// Names the operation in its completion.
+    pub id: DiskId,
+    /// The group whose log it is.
+    pub group: GroupId,
+    /// What to write.
+    pub write: DiskWrite,
+}
+
+/// What a disk operation writes.
+#[derive(Clone, Debug)]
+pub enum DiskWrite {
+    /// Replaces the group's ballot.
+    Ballot(Ballot),
+    /// Starts the group's log with the genesis entry; whatever the group had before is dropped.
+    Genesis(Genesis),
+    /// Drops the group's log and accepted genesis and remembers never to accept it again.
+    Refuse(GenesisId),
+    /// Puts entries behind `previous`, dropping whatever was there.
+    Append {
+        /// The cursor of the entry before the first one.
+        previous: Cursor,
+        /// The entries.
+        entries: Vec<Entry>,
+    },
+    /// Makes the log start after `base`: a snapshot stands for everything up to it.
+    Base {
+        /// The last cursor that the log no longer holds.
+        base: Cursor,
+        /// The configuration at `base`.
+        configuration: Configuration,
+        /// The history, for a log that begins with a snapshot.
+        genesis: GenesisId,
+        /// Whether the entries after `base` stay; an install over a conflicting log drops them.
+        keep: bool,
+    },
+}
+
+/// Why a disk operation did not finish.
+///
+/// Each is final for the store: nothing after it may be taken for durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DiskError {
+    /// The device reported an error; what was written since the last sync is in doubt.
+    #[error("the device reported an error")]
+    Device,
+    /// No space is left; nothing was written.
+    #[error("no space is left on the device")]
+    NoSpace,
+}
+
+/// What the durable log of one peer held when the peer was started.
+#[derive(Clone, Debug)]
+pub struct Recovered {
+    /// Which life of the data directory this is.
+    pub incarnation: Incarnation,
+    /// How often this life has been started, this start included.
+    pub boot: u64,
+    /// The groups it knows, in order of their ids.
+    pub groups: Vec<RecoveredGroup>,
+}
+
+/// What the durable log held of one group.
+#[derive(Clone, Debug)]
+pub struct RecoveredGroup {
+    /// The group.
+    pub group: GroupId,
+    /// The history it takes part in, if it has accepted one.
+    pub genesis: Option<GenesisId>,
+    /// Histories it has promised never to accept.
+    pub refused: Vec<GenesisId>,
+    /// Its ballot.
+    pub ballot: Ballot,
+    /// The cursor before the first entry it holds.
+    pub base: Cursor,
+    /// The configuration at `base`; empty at [`Cursor::ZERO`].
+    pub configuration: Configuration,
+    /// The entries after `base`.
+    pub entries: Vec<Entry>,
+}

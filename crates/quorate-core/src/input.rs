@@ -1,0 +1,101 @@
+//! What the outside world tells a peer.
+
+use bytes::Bytes;
+
+use crate::{
+    client::{ClientOp, RequestId},
+    disk_op::{DiskError, DiskId},
+    effect::{CloseCode, Lane},
+    id::{GroupId, GroupKey, LinkId, PeerId},
+    profile::GroupProfile,
+    state_op::StateDone,
+};
+
+/// One thing that happened outside.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// An address of a peer of this network is known: it can be dialed.
+    Found(PeerId),
+    /// The peer's address is gone: it need not be dialed any more.
+    Lost(PeerId),
+    /// A connection to a peer stands; nothing is known of the peer but its key.
+    LinkUp {
+        /// The driver's number for it.
+        link: LinkId,
+        /// Who is at the other end, as TLS says.
+        peer: PeerId,
+        /// Whether this side dialed.
+        dialed: bool,
+        /// The TLS exporter of the connection, equal at both ends.
+        exporter: [u8; 32],
+    },
+    /// A connection is gone.
+    LinkDown {
+        /// Which.
+        link: LinkId,
+        /// Why, if the other side or the driver closed it for a reason of ours.
+        code: Option<CloseCode>,
+    },
+    /// A dial came to nothing.
+    DialFailed(PeerId),
+    /// A frame came.
+    Frame {
+        /// Over which link.
+        link: LinkId,
+        /// On which lane.
+        lane: Lane,
+        /// The frame, without the transport's framing.
+        bytes: Bytes,
+    },
+    /// A disk operation finished.
+    Disk {
+        /// Which.
+        id: DiskId,
+        /// How.
+        result: Result<(), DiskError>,
+    },
+    /// An operation on a group's state was answered.
+    State {
+        /// Whose state.
+        group: GroupId,
+        /// The answer.
+        done: StateDone,
+    },
+    /// The application opens a group.
+    Open(OpenGroup),
+    /// A client asks something of a group.
+    Client {
+        /// Of which group.
+        group: GroupId,
+        /// Names the request in its reply.
+        request: RequestId,
+        /// What it asks.
+        op: ClientOp,
+    },
+    /// The time that [`crate::Peer::deadline`] named has come.
+    Wake,
+}
+
+/// How the application wants a group to be opened.
+#[derive(Clone, Debug)]
+pub struct OpenGroup {
+    /// The group's key.
+    pub key: GroupKey,
+    /// The stable name of its state machine.
+    pub machine: String,
+    /// How the group comes to be.
+    pub form: Form,
+    /// Its operational parameters, which may differ between peers.
+    pub profile: GroupProfile,
+}
+
+/// How a group comes to be, where no genesis is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// This peer founds it alone.
+    Alone,
+    /// The first `n` peers in sight found it together.
+    Expect(usize),
+    /// Others found it; this peer joins.
+    Join,
+}

@@ -1,0 +1,87 @@
+//! Every limit of the core, with the reason for its number.
+
+/// Voters of one half of a configuration: beyond this, quorums cost more than they protect.
+pub const VOTERS: usize = 15;
+
+/// Learners of a group: each costs the leader a conversation.
+pub const LEARNERS: usize = 256;
+
+/// Peers of a network that one peer keeps links to.
+pub const PEERS: usize = 1_024;
+
+/// Groups one peer takes part in.
+pub const GROUPS: usize = 4_096;
+
+/// A frame on the control lane: what fits a few packets, so that it never waits long.
+pub const CONTROL_FRAME: usize = 4 << 10;
+
+/// A stranger's first frame: a handshake with a few proofs.
+pub const HELLO_FRAME: usize = 1 << 10;
+
+/// Proofs in a handshake's first frame; more groups are proven after it.
+pub const HELLO_PROOFS: usize = 16;
+
+/// The largest command a client may send.
+pub const COMMAND: usize = 1 << 20;
+
+/// Bytes of entries in one frame: large enough for the wire, small enough to keep time slices.
+pub const APPEND_BYTES: usize = 512 << 10;
+
+/// Entries in one frame.
+pub const APPEND_ENTRIES: usize = 8_192;
+
+/// A frame on an entries lane: one batch, or one largest command, and its header.
+pub const ENTRIES_FRAME: usize = APPEND_BYTES + COMMAND + (64 << 10);
+
+/// A frame on the bulk lane: a batch rounded up to a leaf, or a piece, with its proof.
+pub const BULK_FRAME: usize = 4 << 20;
+
+/// Bytes of entries on their way to one follower without an ack: half the connection's window.
+pub const INFLIGHT_BYTES: usize = 8 << 20;
+
+/// Frames of entries on their way to one follower without an ack.
+pub const INFLIGHT_FRAMES: usize = 256;
+
+/// Bytes of commands a leader holds without a commit before it answers Busy.
+pub const UNCOMMITTED_BYTES: usize = 64 << 20;
+
+/// Commands and reads that wait here for a leader or a commit, per group.
+pub const WAITING: usize = 65_536;
+
+/// Bytes of committed entries handed to the state in one operation: bounds a step's apply.
+pub const APPLY_BYTES: usize = 1 << 20;
+
+/// Entries handed to the state in one operation.
+pub const APPLY_ENTRIES: usize = 4_096;
+
+/// Snapshots one peer keeps per group; the oldest idle one goes first.
+pub const SNAPSHOTS: usize = 4;
+
+/// Bytes of log that live snapshots may pin beyond the reserve: what joins must replay at the end.
+pub const PINNED_BYTES: u64 = 256 << 20;
+
+/// Requesters one marker names; the rest waits for the next.
+pub const REQUESTERS: usize = 64;
+
+/// Fetches one provider works on for one peer at a time.
+pub const FETCHES_PER_PEER: usize = 16;
+
+/// Fetches a session has under way at one provider: the credit that keeps bulk below half of the
+/// connection's window.
+pub const FETCHES_IN_FLIGHT: usize = 4;
+
+/// Items one fetch may ask for, whatever it says.
+pub const FETCH_ITEMS: u64 = 65_536;
+
+/// Bytes one fetch may ask for, whatever it says.
+pub const FETCH_BYTES: u64 = 2 << 20;
+
+/// Bytes of entries after the anchor that a session stages; beyond, it asks for a newer anchor.
+pub const STAGED_BYTES: usize = 128 << 20;
+
+/// Providers one session asks.
+pub const PROVIDERS: usize = 64;
+
+const _: () = assert!(HELLO_FRAME <= CONTROL_FRAME);
+const _: () = assert!(APPEND_BYTES < ENTRIES_FRAME && COMMAND < ENTRIES_FRAME);
+const _: () = assert!(FETCH_BYTES < BULK_FRAME as u64);

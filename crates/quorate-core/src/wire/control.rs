@@ -1,0 +1,358 @@
+//! Messages of the control lane.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::codec::Malformed;
+use crate::{
+    cursor::{Cursor, Index, Term},
+    entry::Genesis,
+    event::Refusal,
+    id::{Digest, GenesisId, GroupId, Incarnation, Member, NetworkId, SessionId},
+    limits,
+    state_op::Part,
+};
+
+/// The version of everything on the wire; a peer refuses another one.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// One message of the control lane.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Control {
+    /// The first message in each direction.
+    Hello(Hello),
+    /// Proves the key of one more group.
+    Prove(Proof),
+    /// A message of one group.
+    Group(Envelope),
+}
+
+/// Says who speaks; the first message in each direction of a link.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// The version of the protocol.
+    pub version: u16,
+    /// The network.
+    pub network: NetworkId,
+    /// Which life of the peer speaks.
+    pub incarnation: Incarnation,
+    /// How often that life was started.
+    pub boot: u64,
+    /// Tells two processes with the same boot number apart.
+    pub nonce: u64,
+    /// Proofs of the first few groups.
+    pub proofs: Vec<Proof>,
+}
+
+/// Proves a group's key, bound to the TLS session and to the side that proves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Proof {
+    /// A hash of what people call the group: tells a wrong key from another group.
+    pub label: [u8; 8],
+    /// The proof.
+    pub proof: [u8; 32],
+}
+
+/// A message of one group, with whom and which history it is for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Envelope {
+    /// For whom.
+    pub address: Address,
+    /// What.
+    pub message: Message,
+}
+
+/// The history and the life that a message is for; anybody else drops it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Address {
+    /// The group.
+    pub group: GroupId,
+    /// The history; zeros where the message is about which history there is.
+    pub genesis: GenesisId,
+    /// The life of the receiver.
+    pub to: Incarnation,
+}
+
+/// What a group's peers say to each other in small.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Message {
+    // Formation and membership.
+    /// Where the sender stands; sent when a group is proven on a link and when it changes.
+    Standing(Standing),
+    /// Asks to accept this genesis and no other.
+    Propose(Genesis),
+    /// The genesis is accepted, durably.
+    Accept(GenesisId),
+    /// The genesis is refused, durably.
+    Refuse(GenesisId),
+    /// Asks for `member` to become a learner; passed on to the leader.
+    Join {
+        /// Who wants in: the sender, or somebody it vouches for.
+        member: Member,
+    },
+
+    // Elections (Raft, section 5.2; pre-vote: dissertation, section 9.6).
+    /// Asks whether the sender would get a vote in `term`.
+    PreVote {
+        /// The term it would campaign in.
+        term: Term,
+        /// Its last cursor.
+        last: Cursor,
+    },
+    /// Answers [`Message::PreVote`].
+    PreVoted {
+        /// The term that was asked about.
+        asked: Term,
+        /// The voter's term.
+        term: Term,
+        /// Whether it would vote for the sender.
+        granted: bool,
+    },
+    /// Asks for a vote in `term`.
+    Vote {
+        /// The term.
+        term: Term,
+        /// The candidate's last cursor.
+        last: Cursor,
+    },
+    /// Answers [`Message::Vote`].
+    Voted {
+        /// The voter's term; the vote is in it if granted.
+        term: Term,
+        /// Whether it voted for the candidate.
+        granted: bool,
+    },
+
+    // Replication. `run` names the leader's conversation with this follower.
+    /// The leader lives.
+    Heartbeat {
+        /// The leader's term.
+        term: Term,
+        /// The conversation.
+        run: u64,
+        /// The leader's commit index.
+        commit: Index,
+        /// The read sequence to confirm.
+        read: u64,
+    },
+    /// Everything up to `matched` is durable here and equal to the leader's log.
+    Ack {
+        /// The follower's term.
+        term: Term,
+        /// The conversation.
+        run: u64,
+        /// The last such index; 0 if none is known to match.
+        matched: Index,
+        /// The highest read sequence seen from this leader.
+        read: u64,
+    },
+    /// The entry before those sent is not here.
+    Reject {
+        /// The follower's term.
+        term: Term,
+        /// The conversation.
+        run: u64,
+        /// The cursor that was looked for.
+        previous: Cursor,
+        /// Where to look next: the last cursor here, or the one before the conflicting term's.
+        hint: Cursor,
+    },
+    /// The leader no longer has the entries that the follower needs.
+    Behind {
+        /// The leader's term.
+        term: Term,
+        /// The conversation.
+        run: u64,
+        /// The leader's first log index.
+        first: Index,
+        /// The leader's commit index.
+        commit: Index,
+    },
+    /// The follower restores from `anchor`: send what follows it, to be staged.
+    StageFrom {
+        /// The follower's term.
+        term: Term,
+        /// The conversation.
+        run: u64,
+        /// The anchor.
+        anchor: Cursor,
+    },
+    /// Entries up to `upto` are staged; that is flow control, not an ack.
+    Staged {
+        /// The follower's term.
+        term: Term,
+        /// The conversation.
+        run: u64,
+        /// The last staged index.
+        upto: Index,
+    },
+    /// The receiver should campaign at once: the leader hands over.
+    TimeoutNow {
+        /// The leader's term.
+        term: Term,
+    },
+
+    // Linearizable reads (dissertation, section 6.4).
+    /// Asks for an index that covers every write acknowledged so far.
+    ReadIndex {
+        /// The sender's name for the question.
+        id: u64,
+    },
+    /// Answers [`Message::ReadIndex`].
+    ReadAt {
+        /// The question.
+        id: u64,
+        /// The index; nothing if the receiver of the question does not lead.
+        index: Option<Index>,
+    },
+
+    // State sync.
+    /// Asks for a snapshot; passed on to the leader.
+    SnapshotRequest {
+        /// Who asks: the sender, or somebody it vouches for.
+        member: Member,
+        /// Its session.
+        session: SessionId,
+        /// Its last applied cursor.
+        have: Cursor,
+    },
+    /// No snapshot now.
+    SnapshotRefused {
+        /// The session that asked.
+        session: SessionId,
+        /// Why.
+        reason: Refusal,
+        /// When to ask again, in milliseconds.
+        retry_after_ms: u32,
+    },
+    /// The sender keeps a snapshot for the receiver.
+    Offer {
+        /// The session that asked.
+        session: SessionId,
+        /// Where it was cut.
+        anchor: Cursor,
+        /// How many items it has.
+        items: u64,
+        /// How many bytes of keys and values it has.
+        bytes: u64,
+        /// Its root digest.
+        digest: Digest,
+    },
+    /// Asks the leader whether `anchor` is one of this history and what follows it is still there.
+    Authorize {
+        /// The session.
+        session: SessionId,
+        /// The anchor.
+        anchor: Cursor,
+    },
+    /// Answers [`Message::Authorize`]; also sent unasked with a leader's offer.
+    Authorized {
+        /// The leader's term.
+        term: Term,
+        /// The session.
+        session: SessionId,
+        /// The anchor.
+        anchor: Cursor,
+        /// Whether it may be restored from.
+        good: bool,
+        /// The voters whose digests weigh.
+        voters: Vec<Member>,
+    },
+    /// Asks a provider for a part of its snapshot.
+    Fetch {
+        /// The session.
+        session: SessionId,
+        /// The session's name for the fetch.
+        fetch: u64,
+        /// Which snapshot.
+        anchor: Cursor,
+        /// Which part of it.
+        part: Part,
+        /// At most this many items.
+        max_items: u64,
+        /// At most this many bytes.
+        max_bytes: u64,
+    },
+    /// The provider does not serve that fetch.
+    FetchRefused {
+        /// The session.
+        session: SessionId,
+        /// The fetch.
+        fetch: u64,
+        /// Why.
+        reason: Refusal,
+    },
+}
+
+/// Where a peer stands in a group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Standing {
+    /// The history it takes part in, or has accepted.
+    pub genesis: Option<GenesisId>,
+    /// Whether its log holds anything after the genesis: the history exists.
+    pub established: bool,
+    /// Whom it follows, or itself if it leads.
+    pub leader: Option<Member>,
+    /// How many founders it expects; 0 if it does not found.
+    pub expects: u16,
+}
+
+/// Encodes `messages` into as few frames as the limit allows, each message whole.
+///
+/// # Panics
+///
+/// Never for messages built by the core: none is larger than a frame.
+pub fn encode_control(messages: &[Control], mut frame: impl FnMut(Bytes)) {
+    let mut buffer = Vec::with_capacity(256);
+    for message in messages {
+        let before = buffer.len();
+        buffer =
+            postcard::to_extend(message, buffer).expect("encoding to a growing buffer cannot fail");
+        if buffer.len() > limits::CONTROL_FRAME && before > 0 {
+            let last = buffer.split_off(before);
+            frame(Bytes::from(std::mem::replace(&mut buffer, last)));
+        }
+    }
+    if !buffer.is_empty() {
+        frame(Bytes::from(buffer));
+    }
+}
+
+/// Decodes the messages of one frame in order.
+pub fn decode_control(frame: &[u8]) -> Result<Vec<Control>, Malformed> {
+    if frame.len() > limits::CONTROL_FRAME {
+        return Err(Malformed("control frame too large"));
+    }
+    let mut messages = Vec::new();
+    let mut rest = frame;
+    while !rest.is_empty() {
+        let (message, behind) = postcard::take_from_bytes::<Control>(rest)
+            .map_err(|_| Malformed("unreadable control message"))?;
+        check(&message)?;
+        messages.push(message);
+        rest = behind;
+    }
+    Ok(messages)
+}
+
+/// Checks what the types alone do not.
+fn check(message: &Control) -> Result<(), Malformed> {
+    match message {
+        Control::Hello(hello) if hello.proofs.len() > limits::HELLO_PROOFS => {
+            Err(Malformed("too many proofs in a handshake"))
+        }
+        Control::Group(Envelope {
+            message: Message::Propose(genesis),
+            ..
+        }) if !genesis.configuration().is_valid()
+            || genesis.configuration().voters != genesis.voters =>
+        {
+            Err(Malformed("genesis out of order or beyond the limits"))
+        }
+        Control::Group(Envelope {
+            message: Message::Authorized { voters, .. },
+            ..
+        }) if voters.len() > 2 * limits::VOTERS => Err(Malformed("too many voters")),
+        _ => Ok(()),
+    }
+}

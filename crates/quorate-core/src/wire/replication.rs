@@ -1,0 +1,333 @@
+//! Messages of the entries lanes and of the bulk lane.
+//!
+//! The codec is our own so that a frame of a thousand entries is decoded into slices of itself.
+
+use bytes::Bytes;
+
+use super::{
+    Address,
+    codec::{Malformed, Reader, decode_entry, encode_entry, put_bytes, put_varint},
+};
+use crate::{
+    cursor::{Cursor, Index, Term},
+    entry::{ClientSequence, Command, Entry},
+    id::{GenesisId, GroupId, Incarnation, SessionId},
+    limits,
+};
+
+/// One message of an entries lane, with whom it is for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Replication {
+    /// Entries, from the leader.
+    Append(Append),
+    /// Commands of a follower's clients, to the leader.
+    Forward(Forward),
+    /// What became of forwarded commands, from the leader.
+    Outcomes(Outcomes),
+}
+
+/// Entries for a follower (Raft, section 5.3).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Append {
+    /// The leader's term.
+    pub term: Term,
+    /// The conversation.
+    pub run: u64,
+    /// The cursor of the entry before the first one.
+    pub previous: Cursor,
+    /// The leader's commit index.
+    pub commit: Index,
+    /// The read sequence to confirm.
+    pub read: u64,
+    /// The entries; none probes whether `previous` is there.
+    pub entries: Vec<Entry>,
+}
+
+/// Commands that a follower passes on for its clients.
+///
+/// Valid for one leader's term: another leader drops them, and the follower knows that they were
+/// never appended by it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Forward {
+    /// The term whose leader is meant.
+    pub term: Term,
+    /// The number of the first command; the others count on.
+    pub first: u64,
+    /// The commands.
+    pub commands: Vec<Command>,
+}
+
+/// What became of forwarded commands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcomes {
+    /// The leader's term.
+    pub term: Term,
+    /// The commands' numbers and what became of each.
+    pub outcomes: Vec<(u64, ForwardOutcome)>,
+}
+
+/// What became of one forwarded command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ForwardOutcome {
+    /// It is committed and applied.
+    Committed {
+        /// Where it stands.
+        cursor: Cursor,
+        /// What the state machine answered.
+        outcome: Bytes,
+    },
+    /// The leader did not append it: it is full.
+    Busy,
+    /// The leader did not append it: it does not lead that term.
+    NotLeader,
+    /// The leader appended it and then lost its leadership.
+    Unknown,
+    /// No copy of it can ever commit.
+    Superseded,
+}
+
+/// A chunk of a snapshot, for a session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BulkChunk {
+    /// For whom.
+    pub address: Address,
+    /// The session that asked.
+    pub session: SessionId,
+    /// The session's name for the fetch.
+    pub fetch: u64,
+    /// The snapshot it is of.
+    pub anchor: Cursor,
+    /// The chunk, for the state to verify.
+    pub chunk: Bytes,
+}
+
+const APPEND: u8 = 1;
+const FORWARD: u8 = 2;
+const OUTCOMES: u8 = 3;
+const CHUNK: u8 = 4;
+
+/// Encodes one message of an entries lane.
+pub fn encode_replication(address: &Address, message: &Replication) -> Bytes {
+    let size = match message {
+        Replication::Append(append) => append.entries.iter().map(super::entry_size).sum(),
+        Replication::Forward(forward) => forward
+            .commands
+            .iter()
+            .map(|command| command.bytes.len() + 24)
+            .sum(),
+        Replication::Outcomes(outcomes) => outcomes.outcomes.len() * 32,
+    };
+    let mut out: Vec<u8> = Vec::with_capacity(size + 128);
+    put_address(&mut out, address);
+    match message {
+        Replication::Append(append) => {
+            out.push(APPEND);
+            put_varint(&mut out, append.term.0);
+            put_varint(&mut out, append.run);
+            put_cursor(&mut out, append.previous);
+            put_varint(&mut out, append.commit.0);
+            put_varint(&mut out, append.read);
+            put_varint(&mut out, append.entries.len() as u64);
+            for entry in &append.entries {
+                encode_entry(&mut out, entry);
+            }
+        }
+        Replication::Forward(forward) => {
+            out.push(FORWARD);
+            put_varint(&mut out, forward.term.0);
+            put_varint(&mut out, forward.first);
+            put_varint(&mut out, forward.commands.len() as u64);
+            for command in &forward.commands {
+                put_varint(&mut out, command.client.client.0);
+                put_varint(&mut out, command.client.sequence);
+                put_bytes(&mut out, &command.bytes);
+            }
+        }
+        Replication::Outcomes(outcomes) => {
+            out.push(OUTCOMES);
+            put_varint(&mut out, outcomes.term.0);
+            put_varint(&mut out, outcomes.outcomes.len() as u64);
+            for (number, outcome) in &outcomes.outcomes {
+                put_varint(&mut out, *number);
+                put_outcome(&mut out, outcome);
+            }
+        }
+    }
+    Bytes::from(out)
+}
+
+/// Decodes one message of an entries lane.
+pub fn decode_replication(frame: Bytes) -> Result<(Address, Replication), Malformed> {
+    if frame.len() > limits::ENTRIES_FRAME {
+        return Err(Malformed("entries frame too large"));
+    }
+    let mut reader = Reader::new(frame);
+    let address = take_address(&mut reader)?;
+    let message = match reader.u8()? {
+        APPEND => Replication::Append(take_append(&mut reader)?),
+        FORWARD => Replication::Forward(take_forward(&mut reader)?),
+        OUTCOMES => Replication::Outcomes(take_outcomes(&mut reader)?),
+        _ => return Err(Malformed("unknown kind of entries frame")),
+    };
+    reader.finish()?;
+    Ok((address, message))
+}
+
+/// Encodes a chunk.
+pub fn encode_bulk(message: &BulkChunk) -> Bytes {
+    let mut out = Vec::with_capacity(message.chunk.len() + 128);
+    put_address(&mut out, &message.address);
+    out.push(CHUNK);
+    put_varint(&mut out, message.session.0);
+    put_varint(&mut out, message.fetch);
+    put_cursor(&mut out, message.anchor);
+    out.extend_from_slice(&message.chunk);
+    Bytes::from(out)
+}
+
+/// Decodes a chunk's frame; the chunk itself stays as it came.
+pub fn decode_bulk(frame: Bytes) -> Result<BulkChunk, Malformed> {
+    if frame.len() > limits::BULK_FRAME {
+        return Err(Malformed("bulk frame too large"));
+    }
+    let mut reader = Reader::new(frame);
+    let address = take_address(&mut reader)?;
+    if reader.u8()? != CHUNK {
+        return Err(Malformed("unknown kind of bulk frame"));
+    }
+    Ok(BulkChunk {
+        address,
+        session: SessionId(reader.varint()?),
+        fetch: reader.varint()?,
+        anchor: take_cursor(&mut reader)?,
+        chunk: reader.take_rest(),
+    })
+}
+
+fn take_append(reader: &mut Reader) -> Result<Append, Malformed> {
+    let term = Term(reader.varint()?);
+    let run = reader.varint()?;
+    let previous = take_cursor(reader)?;
+    let commit = Index(reader.varint()?);
+    let read = reader.varint()?;
+    let entries = take_counted(reader, limits::APPEND_ENTRIES, decode_entry)?;
+    let last = previous.index.0.checked_add(entries.len() as u64);
+    if last.is_none_or(|last| last == u64::MAX) {
+        return Err(Malformed("indexes beyond the last possible one"));
+    }
+    let mut newest = previous.term;
+    for entry in &entries {
+        if entry.term < newest || entry.term > term {
+            return Err(Malformed("terms out of order"));
+        }
+        newest = entry.term;
+    }
+    Ok(Append {
+        term,
+        run,
+        previous,
+        commit,
+        read,
+        entries,
+    })
+}
+
+fn take_forward(reader: &mut Reader) -> Result<Forward, Malformed> {
+    let term = Term(reader.varint()?);
+    let first = reader.varint()?;
+    let commands = take_counted(reader, limits::APPEND_ENTRIES, |reader| {
+        let client = ClientSequence {
+            client: Index(reader.varint()?),
+            sequence: reader.varint()?,
+        };
+        Ok(Command {
+            client,
+            bytes: reader.bytes()?,
+        })
+    })?;
+    if first.checked_add(commands.len() as u64).is_none() {
+        return Err(Malformed("numbers beyond the last possible one"));
+    }
+    Ok(Forward {
+        term,
+        first,
+        commands,
+    })
+}
+
+fn take_outcomes(reader: &mut Reader) -> Result<Outcomes, Malformed> {
+    let term = Term(reader.varint()?);
+    let outcomes = take_counted(reader, limits::APPEND_ENTRIES, |reader| {
+        Ok((reader.varint()?, take_outcome(reader)?))
+    })?;
+    Ok(Outcomes { term, outcomes })
+}
+
+/// Takes a counted list; each element takes at least one byte, so the count is checked against
+/// what was received before anything is reserved.
+fn take_counted<T>(
+    reader: &mut Reader,
+    limit: usize,
+    mut take: impl FnMut(&mut Reader) -> Result<T, Malformed>,
+) -> Result<Vec<T>, Malformed> {
+    let count = usize::try_from(reader.varint()?).map_err(|_| Malformed("count too large"))?;
+    if count > limit || count > reader.remaining() {
+        return Err(Malformed("count too large"));
+    }
+    let mut list = Vec::with_capacity(count);
+    for _ in 0..count {
+        list.push(take(reader)?);
+    }
+    Ok(list)
+}
+
+fn put_outcome(out: &mut Vec<u8>, outcome: &ForwardOutcome) {
+    match outcome {
+        ForwardOutcome::Committed { cursor, outcome } => {
+            out.push(0);
+            put_cursor(out, *cursor);
+            put_bytes(out, outcome);
+        }
+        ForwardOutcome::Busy => out.push(1),
+        ForwardOutcome::NotLeader => out.push(2),
+        ForwardOutcome::Unknown => out.push(3),
+        ForwardOutcome::Superseded => out.push(4),
+    }
+}
+
+fn take_outcome(reader: &mut Reader) -> Result<ForwardOutcome, Malformed> {
+    Ok(match reader.u8()? {
+        0 => ForwardOutcome::Committed {
+            cursor: take_cursor(reader)?,
+            outcome: reader.bytes()?,
+        },
+        1 => ForwardOutcome::Busy,
+        2 => ForwardOutcome::NotLeader,
+        3 => ForwardOutcome::Unknown,
+        4 => ForwardOutcome::Superseded,
+        _ => return Err(Malformed("unknown outcome")),
+    })
+}
+
+fn put_address(out: &mut Vec<u8>, address: &Address) {
+    out.extend_from_slice(&address.group.0);
+    out.extend_from_slice(&address.genesis.0);
+    out.extend_from_slice(&address.to.0.to_le_bytes());
+}
+
+fn take_address(reader: &mut Reader) -> Result<Address, Malformed> {
+    Ok(Address {
+        group: GroupId(reader.array()?),
+        genesis: GenesisId(reader.array()?),
+        to: Incarnation(u64::from_le_bytes(reader.array()?)),
+    })
+}
+
+fn put_cursor(out: &mut Vec<u8>, cursor: Cursor) {
+    put_varint(out, cursor.term.0);
+    put_varint(out, cursor.index.0);
+}
+
+fn take_cursor(reader: &mut Reader) -> Result<Cursor, Malformed> {
+    Ok(Cursor::new(Term(reader.varint()?), Index(reader.varint()?)))
+}
