@@ -1,1 +1,37 @@
 //! Endpoint, links and finding peers: the only crate of Quorate that names iroh.
+//!
+//! All that this crate does is move bytes and find addresses. Decisions are taken elsewhere: it
+//! tells what happens ([`Events`]) and does what it is told ([`Transport`]).
+//!
+//! ```text
+//! peer A                                                     peer B
+//! driver ── send(link, lane, frame) ─▶ queue ─▶ stream ~~~▶ reader ─▶ Events ─▶ driver
+//!            never waits               bounded   QUIC        bounded
+//! ```
+//!
+//! One connection per pair of peers carries everything; [`Lane`]s keep what must not wait for
+//! each other apart. A peer that sends nonsense, too much, or reads nothing loses its own link,
+//! and nothing else happens.
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod codes;
+mod deframer;
+mod inbox;
+pub mod limits;
+mod link;
+mod outlet;
+pub mod presets;
+mod reader;
+mod transport;
+mod writer;
+
+pub use address::{Address, AddressError};
+pub use inbox::{Event, Events};
+/// The endpoint's own crate, for applications that bring their endpoint or router.
+pub use iroh;
+pub use link::SendError;
+pub use presets::{BindError, Tuning, bind};
+pub use quorate_core::{CloseCode, GroupId, Lane, LinkId, NetworkId, PeerId};
+pub use transport::{ALPN, TooManyDials, Transport};

@@ -1,0 +1,229 @@
+//! From the links' readers to the driver: one queue of events, bounded in bytes per link.
+//!
+//! All links feed one driver, so the queue must not let one of them fill it: each link has a
+//! budget of received bytes that the driver has not taken yet. A reader over its budget waits,
+//! its stream's window fills, and QUIC holds that peer back, not the others.
+//!
+//! Control frames and the comings and goings of links pass before entries and bulk: a heartbeat
+//! does not wait behind megabytes. What a link delivers is still in order per lane, begins with
+//! its [`Event::LinkUp`] and ends with its [`Event::LinkDown`]: the former is queued with the
+//! control frames, which pass first, the latter with the others, after all readers have ended.
+
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    vec,
+};
+
+use bytes::Bytes;
+use quorate_core::{CloseCode, Lane, LinkId, PeerId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::limits::{CONTROL_STREAK, FRAME_OVERHEAD, INBOX_PARCELS};
+
+/// What the transport tells its driver.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A connection to a peer stands; nothing is known of it but its key.
+    LinkUp {
+        /// The link's number, never re-used in a process.
+        link: LinkId,
+        /// Who is at the other end, as TLS says.
+        peer: PeerId,
+        /// Whether this side dialed.
+        dialed: bool,
+        /// Keying material of the TLS session, equal at both ends and known to nobody else.
+        exporter: [u8; 32],
+    },
+    /// A frame came; frames of one lane come in order.
+    Frame {
+        /// Over which link.
+        link: LinkId,
+        /// On which lane.
+        lane: Lane,
+        /// The frame. It may be a slice of a larger received buffer: copy what is kept for long.
+        bytes: Bytes,
+    },
+    /// A link is gone; no event names it after this one.
+    LinkDown {
+        /// Which link.
+        link: LinkId,
+        /// Who was at the other end.
+        peer: PeerId,
+        /// Why, if one of the two sides closed it for a reason that the core knows.
+        code: Option<CloseCode>,
+        /// Why, for a person.
+        reason: String,
+    },
+    /// A dial came to nothing.
+    DialFailed {
+        /// Who was dialed.
+        peer: PeerId,
+        /// Why, for a person.
+        error: String,
+    },
+}
+
+/// The receiving end of a transport's events.
+#[derive(Debug)]
+pub struct Events {
+    control: Class,
+    data: Class,
+    /// Control events taken in a row.
+    streak: u32,
+}
+
+/// One of the two queues, and what is left of the parcel being unpacked.
+#[derive(Debug)]
+struct Class {
+    queue: mpsc::Receiver<Parcel>,
+    open: Option<Frames>,
+}
+
+#[derive(Debug)]
+enum Parcel {
+    Event(Event),
+    Frames(Frames),
+}
+
+/// The frames that one read brought; gives its bytes back to the link's budget when dropped.
+#[derive(Debug)]
+struct Frames {
+    link: LinkId,
+    lane: Lane,
+    frames: vec::IntoIter<Bytes>,
+    _budget: OwnedSemaphorePermit,
+}
+
+/// The sending ends, shared by all links.
+#[derive(Clone, Debug)]
+pub(crate) struct Inbox {
+    control: mpsc::Sender<Parcel>,
+    data: mpsc::Sender<Parcel>,
+}
+
+/// One link's way in for one class of lanes.
+#[derive(Clone, Debug)]
+pub(crate) struct Inlet {
+    link: LinkId,
+    queue: mpsc::Sender<Parcel>,
+    budget: Arc<Semaphore>,
+    /// The budget's size: what the largest parcel waits for.
+    most: u32,
+}
+
+/// The driver has gone away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Deaf;
+
+impl Events {
+    /// Waits for the next event; `None` once the transport and all its links are gone.
+    ///
+    /// Cancel-safe: an event is taken only by returning it.
+    pub async fn recv(&mut self) -> Option<Event> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// Returns the next event if there is one now.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        match self.poll_recv(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(event) => event,
+            Poll::Pending => None,
+        }
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        if self.streak >= CONTROL_STREAK {
+            self.streak = 0;
+            if let Poll::Ready(Some(event)) = self.data.poll_next(cx) {
+                return Poll::Ready(Some(event));
+            }
+        }
+        let control = self.control.poll_next(cx);
+        if let Poll::Ready(Some(event)) = control {
+            self.streak += 1;
+            return Poll::Ready(Some(event));
+        }
+        self.streak = 0;
+        match self.data.poll_next(cx) {
+            // The other queue may still have something: gone only when both are.
+            Poll::Ready(None) if control.is_pending() => Poll::Pending,
+            data => data,
+        }
+    }
+}
+
+impl Class {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        loop {
+            if let Some(open) = &mut self.open {
+                let frame = open.frames.next();
+                let event =
+                    frame.map(|bytes| Event::Frame { link: open.link, lane: open.lane, bytes });
+                if open.frames.as_slice().is_empty() {
+                    self.open = None;
+                }
+                if event.is_some() {
+                    return Poll::Ready(event);
+                }
+            }
+            match std::task::ready!(self.queue.poll_recv(cx)) {
+                Some(Parcel::Frames(frames)) => self.open = Some(frames),
+                Some(Parcel::Event(event)) => return Poll::Ready(Some(event)),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl Inbox {
+    /// Makes the two queues.
+    pub(crate) fn new() -> (Self, Events) {
+        let (control, control_queue) = mpsc::channel(INBOX_PARCELS);
+        let (data, data_queue) = mpsc::channel(INBOX_PARCELS);
+        let class = |queue| Class { queue, open: None };
+        let events =
+            Events { control: class(control_queue), data: class(data_queue), streak: 0 };
+        (Self { control, data }, events)
+    }
+
+    /// Queues an event that begins something: it passes before all frames it announces.
+    pub(crate) async fn begin(&self, event: Event) -> Result<(), Deaf> {
+        self.control.send(Parcel::Event(event)).await.map_err(|_| Deaf)
+    }
+
+    /// Queues an event that ends something: it passes after all frames queued before it.
+    pub(crate) async fn end(&self, event: Event) -> Result<(), Deaf> {
+        self.data.send(Parcel::Event(event)).await.map_err(|_| Deaf)
+    }
+
+    /// Makes a link's way in for control frames, with a budget of `bytes`.
+    pub(crate) fn control_inlet(&self, link: LinkId, bytes: usize) -> Inlet {
+        Inlet::new(link, self.control.clone(), bytes)
+    }
+
+    /// Makes a link's way in for all other frames, with a budget of `bytes`.
+    pub(crate) fn data_inlet(&self, link: LinkId, bytes: usize) -> Inlet {
+        Inlet::new(link, self.data.clone(), bytes)
+    }
+}
+
+impl Inlet {
+    fn new(link: LinkId, queue: mpsc::Sender<Parcel>, bytes: usize) -> Self {
+        let most = u32::try_from(bytes).expect("a link's budget is far below 4 GiB");
+        Self { link, queue, budget: Arc::new(Semaphore::new(bytes)), most }
+    }
+
+    /// Queues frames that were read together; waits while the link is over its budget.
+    ///
+    /// A parcel larger than the whole budget waits for all of it, so it passes alone.
+    pub(crate) async fn deliver(&self, lane: Lane, frames: Vec<Bytes>) -> Result<(), Deaf> {
+        let cost = frames.iter().map(|frame| frame.len() + FRAME_OVERHEAD).sum::<usize>();
+        let cost = u32::try_from(cost).unwrap_or(u32::MAX).min(self.most);
+        let budget = Arc::clone(&self.budget).acquire_many_owned(cost).await.map_err(|_| Deaf)?;
+        let frames = Frames { link: self.link, lane, frames: frames.into_iter(), _budget: budget };
+        self.queue.send(Parcel::Frames(frames)).await.map_err(|_| Deaf)
+    }
+}

@@ -1,0 +1,327 @@
+//! One connection to a peer, and the lanes on it.
+//!
+//! A link has one stream for control (bidirectional, opened by the dialer, first in priority), one
+//! per direction and group for entries, and one per message for bulk (last in priority). Streams
+//! begin with a tag, so a reader knows what it reads:
+//!
+//! ```text
+//! control   1, then frames
+//! entries   2, group id (16 bytes), then frames
+//! bulk      3, then one frame
+//! ```
+//!
+//! A link begins as a stranger's: one small frame of its control stream is read, then nothing
+//! until the driver says that the peer has proven itself; all within [`STRANGER_TIME`], and with a
+//! window that holds little more than that frame.
+//!
+//! Whatever is wrong with what a peer sends, its link is closed with a code and words, and nothing
+//! else is touched. Errors inside a task of ours close the link too, and only the link.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
+use quorate_core::{CloseCode, GroupId, Lane, LinkId, PeerId};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::{Instant, timeout_at},
+};
+use tracing::debug;
+
+use crate::{
+    codes::{self, Closing},
+    inbox::{Event, Inbox},
+    limits::{
+        BULK_FRAME, BULK_QUEUE, CONTROL_FRAME, CONTROL_INBOX, CONTROL_QUEUE, DATA_INBOX,
+        ENTRIES_FRAME, ENTRIES_LANES, ENTRIES_QUEUE,
+    },
+    outlet::{Framing, Outlet, Refused},
+    presets::Tuning,
+    reader::{self, Fault},
+    writer,
+};
+
+/// Tags that open streams.
+pub(crate) const CONTROL_TAG: u8 = 1;
+pub(crate) const ENTRIES_TAG: u8 = 2;
+pub(crate) const BULK_TAG: u8 = 3;
+
+/// Separates the keying material of links from any other use of the TLS session.
+const EXPORTER_LABEL: &[u8] = b"quorate link 1";
+
+/// Why a frame was not queued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// There is no such link any more; its end was or will be told as an event.
+    #[error("the link is down")]
+    Down,
+    /// The frame is empty or larger than its lane allows: an error of the caller.
+    #[error("a frame of {len} bytes where 1 to {limit} are allowed")]
+    BadLength {
+        /// Its length.
+        len: usize,
+        /// What its lane allows.
+        limit: usize,
+    },
+    /// Only control frames may be sent before the peer has proven itself: an error of the caller.
+    #[error("the peer has not proven itself")]
+    Stranger,
+    /// The peer does not read what it is sent; the link is being closed for it.
+    #[error("the peer does not read what it is sent")]
+    Slow,
+    /// As many entries lanes as a link may have are open: an error of the caller.
+    #[error("the link has {ENTRIES_LANES} entries lanes")]
+    TooManyLanes,
+}
+
+/// A link as its senders see it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: LinkId,
+    pub(crate) peer: PeerId,
+    pub(crate) connection: Connection,
+    runtime: Handle,
+    control: Arc<Outlet>,
+    bulk: Arc<Outlet>,
+    entries: Mutex<BTreeMap<GroupId, Arc<Outlet>>>,
+    proven: AtomicBool,
+    /// Tells the link's task that the peer has proven itself.
+    gate: Mutex<Option<oneshot::Sender<()>>>,
+    /// Why this side closed it, if it did: the first reason stands.
+    closing: OnceLock<(Closing, String)>,
+    /// Why it will be closed once its control lane is written.
+    parting: OnceLock<CloseCode>,
+}
+
+/// What a link's own task needs besides the link.
+pub(crate) struct Startup {
+    pub(crate) dialed: bool,
+    pub(crate) send: SendStream,
+    pub(crate) recv: RecvStream,
+    pub(crate) inbox: Inbox,
+    pub(crate) tuning: Tuning,
+    /// By when the peer must have proven itself.
+    pub(crate) deadline: Instant,
+    /// The place among the strangers, given back when the peer has proven itself.
+    pub(crate) stranger: Option<OwnedSemaphorePermit>,
+    pub(crate) gate: oneshot::Receiver<()>,
+}
+
+impl Link {
+    /// Makes the link for a connection; the other value opens its gate.
+    pub(crate) fn new(id: LinkId, connection: Connection) -> (Arc<Self>, oneshot::Receiver<()>) {
+        let (open, gate) = oneshot::channel();
+        let link = Self {
+            id,
+            peer: PeerId(*connection.remote_id().as_bytes()),
+            connection,
+            runtime: Handle::current(),
+            control: Arc::new(Outlet::new(Framing::Prefixed, CONTROL_QUEUE)),
+            bulk: Arc::new(Outlet::new(Framing::Bare, BULK_QUEUE)),
+            entries: Mutex::default(),
+            proven: AtomicBool::new(false),
+            gate: Mutex::new(Some(open)),
+            closing: OnceLock::new(),
+            parting: OnceLock::new(),
+        };
+        (Arc::new(link), gate)
+    }
+
+    /// Queues a frame; never waits. A lane over its bound closes the link.
+    pub(crate) fn send(self: &Arc<Self>, lane: Lane, frame: Bytes) -> Result<(), SendError> {
+        let limit = frame_limit(lane);
+        if frame.is_empty() || frame.len() > limit {
+            return Err(SendError::BadLength { len: frame.len(), limit });
+        }
+        if lane != Lane::Control && !self.proven.load(Ordering::Acquire) {
+            return Err(SendError::Stranger);
+        }
+        let pushed = match lane {
+            Lane::Control => self.control.push(frame),
+            Lane::Bulk => self.bulk.push(frame),
+            Lane::Entries(group) => self.push_entries(group, frame)?,
+        };
+        match pushed {
+            Ok(()) => Ok(()),
+            Err(Refused::Ended) => Err(SendError::Down),
+            Err(Refused::Full) => {
+                let reason = format!("{}: lane {lane:?}", CloseCode::Slow.reason());
+                self.close(Closing::Core(CloseCode::Slow), reason);
+                Err(SendError::Slow)
+            }
+        }
+    }
+
+    /// Lifts the limits on strangers.
+    pub(crate) fn authenticate(&self) {
+        self.proven.store(true, Ordering::Release);
+        let gate = self.gate.lock().expect("nothing panics while it holds the gate").take();
+        if let Some(gate) = gate {
+            // Fails if the link is going down already, which is told as an event.
+            gate.send(()).unwrap_or_default();
+        }
+    }
+
+    /// Closes the link now; the first reason stands, and what is queued is lost.
+    pub(crate) fn close(&self, closing: Closing, reason: String) {
+        let (closing, reason) = self.closing.get_or_init(|| (closing, reason));
+        self.connection.close(closing.number(), codes::clip(reason));
+    }
+
+    /// Closes the link once the peer has what its control lane holds.
+    pub(crate) fn part(&self, code: CloseCode) {
+        self.parting.get_or_init(|| code);
+        self.control.end();
+    }
+
+    /// Returns the keying material of the link's TLS session.
+    fn exporter(&self) -> Result<[u8; 32], Fault> {
+        let mut material = [0; 32];
+        self.connection
+            .export_keying_material(&mut material, EXPORTER_LABEL, &[])
+            .map_err(|_| Fault::internal("the TLS session gives no keying material"))?;
+        Ok(material)
+    }
+
+    fn push_entries(
+        self: &Arc<Self>,
+        group: GroupId,
+        frame: Bytes,
+    ) -> Result<Result<(), Refused>, SendError> {
+        let mut lanes = self.entries.lock().expect("nothing panics while it holds the lanes");
+        if let Some(outlet) = lanes.get(&group) {
+            return Ok(outlet.push(frame));
+        }
+        if lanes.len() >= ENTRIES_LANES {
+            return Err(SendError::TooManyLanes);
+        }
+        let outlet = Arc::new(Outlet::new(Framing::Prefixed, ENTRIES_QUEUE));
+        let mut header = BytesMut::with_capacity(17);
+        header.put_u8(ENTRIES_TAG);
+        header.put_slice(&group.0);
+        outlet.push_header(header.freeze());
+        let pushed = outlet.push(frame);
+        lanes.insert(group, Arc::clone(&outlet));
+        self.spawn(writer::entries(self.connection.clone(), outlet));
+        Ok(pushed)
+    }
+
+    /// Runs a lane's task; its fault, or its panic, closes the link.
+    fn spawn(self: &Arc<Self>, task: impl Future<Output = Result<(), Fault>> + Send + 'static) {
+        let link = Arc::clone(self);
+        self.runtime.spawn(async move {
+            let guard = CloseOnPanic(&link);
+            if let Err(fault) = task.await {
+                guard.0.fault(fault);
+            }
+        });
+    }
+
+    /// Closes the link for what a lane ran into.
+    pub(crate) fn fault(&self, fault: Fault) {
+        match fault {
+            // Gone already: its end is being told.
+            Fault::Lost => {}
+            Fault::Broken(closing, reason) => {
+                debug!(target: "quorate_net::link", link = self.id.0, peer = ?self.peer, %reason, "closing");
+                self.close(closing, reason);
+            }
+        }
+    }
+
+    /// Ends all lanes, so that their writers stop.
+    fn end_lanes(&self) {
+        self.control.end();
+        self.bulk.end();
+        for outlet in self.entries.lock().expect("nothing panics while it holds the lanes").values()
+        {
+            outlet.end();
+        }
+    }
+}
+
+/// Runs a link from its first event to the moment after which it brings no more frames; returns
+/// what ended it.
+pub(crate) async fn run(
+    link: &Arc<Link>,
+    startup: Startup,
+) -> (Option<CloseCode>, String) {
+    let guard = CloseOnPanic(link);
+    if let Err(fault) = serve(link, startup).await {
+        link.fault(fault);
+    }
+    let error = link.connection.closed().await;
+    link.end_lanes();
+    drop(guard);
+    match link.closing.get() {
+        Some((closing, reason)) => (closing.core(), reason.clone()),
+        None => codes::read(&error),
+    }
+}
+
+async fn serve(link: &Arc<Link>, startup: Startup) -> Result<(), Fault> {
+    let Startup { dialed, send, mut recv, inbox, tuning, deadline, stranger, gate } = startup;
+    let exporter = link.exporter()?;
+    let up = Event::LinkUp { link: link.id, peer: link.peer, dialed, exporter };
+    inbox.begin(up).await?;
+
+    link.spawn(control_writer(Arc::clone(link), send));
+    let control = inbox.control_inlet(link.id, CONTROL_INBOX);
+    let proof = async {
+        let hello = reader::first_frame(&mut recv).await?;
+        control.deliver(Lane::Control, vec![hello]).await?;
+        gate.await.map_err(|_| Fault::Lost)
+    };
+    let late = || {
+        let code = CloseCode::Stranger;
+        Fault::Broken(Closing::Core(code), code.reason().to_owned())
+    };
+    timeout_at(deadline, proof).await.map_err(|_| late())??;
+    drop(stranger);
+
+    link.connection.set_receive_window(VarInt::from_u32(tuning.link_window));
+    link.connection.set_max_concurrent_uni_streams(Tuning::streams());
+    link.spawn(writer::bulk(link.connection.clone(), Arc::clone(&link.bulk)));
+    let data = inbox.data_inlet(link.id, DATA_INBOX);
+    reader::read_all(link, recv, control, data).await;
+    Ok(())
+}
+
+/// Writes the control lane, and closes the link afterwards if that is what was asked for.
+async fn control_writer(link: Arc<Link>, send: SendStream) -> Result<(), Fault> {
+    writer::control(send, Arc::clone(&link.control)).await?;
+    if let Some(code) = link.parting.get() {
+        link.close(Closing::Core(*code), code.reason().to_owned());
+    }
+    Ok(())
+}
+
+/// The largest frame a lane carries.
+pub(crate) fn frame_limit(lane: Lane) -> usize {
+    match lane {
+        Lane::Control => CONTROL_FRAME,
+        Lane::Entries(_) => ENTRIES_FRAME,
+        Lane::Bulk => BULK_FRAME,
+    }
+}
+
+/// Closes the link if the task that holds it panics: the peer then dials again, which it would
+/// not if a lane were silently dead.
+struct CloseOnPanic<'a>(&'a Arc<Link>);
+
+impl Drop for CloseOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.close(Closing::Internal, "a task of the peer failed".to_owned());
+        }
+    }
+}

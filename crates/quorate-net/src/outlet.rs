@@ -1,0 +1,254 @@
+//! The queue of one lane's outgoing frames.
+//!
+//! Whoever sends must never wait: it takes decisions for all links, and one slow peer must not
+//! slow the others. So a lane has a queue bounded in bytes, and a peer that lets it overflow
+//! loses its link. Bytes count until QUIC has taken them.
+//!
+//! Small frames are copied together with their lengths while they wait: QUIC then sees one
+//! segment of many frames, where a segment per frame would make it walk a list for each packet.
+//! Large frames are passed on as they are.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    sync::{Mutex, MutexGuard},
+    task::{Poll, Waker},
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::limits::{COALESCE_BLOCK, COALESCE_FRAME};
+
+/// Whether frames carry their length (streams of many frames) or not (a stream per frame).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Framing {
+    Prefixed,
+    Bare,
+}
+
+/// The lane's queue is over its bound, or the lane is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refused {
+    Full,
+    Ended,
+}
+
+/// A bounded queue between the one who sends and the lane's writer.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    framing: Framing,
+    bound: usize,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    blocks: VecDeque<Bytes>,
+    /// Small frames being put together; comes after all `blocks`.
+    tail: BytesMut,
+    /// Bytes queued, and bytes taken but not yet written.
+    bytes: usize,
+    ended: bool,
+    writer: Option<Waker>,
+}
+
+impl Outlet {
+    /// Makes an empty queue that refuses frames once it would hold more than `bound` bytes.
+    pub(crate) fn new(framing: Framing, bound: usize) -> Self {
+        Self { framing, bound, queue: Mutex::default() }
+    }
+
+    /// Appends a frame; never waits.
+    pub(crate) fn push(&self, frame: Bytes) -> Result<(), Refused> {
+        let mut queue = self.lock();
+        if queue.ended {
+            return Err(Refused::Ended);
+        }
+        let bytes = queue.bytes + frame.len();
+        if bytes > self.bound {
+            return Err(Refused::Full);
+        }
+        match self.framing {
+            Framing::Bare => {
+                queue.bytes = bytes;
+                queue.blocks.push_back(frame);
+            }
+            Framing::Prefixed => queue.append_prefixed(frame),
+        }
+        wake(queue);
+        Ok(())
+    }
+
+    /// Appends bytes that are not a frame: a stream's header.
+    pub(crate) fn push_header(&self, header: Bytes) {
+        let mut queue = self.lock();
+        queue.bytes += header.len();
+        queue.tail.put_slice(&header);
+        wake(queue);
+    }
+
+    /// Accepts no further frames; what is queued is still written.
+    pub(crate) fn end(&self) {
+        let mut queue = self.lock();
+        queue.ended = true;
+        wake(queue);
+    }
+
+    /// Waits for something to write and moves whole blocks, at least one and about `most` bytes,
+    /// to `blocks`; returns how many bytes that is, or `None` once the lane has ended and all is
+    /// taken.
+    ///
+    /// Cancel-safe: nothing is taken unless it returns. There is one writer per lane.
+    pub(crate) async fn take(&self, blocks: &mut Vec<Bytes>, most: usize) -> Option<usize> {
+        poll_fn(|cx| {
+            let mut queue = self.lock();
+            let taken = queue.drain(blocks, most);
+            if taken > 0 {
+                return Poll::Ready(Some(taken));
+            }
+            if queue.ended {
+                return Poll::Ready(None);
+            }
+            match &mut queue.writer {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Notes that `bytes` of what was taken are written.
+    pub(crate) fn written(&self, bytes: usize) {
+        self.lock().bytes -= bytes;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("nothing panics while it holds a lane's queue")
+    }
+}
+
+impl Queue {
+    fn append_prefixed(&mut self, frame: Bytes) {
+        let len = u32::try_from(frame.len()).expect("a lane's limit fits its length field");
+        self.bytes += 4 + frame.len();
+        self.tail.put_u32_le(len);
+        if frame.len() <= COALESCE_FRAME {
+            self.tail.put_slice(&frame);
+            if self.tail.len() >= COALESCE_BLOCK {
+                self.close_tail();
+            }
+        } else {
+            self.close_tail();
+            self.blocks.push_back(frame);
+        }
+    }
+
+    fn drain(&mut self, blocks: &mut Vec<Bytes>, most: usize) -> usize {
+        let mut taken = 0;
+        while let Some(block) = self.blocks.front()
+            && (taken == 0 || taken + block.len() <= most)
+        {
+            taken += block.len();
+            blocks.extend(self.blocks.pop_front());
+        }
+        if self.blocks.is_empty() && !self.tail.is_empty() && taken < most.max(1) {
+            taken += self.tail.len();
+            blocks.push(self.tail.split().freeze());
+        }
+        taken
+    }
+
+    fn close_tail(&mut self) {
+        self.blocks.push_back(self.tail.split().freeze());
+    }
+}
+
+/// Wakes the writer after the lock is released, so that it does not run into it.
+fn wake(mut queue: MutexGuard<'_, Queue>) {
+    let writer = queue.writer.take();
+    drop(queue);
+    if let Some(writer) = writer {
+        writer.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deframer::Deframer;
+    use proptest::prelude::*;
+    use std::{future::Future, pin::pin, task::Context};
+
+    /// Takes without waiting: `None` where a writer would wait or stop.
+    fn take_now(outlet: &Outlet, blocks: &mut Vec<Bytes>, most: usize) -> Option<usize> {
+        let mut cx = Context::from_waker(Waker::noop());
+        match pin!(outlet.take(blocks, most)).poll(&mut cx) {
+            Poll::Ready(taken) => taken,
+            Poll::Pending => None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_what_was_pushed_in_order(
+            sizes in prop::collection::vec(prop_oneof![1usize..40, 8_000usize..9_000, 70_000usize..70_010], 0..60),
+            take_after in prop::collection::vec(any::<bool>(), 60),
+            most in prop_oneof![Just(0usize), 1usize..100_000],
+        ) {
+            let outlet = Outlet::new(Framing::Prefixed, usize::MAX);
+            let (mut pushed, mut wire) = (Vec::new(), Vec::new());
+            for (i, size) in sizes.iter().enumerate() {
+                let frame = Bytes::from(vec![i as u8; *size]);
+                outlet.push(frame.clone()).unwrap();
+                pushed.push(frame);
+                if take_after[i] && let Some(n) = take_now(&outlet, &mut wire, most) {
+                    outlet.written(n);
+                }
+            }
+            while let Some(n) = take_now(&outlet, &mut wire, most) {
+                outlet.written(n);
+            }
+            prop_assert_eq!(outlet.lock().bytes, 0);
+            let (mut deframer, mut out) = (Deframer::new(100_000), Vec::new());
+            for block in wire {
+                deframer.push(block, &mut out).unwrap();
+            }
+            prop_assert_eq!(out, pushed);
+        }
+    }
+
+    #[test]
+    fn bytes_count_until_they_are_written() {
+        let outlet = Outlet::new(Framing::Bare, 10);
+        outlet.push(Bytes::from_static(b"12345678")).unwrap();
+        assert_eq!(outlet.push(Bytes::from_static(b"abc")), Err(Refused::Full));
+        let mut blocks = Vec::new();
+        assert_eq!(take_now(&outlet, &mut blocks, 0), Some(8));
+        assert_eq!(outlet.push(Bytes::from_static(b"abc")), Err(Refused::Full));
+        outlet.written(8);
+        assert_eq!(outlet.push(Bytes::from_static(b"abc")), Ok(()));
+    }
+
+    #[test]
+    fn an_ended_lane_gives_what_it_has_and_takes_nothing() {
+        let outlet = Outlet::new(Framing::Prefixed, 100);
+        outlet.push(Bytes::from_static(b"last")).unwrap();
+        outlet.end();
+        assert_eq!(outlet.push(Bytes::from_static(b"late")), Err(Refused::Ended));
+        let mut blocks = Vec::new();
+        assert_eq!(take_now(&outlet, &mut blocks, 100), Some(8));
+        assert_eq!(take_now(&outlet, &mut blocks, 100), None);
+    }
+
+    #[test]
+    fn small_frames_share_a_block() {
+        let outlet = Outlet::new(Framing::Prefixed, usize::MAX);
+        for _ in 0..100 {
+            outlet.push(Bytes::from_static(b"heartbeat")).unwrap();
+        }
+        let mut blocks = Vec::new();
+        take_now(&outlet, &mut blocks, usize::MAX);
+        assert_eq!(blocks.len(), 1);
+    }
+}

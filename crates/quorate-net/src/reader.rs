@@ -1,0 +1,235 @@
+//! From QUIC to the driver's queue.
+//!
+//! One task per stream. A reader takes what has come in one go, cuts it into frames and queues
+//! them together; while the link is over its budget it waits, and QUIC holds the peer back.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use iroh::endpoint::{ConnectionError, ReadError, ReadExactError, RecvStream, WriteError};
+use quorate_core::{CloseCode, GroupId, Lane};
+use tokio::{
+    sync::Semaphore,
+    task::{JoinError, JoinSet},
+};
+
+use crate::{
+    codes::Closing,
+    deframer::{Deframer, FrameFault, checked_len},
+    inbox::{Deaf, Inlet},
+    limits::{BULK_READERS, ENTRIES_LANES, HELLO_FRAME, READ_CHUNKS},
+    link::{BULK_TAG, ENTRIES_TAG, Link, frame_limit},
+};
+
+/// What ends a lane before its time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// The connection is gone; whoever waits for that knows why.
+    Lost,
+    /// Something is wrong that closes the link.
+    Broken(Closing, String),
+}
+
+/// What the streams of one link share.
+struct Shared {
+    data: Inlet,
+    /// Groups whose entries lane is open: a second one would make two orders of one.
+    lanes: Mutex<BTreeSet<GroupId>>,
+    bulk: Semaphore,
+}
+
+/// Reads a stranger's first frame, and not a byte more.
+pub(crate) async fn first_frame(recv: &mut RecvStream) -> Result<Bytes, Fault> {
+    let mut head = [0; 4];
+    recv.read_exact(&mut head).await?;
+    let mut frame = vec![0; checked_len(head, HELLO_FRAME)?];
+    recv.read_exact(&mut frame).await?;
+    Ok(frame.into())
+}
+
+/// Reads all lanes of a link until the connection is gone and everything read is delivered.
+pub(crate) async fn read_all(link: &Link, control: RecvStream, inlet: Inlet, data: Inlet) {
+    let shared = Arc::new(Shared {
+        data,
+        lanes: Mutex::default(),
+        bulk: Semaphore::new(BULK_READERS),
+    });
+    let mut readers = JoinSet::new();
+    readers.spawn(async move {
+        let mut control = control;
+        read_lane(&mut control, Lane::Control, &inlet).await
+    });
+    loop {
+        tokio::select! {
+            stream = link.connection.accept_uni() => match stream {
+                Ok(recv) => {
+                    readers.spawn(read_stream(recv, Arc::clone(&shared)));
+                }
+                Err(_) => break,
+            },
+            Some(ended) = readers.join_next() => settle(link, ended),
+        }
+    }
+    while let Some(ended) = readers.join_next().await {
+        settle(link, ended);
+    }
+}
+
+/// Closes the link if a reader ended for any other reason than its stream's end.
+fn settle(link: &Link, ended: Result<Result<(), Fault>, JoinError>) {
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(fault)) => link.fault(fault),
+        Err(_) => link.fault(Fault::internal("a reader failed")),
+    }
+}
+
+/// Reads a stream that the peer opened.
+async fn read_stream(mut recv: RecvStream, shared: Arc<Shared>) -> Result<(), Fault> {
+    let mut tag = [0];
+    recv.read_exact(&mut tag).await?;
+    match tag {
+        [ENTRIES_TAG] => read_entries(recv, &shared).await,
+        [BULK_TAG] => read_bulk(recv, &shared).await,
+        [tag] => Err(Fault::code(CloseCode::BadFrame, format!("no stream begins with {tag}"))),
+    }
+}
+
+async fn read_entries(mut recv: RecvStream, shared: &Shared) -> Result<(), Fault> {
+    let mut group = GroupId([0; 16]);
+    recv.read_exact(&mut group.0).await?;
+    shared.open(group)?;
+    let read = read_lane(&mut recv, Lane::Entries(group), &shared.data).await;
+    shared.lanes().remove(&group);
+    read
+}
+
+/// Reads one message: only a few at a time, in the order in which the streams came, so that a
+/// peer that begins many and ends none ties up little.
+async fn read_bulk(mut recv: RecvStream, shared: &Shared) -> Result<(), Fault> {
+    let _turn = shared.bulk.acquire().await.map_err(|_| Fault::Lost)?;
+    let mut deframer = Deframer::new(frame_limit(Lane::Bulk));
+    let (mut chunks, mut frames) = (vec![Bytes::new(); READ_CHUNKS], Vec::new());
+    while let Some(count) = recv.read_many_chunks(&mut chunks).await? {
+        for chunk in &mut chunks[..count] {
+            deframer.push(std::mem::take(chunk), &mut frames)?;
+        }
+        if frames.len() > 1 {
+            break;
+        }
+    }
+    deframer.finish()?;
+    if frames.len() != 1 {
+        let reason = "a bulk stream carries one frame".to_owned();
+        return Err(Fault::code(CloseCode::BadFrame, reason));
+    }
+    Ok(shared.data.deliver(Lane::Bulk, frames).await?)
+}
+
+/// Reads frames until the stream ends, which it may between two frames.
+async fn read_lane(recv: &mut RecvStream, lane: Lane, inlet: &Inlet) -> Result<(), Fault> {
+    let mut deframer = Deframer::new(frame_limit(lane));
+    let mut chunks = vec![Bytes::new(); READ_CHUNKS];
+    while let Some(count) = recv.read_many_chunks(&mut chunks).await? {
+        let mut frames = Vec::new();
+        for chunk in &mut chunks[..count] {
+            deframer.push(std::mem::take(chunk), &mut frames)?;
+        }
+        if !frames.is_empty() {
+            inlet.deliver(lane, frames).await?;
+        }
+    }
+    Ok(deframer.finish()?)
+}
+
+impl Shared {
+    fn open(&self, group: GroupId) -> Result<(), Fault> {
+        let mut lanes = self.lanes();
+        if lanes.len() >= ENTRIES_LANES {
+            let reason = format!("more than {ENTRIES_LANES} entries lanes");
+            return Err(Fault::code(CloseCode::Misbehaved, reason));
+        }
+        if lanes.insert(group) {
+            return Ok(());
+        }
+        let reason = format!("a second entries lane for group {group:?}");
+        Err(Fault::code(CloseCode::Misbehaved, reason))
+    }
+
+    fn lanes(&self) -> std::sync::MutexGuard<'_, BTreeSet<GroupId>> {
+        self.lanes.lock().expect("nothing panics while it holds the lanes")
+    }
+}
+
+impl Fault {
+    pub(crate) fn code(code: CloseCode, reason: String) -> Self {
+        Self::Broken(Closing::Core(code), reason)
+    }
+
+    pub(crate) fn internal(reason: &str) -> Self {
+        Self::Broken(Closing::Internal, reason.to_owned())
+    }
+}
+
+impl From<FrameFault> for Fault {
+    fn from(fault: FrameFault) -> Self {
+        let code = match fault {
+            FrameFault::TooLarge { .. } => CloseCode::TooLarge,
+            FrameFault::Empty | FrameFault::Truncated => CloseCode::BadFrame,
+        };
+        Self::code(code, fault.to_string())
+    }
+}
+
+impl From<ReadError> for Fault {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::ConnectionLost(_) => Self::Lost,
+            ReadError::Reset(code) => {
+                Self::code(CloseCode::BadFrame, format!("a stream was reset with code {code}"))
+            }
+            ReadError::ClosedStream | ReadError::ZeroRttRejected => {
+                Self::internal("a stream was read after its end")
+            }
+        }
+    }
+}
+
+impl From<ReadExactError> for Fault {
+    fn from(error: ReadExactError) -> Self {
+        match error {
+            ReadExactError::FinishedEarly(_) => FrameFault::Truncated.into(),
+            ReadExactError::ReadError(error) => error.into(),
+        }
+    }
+}
+
+impl From<WriteError> for Fault {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::ConnectionLost(_) => Self::Lost,
+            WriteError::Stopped(code) => {
+                let reason = format!("the peer stopped reading a lane with code {code}");
+                Self::code(CloseCode::Misbehaved, reason)
+            }
+            WriteError::ClosedStream | WriteError::ZeroRttRejected => {
+                Self::internal("a stream was written after its end")
+            }
+        }
+    }
+}
+
+impl From<ConnectionError> for Fault {
+    fn from(_: ConnectionError) -> Self {
+        Self::Lost
+    }
+}
+
+impl From<Deaf> for Fault {
+    fn from(_: Deaf) -> Self {
+        Self::code(CloseCode::Shutdown, CloseCode::Shutdown.reason().to_owned())
+    }
+}
