@@ -1,0 +1,42 @@
+//! Quorate beside the raw transport, in one run, on one machine.
+//!
+//! Every figure that the documentation gives comes from here. The raw rows move the same bytes
+//! through plain iroh between two endpoints of the same process, so that the others can be judged
+//! against what the transport allows on the machine at hand rather than against a number from
+//! somewhere else. Each value is the median of several rounds.
+
+#![forbid(unsafe_code)]
+
+mod raw;
+mod row;
+mod sample;
+mod table;
+
+use clap::Parser;
+
+/// Measures Quorate beside the raw transport.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Print one JSON object per line instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Measure only the rows whose names start with this; may be given more than once.
+    #[arg(long, value_name = "PREFIX")]
+    only: Vec<String>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let wanted = row::select(&arguments.only)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let mut output = table::Output::new(arguments.json);
+    let mut measured = row::Measured::default();
+    for row in wanted {
+        let value = runtime.block_on(measured.value_of(row))?;
+        let target = runtime.block_on(measured.target_of(row))?;
+        output.print(row, value, target);
+    }
+    Ok(())
+}

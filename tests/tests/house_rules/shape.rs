@@ -1,0 +1,143 @@
+//! How large things may be, and what every file and crate root looks like.
+
+use super::{
+    repository::{crate_sources, files, report},
+    source::{code_of, functions},
+};
+
+const FILE_LINES: usize = 600;
+const FUNCTION_LINES: usize = 70;
+const COLUMNS: usize = 100;
+
+#[test]
+fn files_stay_small() {
+    let violations: Vec<String> = crate_sources()
+        .iter()
+        .filter_map(|file| {
+            let lines = file.text.lines().count();
+            (lines > FILE_LINES).then(|| format!("{}: {lines} lines", file.path))
+        })
+        .collect();
+    report(
+        &format!("a file has at most {FILE_LINES} lines"),
+        "it holds more than one concept: give each its own file, named with its own word; long \
+         tests go to a file beside it",
+        &violations,
+    );
+}
+
+#[test]
+fn functions_stay_small() {
+    let mut violations = Vec::new();
+    let mut seen = 0;
+    for file in crate_sources() {
+        for function in functions(&code_of(&file.text)) {
+            seen += 1;
+            if function.lines > FUNCTION_LINES {
+                let place = file.line(function.line);
+                violations.push(format!(
+                    "{place}: fn {} has {} lines",
+                    function.name, function.lines
+                ));
+            }
+        }
+    }
+    assert!(
+        seen > 100,
+        "only {seen} functions were seen: the scan is broken"
+    );
+    report(
+        &format!("a function has at most {FUNCTION_LINES} lines"),
+        "branch in the parent, move each branch's work to a function of its own",
+        &violations,
+    );
+}
+
+#[test]
+fn lines_stay_narrow() {
+    let mut violations = Vec::new();
+    for file in files(|path| path.ends_with(".rs")) {
+        for (number, line) in file.text.lines().enumerate() {
+            let columns = line.chars().count();
+            if columns > COLUMNS {
+                violations.push(format!("{}: {columns} columns", file.line(number + 1)));
+            }
+        }
+    }
+    report(
+        &format!("a line has at most {COLUMNS} columns"),
+        "run cargo fmt; break long strings with a backslash at the line's end",
+        &violations,
+    );
+}
+
+#[test]
+fn source_is_ascii() {
+    let mut violations = Vec::new();
+    for file in files(|path| path.ends_with(".rs") || path.ends_with(".toml")) {
+        for (number, line) in file.text.lines().enumerate() {
+            if let Some(found) = line.chars().find(|c| !c.is_ascii()) {
+                violations.push(format!("{}: {found:?}", file.line(number + 1)));
+            }
+        }
+    }
+    report(
+        "source is ASCII, so that every editor and every diff shows what is there",
+        "write \\u{...} in strings, and plain words in comments",
+        &violations,
+    );
+}
+
+#[test]
+fn files_end_well() {
+    let mut violations = Vec::new();
+    for file in files(|path| !path.ends_with(".lock")) {
+        if !file.text.is_empty() && !file.text.ends_with('\n') {
+            violations.push(format!("{}: no newline at the end", file.path));
+        }
+        for (number, line) in file.text.lines().enumerate() {
+            if line.ends_with([' ', '\t', '\r']) {
+                violations.push(format!("{}: blank at the end", file.line(number + 1)));
+            }
+        }
+    }
+    report(
+        "a line ends without blanks and a file with one newline",
+        "let the editor trim",
+        &violations,
+    );
+}
+
+#[test]
+fn crate_roots_forbid_unsafe_code() {
+    let roots = files(|path| {
+        path.ends_with("/src/lib.rs")
+            || path.ends_with("/src/main.rs")
+            || (path.starts_with("crates/") && path.contains("/src/bin/"))
+    });
+    assert!(roots.len() >= 8, "the crate roots were not found");
+    let violations: Vec<String> = roots
+        .into_iter()
+        .filter(|file| !code_of(&file.text).contains("#![forbid(unsafe_code)]"))
+        .map(|file| file.path)
+        .collect();
+    report(
+        "every crate forbids unsafe code",
+        "put #![forbid(unsafe_code)] behind the crate's documentation",
+        &violations,
+    );
+}
+
+#[test]
+fn files_tell_their_story() {
+    let violations: Vec<String> = files(|path| path.ends_with(".rs"))
+        .into_iter()
+        .filter(|file| !file.text.trim_start().starts_with("//!"))
+        .map(|file| file.path)
+        .collect();
+    report(
+        "a file starts by saying what it is about",
+        "write a //! header: the problem, the invariant, the alternative that was rejected",
+        &violations,
+    );
+}
