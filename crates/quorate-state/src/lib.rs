@@ -1,1 +1,13 @@
 //! State machines, the canonical tree and typed collections of Quorate.
+//!
+//! The core orders commands; what they do happens here. All state of a group is one [`tree::Tree`]:
+//! a snapshot is a clone, a digest is its root hash, and a peer that lags behind fetches ranges of
+//! it from whoever has them.
+//!
+//! Read in this order: [`tree`] (the structure under everything), [`tree::chunk`] and
+//! [`tree::assembly`] (moving it between peers).
+
+#![forbid(unsafe_code)]
+
+pub mod limits;
+pub mod tree;
