@@ -1,15 +1,45 @@
-//! One peer: everything its groups share, and the groups.
+//! One peer: what its groups share, and the groups.
+//!
+//! What is shared: links and which of two dials survives, the handshake, the numbering of disk
+//! operations, and the frames that carry the small messages of all groups together.
+//!
+//! A link carries messages of a group only once the other side has proven the group's key on it,
+//! and every message names the history and the life it is for. Bytes that cannot be read, or that
+//! no correct peer sends, close the link they came over and change nothing else.
 
+mod applier;
+mod early;
+mod formation;
+mod group;
+mod link;
+mod syncing;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
 
 use crate::{
-    disk_op::Recovered,
-    effect::Effects,
-    id::{GroupId, NetworkId, PeerId},
-    input::Input,
+    client::{ClientOp, Reply, RequestId},
+    disk_op::{DiskError, DiskId, DiskOp, Recovered, RecoveredGroup},
+    effect::{CloseCode, Effect, Effects, Lane},
+    event::Event,
+    id::{GenesisId, GroupId, LinkId, Member, NetworkId, PeerId},
+    input::{Input, OpenGroup},
+    limits,
+    out::Out,
+    random::Random,
+    state_op::StateDone,
     time::{Now, Time},
+    wire::{
+        Address, BulkChunk, Control, Envelope, decode_bulk, decode_control, decode_replication,
+        encode_bulk, encode_control, encode_replication,
+    },
+};
+
+use self::{
+    group::Group,
+    link::{Greeting, Identity, Keys, Links},
 };
 
 pub use view::{GroupView, MemberView, SessionView};
@@ -35,33 +65,120 @@ pub struct PeerConfig {
 /// batches and an idle one does not wait.
 #[derive(Debug)]
 pub struct Peer {
-    config: PeerConfig,
-    groups: BTreeMap<GroupId, ()>,
+    me: Member,
+    seed: u64,
+    random: Random,
+    recovered: BTreeMap<GroupId, RecoveredGroup>,
+    keys: Keys,
+    links: Links,
+    groups: BTreeMap<GroupId, Group>,
+    /// Groups that were touched since the last settle.
+    touched: BTreeSet<GroupId>,
+    /// When each group is due.
+    due: BTreeSet<(Time, GroupId)>,
+    due_of: BTreeMap<GroupId, Time>,
+    /// Which group each disk operation under way is for.
+    writing: BTreeMap<DiskId, GroupId>,
+    out: Out,
 }
 
 impl Peer {
     /// Starts a peer from what its durable log held.
-    pub fn new(config: PeerConfig, _recovered: Recovered) -> Self {
+    pub fn new(config: PeerConfig, recovered: Recovered) -> Self {
+        let me = Member {
+            peer: config.peer,
+            incarnation: recovered.incarnation,
+        };
+        let identity = Identity {
+            me,
+            network: config.network,
+            boot: recovered.boot,
+            nonce: config.nonce,
+        };
+        let groups = recovered
+            .groups
+            .into_iter()
+            .map(|group| (group.group, group))
+            .collect();
         Self {
-            config,
+            me,
+            seed: config.seed,
+            random: Random::new(config.seed, config.peer),
+            recovered: groups,
+            keys: Keys::default(),
+            links: Links::new(identity),
             groups: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            due: BTreeSet::new(),
+            due_of: BTreeMap::new(),
+            writing: BTreeMap::new(),
+            out: Out::default(),
         }
     }
 
-    /// Returns the peer's public key.
-    pub fn id(&self) -> PeerId {
-        self.config.peer
+    /// Returns the peer's public key and life.
+    pub fn me(&self) -> Member {
+        self.me
     }
 
     /// Takes one input; pushes what must be done at once to `effects`.
-    pub fn step(&mut self, _now: Now, _input: Input, _effects: &mut Effects) {}
+    pub fn step(&mut self, now: Now, input: Input, effects: &mut Effects) {
+        match input {
+            Input::Found(peer) => self.links.found(peer, now.time),
+            Input::Lost(peer) => self.links.lost(peer),
+            Input::LinkUp {
+                link,
+                peer,
+                dialed,
+                exporter,
+            } => {
+                self.links.up(link, peer, dialed, exporter, &self.keys);
+            }
+            Input::LinkDown { link, code } => self.link_down(now, link, code, effects),
+            Input::DialFailed(peer) => {
+                self.links.dial_failed(peer, now.time, &mut self.random);
+            }
+            Input::Frame { link, lane, bytes } => self.on_frame(now, link, lane, bytes, effects),
+            Input::Disk { id, result } => self.on_disk(now, id, result, effects),
+            Input::State { group, done } => self.on_state(now, group, done, effects),
+            Input::Open(open) => self.open(now, &open, effects),
+            Input::Client { group, request, op } => {
+                self.on_client(now, group, request, op, effects);
+            }
+            Input::Wake => self.wake(now, effects),
+        }
+    }
 
     /// Pushes what the inputs since the last call have in common.
-    pub fn settle(&mut self, _now: Now, _effects: &mut Effects) {}
+    pub fn settle(&mut self, now: Now, effects: &mut Effects) {
+        for id in std::mem::take(&mut self.touched) {
+            self.with_group(now, id, effects, |group, out| group.settle(now, out));
+            self.touched.remove(&id);
+        }
+        if !self.groups.is_empty() {
+            effects.extend(self.links.due(now.time).into_iter().map(Effect::Dial));
+        }
+        for (link, messages) in self.links.take_outboxes() {
+            encode_control(&messages, |frame| {
+                effects.push(Effect::Send {
+                    link,
+                    lane: Lane::Control,
+                    frame,
+                });
+            });
+        }
+    }
 
     /// Returns when [`Input::Wake`] is due, if ever.
     pub fn deadline(&self) -> Option<Time> {
-        None
+        let group = self.due.first().map_or(Time::NEVER, |(at, _)| *at);
+        let dial = if self.groups.is_empty() {
+            Time::NEVER
+        } else {
+            self.links.deadline()
+        };
+        let at = group.min(dial);
+        (at != Time::NEVER).then_some(at)
     }
 
     /// Returns the groups opened here, in order.
@@ -69,8 +186,355 @@ impl Peer {
         self.groups.keys().copied()
     }
 
-    /// Looks into one group.
-    pub fn view(&self, _group: GroupId) -> Option<GroupView<'_>> {
-        None
+    /// Looks into one group; nothing if it is not open here.
+    pub fn view(&self, group: GroupId) -> Option<GroupView<'_>> {
+        self.groups.get(&group).map(Group::view)
+    }
+
+    fn open(&mut self, now: Now, open: &OpenGroup, effects: &mut Effects) {
+        let id = open.key.group_id(&open.machine);
+        if self.groups.contains_key(&id) || self.groups.len() >= limits::GROUPS {
+            return;
+        }
+        let recovered = self.recovered.remove(&id);
+        let group = Group::open(
+            open,
+            id,
+            self.me,
+            self.seed,
+            recovered,
+            now.time,
+            &mut self.out,
+        );
+        self.groups.insert(id, group);
+        self.keys.keys.insert(id, open.key.clone());
+        self.with_group(now, id, effects, |group, out| group.tick(now, out));
+        for (link, greeting) in self.links.open(id, &self.keys) {
+            self.greeted(now, link, &greeting, effects);
+        }
+    }
+
+    fn wake(&mut self, now: Now, effects: &mut Effects) {
+        let due: Vec<GroupId> = self
+            .due
+            .iter()
+            .take_while(|(at, _)| *at <= now.time)
+            .map(|(_, id)| *id)
+            .collect();
+        for id in due {
+            self.with_group(now, id, effects, |group, out| group.tick(now, out));
+        }
+    }
+
+    fn on_client(
+        &mut self,
+        now: Now,
+        group: GroupId,
+        request: RequestId,
+        op: ClientOp,
+        effects: &mut Effects,
+    ) {
+        if self.groups.contains_key(&group) {
+            self.with_group(now, group, effects, |group, out| {
+                group.on_client(request, op, out);
+            });
+        } else {
+            effects.push(Effect::Reply {
+                request,
+                reply: Reply::Closed,
+            });
+        }
+    }
+
+    fn on_disk(
+        &mut self,
+        now: Now,
+        id: DiskId,
+        result: Result<(), DiskError>,
+        effects: &mut Effects,
+    ) {
+        if let Some(group) = self.writing.remove(&id) {
+            self.with_group(now, group, effects, |group, out| {
+                group.on_disk(now, id, result, out);
+            });
+        }
+    }
+
+    fn on_state(&mut self, now: Now, group: GroupId, done: StateDone, effects: &mut Effects) {
+        self.with_group(now, group, effects, |group, out| {
+            group.on_state(now, done, out)
+        });
+    }
+
+    fn link_down(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        code: Option<CloseCode>,
+        effects: &mut Effects,
+    ) {
+        let peer = self.links.get(link).map(|link| link.peer);
+        let authenticated = self
+            .links
+            .get(link)
+            .is_some_and(|link| !link.proven.is_empty());
+        if let Some(member) = self.links.down(link, now.time, &mut self.random) {
+            effects.push(Effect::Event(Event::PeerDown {
+                peer: member.peer,
+                code,
+            }));
+            for id in self.groups.keys().copied().collect::<Vec<_>>() {
+                self.with_group(now, id, effects, |group, out| {
+                    group.on_peer_gone(now, member.peer, out);
+                });
+            }
+        } else if let (Some(peer), Some(code), false) = (peer, code, authenticated)
+            && code != CloseCode::Duplicate
+        {
+            effects.push(Effect::Event(Event::PeerRefused { peer, code }));
+        }
+    }
+
+    /// Closes a link that brought what no correct peer sends.
+    fn refuse(&mut self, now: Now, link: LinkId, code: CloseCode, effects: &mut Effects) {
+        effects.push(Effect::Close { link, code });
+        if let Some(peer) = self.links.get(link).map(|link| link.peer)
+            && code != CloseCode::Duplicate
+        {
+            effects.push(Effect::Event(Event::PeerRefused { peer, code }));
+        }
+        self.link_down(now, link, None, effects);
+    }
+
+    fn on_frame(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        lane: Lane,
+        bytes: Bytes,
+        effects: &mut Effects,
+    ) {
+        let Some(from) = self.links.get(link) else {
+            return;
+        };
+        let (peer, incarnation) = (from.peer, from.incarnation);
+        let size = bytes.len();
+        let read = match lane {
+            Lane::Control => decode_control(&bytes)
+                .map(|messages| self.on_control(now, link, size, messages, effects)),
+            Lane::Entries(group) => decode_replication(bytes).map(|(address, message)| {
+                let from = self.sender(link, peer, incarnation, address);
+                if let Some(from) = from.filter(|_| address.group == group) {
+                    self.with_group(now, group, effects, |group, out| {
+                        group.on_replication(now, from, address, message, out);
+                    });
+                }
+                Ok(())
+            }),
+            Lane::Bulk => decode_bulk(bytes).map(|chunk| {
+                if let Some(from) = self.sender(link, peer, incarnation, chunk.address) {
+                    let id = chunk.address.group;
+                    self.with_group(now, id, effects, |group, out| {
+                        group.on_chunk(now, from, chunk, out);
+                    });
+                }
+                Ok(())
+            }),
+        };
+        match read {
+            Ok(Ok(())) => {}
+            Ok(Err(code)) => self.refuse(now, link, code, effects),
+            Err(_) => self.refuse(now, link, CloseCode::BadFrame, effects),
+        }
+    }
+
+    /// Returns who sent a message, if it is for this life and its group is proven on the link.
+    fn sender(
+        &self,
+        link: LinkId,
+        peer: PeerId,
+        incarnation: Option<crate::id::Incarnation>,
+        address: Address,
+    ) -> Option<Member> {
+        let proven = self.links.get(link)?.proven.contains(&address.group);
+        (proven && address.to == self.me.incarnation).then_some(Member {
+            peer,
+            incarnation: incarnation?,
+        })
+    }
+
+    fn on_control(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        size: usize,
+        messages: Vec<Control>,
+        effects: &mut Effects,
+    ) -> Result<(), CloseCode> {
+        for message in messages {
+            let Some(from) = self.links.get(link) else {
+                return Ok(());
+            };
+            let (peer, incarnation) = (from.peer, from.incarnation);
+            match message {
+                Control::Hello(hello) => {
+                    if size > limits::CONTROL_FRAME {
+                        return Err(CloseCode::TooLarge);
+                    }
+                    let greeting = self.links.on_hello(link, hello, &self.keys)?;
+                    self.greeted(now, link, &greeting, effects);
+                }
+                Control::Prove(proof) => {
+                    let greeting = self.links.on_prove(link, proof, &self.keys)?;
+                    self.greeted(now, link, &greeting, effects);
+                }
+                Control::Group(Envelope { address, message }) => {
+                    if incarnation.is_none() {
+                        return Err(CloseCode::Misbehaved);
+                    }
+                    if let Some(from) = self.sender(link, peer, incarnation, address) {
+                        self.with_group(now, address.group, effects, |group, out| {
+                            group.on_message(now, from, address, message, out);
+                        });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what follows when groups were proven on a link.
+    fn greeted(&mut self, now: Now, link: LinkId, greeting: &Greeting, effects: &mut Effects) {
+        if greeting.proven.is_empty() {
+            return;
+        }
+        let mut groups = greeting.proven.clone();
+        if greeting.first {
+            effects.push(Effect::Authenticated(link));
+            let Some(rerouted) = self.links.route(link) else {
+                return;
+            };
+            if rerouted.new {
+                effects.push(Effect::Event(Event::PeerUp {
+                    peer: rerouted.member.peer,
+                }));
+            }
+            if let Some(loser) = rerouted.close {
+                self.refuse(now, loser, CloseCode::Duplicate, effects);
+            }
+            if !rerouted.changed {
+                return;
+            }
+            groups = self
+                .links
+                .get(link)
+                .map_or(groups, |link| link.proven.iter().copied().collect());
+        }
+        let Some(member) = self.links.get(link).and_then(|link| {
+            Some(Member {
+                peer: link.peer,
+                incarnation: link.incarnation?,
+            })
+        }) else {
+            return;
+        };
+        if self.links.route_of(member.peer) != Some(link) {
+            return;
+        }
+        for id in groups {
+            self.with_group(now, id, effects, |group, out| {
+                group.on_peer(now, member, out)
+            });
+        }
+    }
+
+    /// Calls into a group and turns what it asks for into effects.
+    fn with_group(
+        &mut self,
+        now: Now,
+        id: GroupId,
+        effects: &mut Effects,
+        call: impl FnOnce(&mut Group, &mut Out),
+    ) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        call(group, &mut self.out);
+        let due = group.deadline();
+        let genesis = group.genesis;
+        if let Some(before) = self.due_of.insert(id, due)
+            && before != due
+        {
+            self.due.remove(&(before, id));
+        }
+        if due != Time::NEVER {
+            self.due.insert((due, id));
+        }
+        self.touched.insert(id);
+        self.flush(id, genesis, effects);
+        for peer in std::mem::take(&mut self.out.misbehaved) {
+            if let Some(link) = self.links.route_of(peer) {
+                self.refuse(now, link, CloseCode::Misbehaved, effects);
+            }
+        }
+    }
+
+    fn flush(&mut self, group: GroupId, genesis: Option<GenesisId>, effects: &mut Effects) {
+        let out = &mut self.out;
+        effects.extend(out.marks.drain(..).map(Effect::Mark));
+        for (id, write) in out.disk.drain(..) {
+            self.writing.insert(id, group);
+            effects.push(Effect::Disk(DiskOp { id, group, write }));
+        }
+        effects.extend(out.state.drain(..).map(|op| Effect::State { group, op }));
+        let none = GenesisId([0; 16]);
+        let address = |to: Member, genesis: Option<GenesisId>| Address {
+            group,
+            genesis: genesis.unwrap_or(none),
+            to: to.incarnation,
+        };
+        for (to, history, message) in out.messages.drain(..) {
+            if let Some((_, link)) = self.links.to(to, group) {
+                let address = address(to, history.or(genesis));
+                link.outbox
+                    .push(Control::Group(Envelope { address, message }));
+            }
+        }
+        for (to, message) in out.frames.drain(..) {
+            if let Some((link, _)) = self.links.to(to, group) {
+                let frame = encode_replication(&address(to, genesis), &message);
+                effects.push(Effect::Send {
+                    link,
+                    lane: Lane::Entries(group),
+                    frame,
+                });
+            }
+        }
+        for chunk in out.chunks.drain(..) {
+            if let Some((link, _)) = self.links.to(chunk.to, group) {
+                let frame = encode_bulk(&BulkChunk {
+                    address: address(chunk.to, genesis),
+                    session: chunk.session,
+                    fetch: chunk.fetch,
+                    anchor: chunk.anchor,
+                    chunk: chunk.chunk,
+                });
+                effects.push(Effect::Send {
+                    link,
+                    lane: Lane::Bulk,
+                    frame,
+                });
+            }
+        }
+        effects.extend(
+            out.replies
+                .drain(..)
+                .map(|(request, reply)| Effect::Reply { request, reply }),
+        );
+        effects.extend(
+            out.events
+                .drain(..)
+                .map(|event| Effect::Event(Event::Group { group, event })),
+        );
     }
 }

@@ -1,5 +1,8 @@
 //! A read-only look into a group, for checkers, status and tests.
 
+use std::collections::VecDeque;
+
+use super::group::Group;
 use crate::{
     configuration::Configuration,
     cursor::{Cursor, Index, Term},
@@ -7,6 +10,8 @@ use crate::{
     entry::Entry,
     event::Role,
     id::{GenesisId, Member, SessionId},
+    raft::Raft,
+    time::Time,
 };
 
 /// What a group looks like from one of its peers; borrowed, and cheap to make.
@@ -25,7 +30,7 @@ pub struct GroupView<'a> {
     /// The cursor before the first entry of the log.
     pub base: Cursor,
     /// The log's entries after `base`.
-    pub entries: &'a std::collections::VecDeque<Entry>,
+    pub entries: &'a VecDeque<Entry>,
     /// The last cursor of the log.
     pub last: Cursor,
     /// The last index known to be durable here.
@@ -70,8 +75,8 @@ pub struct MemberView {
     pub member: Member,
     /// Up to where its log is known to equal the leader's, durably.
     pub matched: Index,
-    /// Whether it was heard from within the last heartbeats.
-    pub live: bool,
+    /// When it was last heard.
+    pub heard: Time,
     /// Whether it restores from a snapshot.
     pub restoring: bool,
 }
@@ -89,4 +94,41 @@ pub struct SessionView {
     pub total: u64,
     /// Entries staged behind the anchor.
     pub staged: u64,
+}
+
+impl Group {
+    /// Looks into the group.
+    pub(crate) fn view(&self) -> GroupView<'_> {
+        static NO_ENTRIES: VecDeque<Entry> = VecDeque::new();
+        static NO_MEMBERS: Configuration = Configuration {
+            voters: Vec::new(),
+            outgoing: Vec::new(),
+            learners: Vec::new(),
+        };
+        let raft = self.raft.as_ref();
+        let configuration = raft.map(Raft::configuration);
+        GroupView {
+            genesis: self.genesis,
+            me: self.me,
+            role: self.role(),
+            ballot: raft.map(Raft::ballot).unwrap_or_default(),
+            leader: raft.and_then(Raft::leader),
+            base: raft.map(|raft| raft.log().base()).unwrap_or_default(),
+            entries: raft.map_or(&NO_ENTRIES, |raft| raft.log().entries()),
+            last: raft.map(|raft| raft.log().last()).unwrap_or_default(),
+            durable: raft
+                .map(|raft| raft.log().durable().index())
+                .unwrap_or_default(),
+            commit: raft.map(Raft::commit).unwrap_or_default(),
+            applied: self.applier.applied,
+            configuration: configuration.map_or(&NO_MEMBERS, |(_, configuration)| configuration),
+            configuration_index: configuration.map(|(index, _)| index).unwrap_or_default(),
+            members: raft.map(Raft::member_views).unwrap_or_default(),
+            session: self.session_view(),
+            snapshots: self.syncing.anchors(),
+            uncommitted_bytes: raft.map_or(0, Raft::uncommitted_bytes),
+            waiting: raft.map_or(0, Raft::waiting),
+            poisoned: raft.and_then(Raft::poisoned),
+        }
+    }
 }

@@ -1,0 +1,56 @@
+//! Requests of clients that came before the group has a history here.
+
+use crate::{
+    client::{ClientOp, Reply, RequestId},
+    limits,
+    out::Out,
+    time::Time,
+};
+
+/// Requests that wait for the group to form; each is unavailable at its deadline.
+#[derive(Debug, Default)]
+pub(crate) struct Early {
+    requests: Vec<(RequestId, ClientOp)>,
+}
+
+impl Early {
+    /// Keeps a request, if there is room.
+    pub(crate) fn push(&mut self, request: RequestId, op: ClientOp, out: &mut Out) {
+        if self.requests.len() >= limits::WAITING {
+            out.reply(request, Reply::Busy);
+        } else {
+            self.requests.push((request, op));
+        }
+    }
+
+    /// Returns all of them, once the group has formed.
+    pub(crate) fn take(&mut self) -> Vec<(RequestId, ClientOp)> {
+        std::mem::take(&mut self.requests)
+    }
+
+    /// Answers those whose deadline has passed.
+    pub(crate) fn expire(&mut self, now: Time, out: &mut Out) {
+        self.requests.retain(|(request, op)| {
+            let stays = deadline(op) > now;
+            if !stays {
+                out.reply(*request, Reply::Unavailable);
+            }
+            stays
+        });
+    }
+
+    /// Returns when the first one is late.
+    pub(crate) fn deadline(&self) -> Time {
+        self.requests
+            .iter()
+            .map(|(_, op)| deadline(op))
+            .min()
+            .unwrap_or(Time::NEVER)
+    }
+}
+
+fn deadline(op: &ClientOp) -> Time {
+    match op {
+        ClientOp::Write { deadline, .. } | ClientOp::Read { deadline, .. } => *deadline,
+    }
+}

@@ -1,0 +1,328 @@
+//! How a group comes to be: one genesis, durably accepted, by a quorum of its members.
+//!
+//! | form | here nothing is known | a history is seen |
+//! |---|---|---|
+//! | alone | founds with itself as the only voter | joins it |
+//! | expect n | the lowest of n peers in sight proposes a genesis of those n | joins it |
+//! | join | waits | joins it |
+//!
+//! Messages: `Standing` says where a peer stands, to everybody who has proven the key; `Propose`,
+//! `Accept`, `Refuse`. A peer accepts at most one genesis, durably, before it says so; its log
+//! starts with it, and elections do the rest: the group exists once a quorum of the genesis' members
+//! holds it, because only then can a leader be elected. Whoever holds a genesis proposes it to the
+//! members that have not answered, so the proposer may die at any moment.
+//!
+//! What can go wrong: two proposers with different peers in sight. Each peer holds at most one of
+//! the two; those that hold the other one refuse, and a refusal is durable. Once refusals (or newer
+//! lives of members) leave a genesis without a quorum, and nothing follows it in the log, its
+//! holders drop it, durably, and are free again. A peer that sees an established history, one with
+//! entries after its genesis, never founds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::{
+    disk_op::{DiskId, DiskWrite},
+    entry::Genesis,
+    id::{GenesisId, GroupId, Member, PeerId},
+    input::Form,
+    limits,
+    out::Out,
+    random::{Purpose, Random},
+    time::Time,
+    wire::{Message, Standing},
+};
+
+/// How often an unestablished genesis is proposed again, and a joiner asks again.
+const REPEAT: Duration = Duration::from_millis(200);
+
+/// The formation of one group on one peer.
+#[derive(Debug)]
+pub(crate) struct Formation {
+    group: GroupId,
+    me: Member,
+    form: Form,
+    /// Where the peers in sight stand, and which life each is in.
+    sight: BTreeMap<PeerId, (Member, Standing)>,
+    refused: BTreeSet<GenesisId>,
+    held: Option<Held>,
+    /// Refusals that wait to be durable.
+    refusals: Vec<(DiskId, Member, GenesisId)>,
+    repeat_at: Time,
+}
+
+/// A genesis that this peer has accepted and that is not established yet.
+#[derive(Debug)]
+struct Held {
+    genesis: Genesis,
+    id: GenesisId,
+    /// The write that makes the acceptance durable, until it is done.
+    write: Option<DiskId>,
+    accepted: BTreeSet<Member>,
+    refused: BTreeSet<Member>,
+    /// Who proposed it and waits for an answer.
+    proposers: BTreeSet<Member>,
+    mine: bool,
+}
+
+/// What formation wants done with the group.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Start the consensus with this genesis, which is durable; `first` if it is this peer's own.
+    Start {
+        /// The genesis.
+        genesis: Genesis,
+        /// Whether this peer proposed it, so that it campaigns first.
+        first: bool,
+    },
+    /// Forget the consensus of this genesis: it was dropped.
+    Drop(GenesisId),
+}
+
+impl Formation {
+    pub(crate) fn new(
+        group: GroupId,
+        me: Member,
+        form: Form,
+        refused: impl IntoIterator<Item = GenesisId>,
+    ) -> Self {
+        Self {
+            group,
+            me,
+            form,
+            sight: BTreeMap::new(),
+            refused: refused.into_iter().collect(),
+            held: None,
+            refusals: Vec::new(),
+            repeat_at: Time(0),
+        }
+    }
+
+    /// Returns how many founders this peer expects; 0 if it does not found.
+    pub(crate) fn expects(&self) -> u16 {
+        match self.form {
+            Form::Expect(count) => u16::try_from(count).unwrap_or(u16::MAX),
+            Form::Alone | Form::Join => 0,
+        }
+    }
+
+    /// Tells whether `genesis` was refused for ever.
+    pub(crate) fn has_refused(&self, genesis: GenesisId) -> bool {
+        self.refused.contains(&genesis)
+    }
+
+    /// Takes over a genesis that the durable log held, with nothing after it.
+    pub(crate) fn resume(&mut self, genesis: Genesis) {
+        let id = genesis.id();
+        self.held = Some(Held {
+            genesis,
+            id,
+            write: None,
+            accepted: BTreeSet::from([self.me]),
+            refused: BTreeSet::new(),
+            proposers: BTreeSet::new(),
+            mine: false,
+        });
+    }
+
+    /// Stops proposing: the history is established.
+    pub(crate) fn established(&mut self) {
+        self.held = None;
+    }
+
+    /// Takes note of where a peer stands.
+    pub(crate) fn on_standing(&mut self, from: Member, standing: Standing) {
+        self.sight.insert(from.peer, (from, standing));
+        if let Some(held) = &mut self.held {
+            // A newer life of a member cannot keep the word of the older one.
+            for member in &held.genesis.voters {
+                if member.peer == from.peer && *member != from {
+                    held.refused.insert(*member);
+                }
+            }
+        }
+    }
+
+    /// Takes note that a peer is out of sight.
+    pub(crate) fn on_gone(&mut self, peer: PeerId) {
+        self.sight.remove(&peer);
+    }
+
+    /// Returns a peer in sight that takes part in an established history.
+    pub(crate) fn established_peers(&self) -> impl Iterator<Item = (Member, Standing)> + '_ {
+        self.sight
+            .values()
+            .filter(|(_, standing)| standing.established)
+            .copied()
+    }
+
+    /// Takes a proposed genesis; `holds` is what the log here holds.
+    pub(crate) fn on_propose(
+        &mut self,
+        from: Member,
+        genesis: Genesis,
+        holds: Option<GenesisId>,
+        out: &mut Out,
+    ) {
+        let id = genesis.id();
+        if genesis.group != self.group || !genesis.voters.contains(&self.me) {
+            return;
+        }
+        if holds == Some(id) {
+            match &mut self.held {
+                Some(held) if held.write.is_some() => {
+                    held.proposers.insert(from);
+                }
+                _ => out.send(from, Message::Accept(id)),
+            }
+        } else if holds.is_some() || self.refused.contains(&id) || self.sees_established() {
+            self.refuse(from, id, out);
+        } else {
+            self.accept(genesis, false, out);
+            if let Some(held) = &mut self.held {
+                held.proposers.insert(from);
+            }
+        }
+    }
+
+    fn sees_established(&self) -> bool {
+        self.established_peers().next().is_some()
+    }
+
+    fn refuse(&mut self, to: Member, id: GenesisId, out: &mut Out) {
+        if self.refused.insert(id) {
+            let write = out.write(DiskWrite::Refuse(id));
+            self.refusals.push((write, to, id));
+        } else if self.refusals.iter().all(|(_, _, refused)| *refused != id) {
+            out.send(to, Message::Refuse(id));
+        }
+    }
+
+    fn accept(&mut self, genesis: Genesis, mine: bool, out: &mut Out) {
+        let id = genesis.id();
+        let write = out.write(DiskWrite::Genesis(genesis.clone()));
+        self.held = Some(Held {
+            genesis,
+            id,
+            write: Some(write),
+            accepted: BTreeSet::from([self.me]),
+            refused: BTreeSet::new(),
+            proposers: BTreeSet::new(),
+            mine,
+        });
+    }
+
+    /// Takes note that a member holds the genesis.
+    pub(crate) fn on_accept(&mut self, from: Member, id: GenesisId) {
+        if let Some(held) = self.held.as_mut().filter(|held| held.id == id) {
+            held.accepted.insert(from);
+        }
+    }
+
+    /// Takes note that a member never will.
+    pub(crate) fn on_refuse(&mut self, from: Member, id: GenesisId) {
+        if let Some(held) = self.held.as_mut().filter(|held| held.id == id) {
+            held.refused.insert(from);
+        }
+    }
+
+    /// Takes the completion of a write; returns what the group is to do.
+    pub(crate) fn on_disk(&mut self, id: DiskId, out: &mut Out) -> Option<Step> {
+        self.refusals.retain(|(write, to, genesis)| {
+            if *write == id {
+                out.send(*to, Message::Refuse(*genesis));
+            }
+            *write != id
+        });
+        let held = self.held.as_mut().filter(|held| held.write == Some(id))?;
+        held.write = None;
+        for proposer in std::mem::take(&mut held.proposers) {
+            out.send(proposer, Message::Accept(held.id));
+        }
+        self.repeat_at = Time(0);
+        Some(Step::Start {
+            genesis: held.genesis.clone(),
+            first: held.mine,
+        })
+    }
+
+    /// Does what is due: founds, proposes again, drops a genesis that can have no quorum.
+    ///
+    /// `holds` is what the log here holds, `bare` whether it holds nothing after its genesis.
+    pub(crate) fn tick(
+        &mut self,
+        now: Time,
+        holds: Option<GenesisId>,
+        bare: bool,
+        random: &mut Random,
+        out: &mut Out,
+    ) -> Option<Step> {
+        if holds.is_none() && self.held.is_none() && !self.sees_established() {
+            self.found(random, out);
+        }
+        let held = self.held.as_ref()?;
+        let configuration = held.genesis.configuration();
+        if !configuration.quorum(|member| !held.refused.contains(&member)) && bare {
+            let id = held.id;
+            let started = held.write.is_none();
+            out.mark("formation.genesis_dropped");
+            self.refused.insert(id);
+            out.write(DiskWrite::Refuse(id));
+            self.held = None;
+            return started.then_some(Step::Drop(id));
+        }
+        if now >= self.repeat_at && held.write.is_none() {
+            self.repeat_at = now.after(REPEAT);
+            for member in &held.genesis.voters {
+                let silent = !held.accepted.contains(member) && !held.refused.contains(member);
+                if *member != self.me && silent {
+                    out.send(*member, Message::Propose(held.genesis.clone()));
+                }
+            }
+        }
+        None
+    }
+
+    /// Returns when [`Formation::tick`] is due.
+    pub(crate) fn deadline(&self) -> Time {
+        if self.held.is_some() {
+            self.repeat_at
+        } else {
+            Time::NEVER
+        }
+    }
+
+    /// Accepts a genesis of its own, if it is this peer's turn to found.
+    fn found(&mut self, random: &mut Random, out: &mut Out) {
+        let voters = match self.form {
+            Form::Join => return,
+            Form::Alone => vec![self.me],
+            Form::Expect(count) => {
+                let founders = self
+                    .sight
+                    .values()
+                    .filter(|(_, standing)| standing.genesis.is_none() && standing.expects > 0);
+                let mut voters: Vec<Member> = founders
+                    .map(|(member, _)| *member)
+                    .chain([self.me])
+                    .collect();
+                voters.sort_unstable();
+                if voters.len() < count || voters.first() != Some(&self.me) {
+                    return;
+                }
+                voters.truncate(count.clamp(1, limits::VOTERS));
+                voters
+            }
+        };
+        let nonce = random.draw(Purpose::Genesis);
+        self.accept(
+            Genesis {
+                group: self.group,
+                nonce,
+                voters,
+            },
+            true,
+            out,
+        );
+    }
+}

@@ -1,0 +1,484 @@
+//! One group on one peer: formation, consensus, state and state sync, put together.
+//!
+//! This file routes: what comes in goes to the part it belongs to, and after each input the parts
+//! are looked at once for what follows from it (entries to apply, a catch-up to start, peers to be
+//! told where this one stands). The decisions are in the parts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::{
+    client::{ClientOp, RequestId},
+    configuration::Configuration,
+    cursor::{Cursor, Index},
+    disk_op::{DiskError, DiskId, DiskWrite, RecoveredGroup},
+    entry::{Body, Entry, Genesis},
+    event::{GroupEvent, Role},
+    id::{GenesisId, GroupId, Member, PeerId},
+    input::OpenGroup,
+    out::Out,
+    profile::GroupProfile,
+    raft::{Raft, RaftStart},
+    random::Random,
+    state_op::{StateDone, StateOp},
+    time::{Now, Time},
+    wire::{Address, Message, Replication, Standing},
+};
+
+use super::{
+    applier::Applier,
+    early::Early,
+    formation::{Formation, Step},
+    syncing::Syncing,
+};
+
+/// How often a peer that nobody replicates to asks to join.
+const JOIN_EVERY: Duration = Duration::from_millis(200);
+
+/// One group.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(super) id: GroupId,
+    pub(super) me: Member,
+    pub(super) profile: GroupProfile,
+    seed: u64,
+    random: Random,
+    formation: Formation,
+    pub(super) genesis: Option<GenesisId>,
+    pub(super) raft: Option<Raft>,
+    pub(super) applier: Applier,
+    pub(super) syncing: Syncing,
+    /// When markers in the log were appended here, by index.
+    pub(super) markers: BTreeMap<Index, Time>,
+    /// Who has proven the group's key, and is reachable.
+    pub(super) peers: Vec<Member>,
+    told: Option<Standing>,
+    join_at: Time,
+    early: Early,
+}
+
+impl Group {
+    /// Opens a group with what the durable log held of it.
+    pub(crate) fn open(
+        open: &OpenGroup,
+        id: GroupId,
+        me: Member,
+        seed: u64,
+        recovered: Option<RecoveredGroup>,
+        now: Time,
+        out: &mut Out,
+    ) -> Self {
+        let refused = recovered
+            .iter()
+            .flat_map(|group| group.refused.iter().copied());
+        // Each group of a peer has a stream of its own.
+        let seed = seed ^ u64::from_le_bytes(id.0[..8].try_into().expect("eight bytes"));
+        let mut group = Self {
+            id,
+            me,
+            profile: open.profile.clone(),
+            seed,
+            random: Random::new(seed, me.peer),
+            formation: Formation::new(id, me, open.form, refused),
+            genesis: None,
+            raft: None,
+            applier: Applier::default(),
+            syncing: Syncing::new(&open.profile),
+            markers: BTreeMap::new(),
+            peers: Vec::new(),
+            told: None,
+            join_at: Time(0),
+            early: Early::default(),
+        };
+        if let Some(recovered) = recovered {
+            group.recover(recovered, now, out);
+        }
+        group
+    }
+
+    fn recover(&mut self, recovered: RecoveredGroup, now: Time, out: &mut Out) {
+        let Some(genesis) = recovered.genesis else {
+            return;
+        };
+        self.start(now, genesis, out, |start| RaftStart {
+            ballot: recovered.ballot,
+            base: recovered.base,
+            configuration: recovered.configuration,
+            entries: recovered.entries,
+            ..start
+        });
+        self.syncing
+            .started_at(self.raft.as_ref().map_or(Index(0), Raft::commit));
+    }
+
+    /// Starts the consensus of a history.
+    fn start(
+        &mut self,
+        now: Time,
+        genesis: GenesisId,
+        out: &mut Out,
+        with: impl FnOnce(RaftStart) -> RaftStart,
+    ) {
+        let start = RaftStart {
+            me: self.me,
+            genesis,
+            profile: self.profile.clone(),
+            random: Random::new(self.seed.rotate_left(17), self.me.peer),
+            ballot: crate::disk_op::Ballot::default(),
+            base: Cursor::ZERO,
+            configuration: Configuration::default(),
+            entries: Vec::new(),
+        };
+        self.genesis = Some(genesis);
+        self.raft = Some(Raft::new(with(start), now));
+        self.applier = Applier::default();
+        out.state.push(StateOp::Begin { genesis });
+        out.event(GroupEvent::Formed { genesis });
+    }
+
+    /// Starts the consensus of a genesis that is durable here.
+    fn start_genesis(&mut self, now: Time, genesis: &Genesis, first: bool, out: &mut Out) {
+        let entry = Entry {
+            term: Genesis::CURSOR.term,
+            body: Body::Configuration(Box::new(genesis.configuration())),
+        };
+        let me = self.me;
+        self.start(now, genesis.id(), out, |start| RaftStart {
+            ballot: crate::disk_op::Ballot {
+                term: Genesis::CURSOR.term,
+                voted_for: genesis.voters.first().copied(),
+            },
+            entries: vec![entry],
+            ..start
+        });
+        if let Some(raft) = self.raft.as_mut().filter(|_| first) {
+            // The proposer's log is ready first: it campaigns as soon as others may hold it too.
+            let soon = if genesis.voters == [me] {
+                Duration::ZERO
+            } else {
+                self.profile.heartbeat
+            };
+            raft.campaign_at(now.after(soon));
+        }
+    }
+
+    /// Takes a control message of `from` that is for this life.
+    pub(crate) fn on_message(
+        &mut self,
+        now: Now,
+        from: Member,
+        address: Address,
+        message: Message,
+        out: &mut Out,
+    ) {
+        match message {
+            Message::Standing(standing) => self.formation.on_standing(from, standing),
+            Message::Propose(genesis) => {
+                self.formation.on_propose(from, genesis, self.genesis, out);
+            }
+            Message::Accept(id) => self.formation.on_accept(from, id),
+            Message::Refuse(id) => self.formation.on_refuse(from, id),
+            message => {
+                let leads = matches!(message, Message::Heartbeat { .. } | Message::Behind { .. });
+                if !self.takes_part_in(now.time, address.genesis, leads, out) {
+                    out.mark("group.other_history");
+                    return;
+                }
+                if let Some(message) = self.on_sync_message(now, from, message, out)
+                    && let Some(raft) = &mut self.raft
+                {
+                    raft.on_message(now.time, from, message, out);
+                }
+            }
+        }
+        self.follow_up(now, out);
+    }
+
+    /// Takes a frame of the entries lane of `from` that is for this life.
+    pub(crate) fn on_replication(
+        &mut self,
+        now: Now,
+        from: Member,
+        address: Address,
+        message: Replication,
+        out: &mut Out,
+    ) {
+        let leads = matches!(message, Replication::Append(_));
+        if !self.takes_part_in(now.time, address.genesis, leads, out) {
+            out.mark("group.other_history");
+            return;
+        }
+        if let Some(raft) = &mut self.raft {
+            raft.on_replication(now.time, from, message, out);
+        }
+        self.follow_up(now, out);
+    }
+
+    /// Tells whether a message of `genesis` is for this peer; a joiner follows the first leader
+    /// that talks to it.
+    fn takes_part_in(&mut self, now: Time, genesis: GenesisId, leads: bool, out: &mut Out) -> bool {
+        if self.genesis.is_some() || !leads || self.formation.has_refused(genesis) {
+            return self.genesis == Some(genesis);
+        }
+        if self.formation.deadline() != Time::NEVER {
+            // A genesis of one's own is on its way to the disk.
+            return false;
+        }
+        out.mark("group.joined");
+        out.write(DiskWrite::Base {
+            base: Cursor::ZERO,
+            configuration: Configuration::default(),
+            genesis,
+            keep: false,
+        });
+        self.start(now, genesis, out, |start| start);
+        true
+    }
+
+    /// Takes the completion of a disk operation.
+    pub(crate) fn on_disk(
+        &mut self,
+        now: Now,
+        id: DiskId,
+        result: Result<(), DiskError>,
+        out: &mut Out,
+    ) {
+        if result.is_ok()
+            && let Some(step) = self.formation.on_disk(id, out)
+        {
+            self.take_step(now.time, step, out);
+        }
+        if let Some(raft) = &mut self.raft {
+            raft.on_disk(now.time, id, result.is_err(), out);
+        }
+        self.follow_up(now, out);
+    }
+
+    fn take_step(&mut self, now: Time, step: Step, out: &mut Out) {
+        match step {
+            Step::Start { genesis, first } => self.start_genesis(now, &genesis, first, out),
+            Step::Drop(genesis) => {
+                if self.genesis == Some(genesis) {
+                    self.genesis = None;
+                    self.raft = None;
+                }
+            }
+        }
+    }
+
+    /// Takes an answer of the state.
+    pub(crate) fn on_state(&mut self, now: Now, done: StateDone, out: &mut Out) {
+        match done {
+            StateDone::Applied {
+                last,
+                outcomes,
+                items,
+                bytes,
+            } => {
+                self.applier.applied(last, items, bytes);
+                if let Some(raft) = &mut self.raft {
+                    raft.applied(last, &outcomes, out);
+                }
+                self.prune(out);
+            }
+            other => self.on_sync_done(now, other, out),
+        }
+        self.follow_up(now, out);
+    }
+
+    /// Takes a request of a client.
+    pub(crate) fn on_client(&mut self, request: RequestId, op: ClientOp, out: &mut Out) {
+        let applied = self.applier.applied;
+        match (&mut self.raft, op) {
+            (Some(raft), ClientOp::Write { command, deadline }) => {
+                raft.write(request, command, deadline, out);
+            }
+            (
+                Some(raft),
+                ClientOp::Read {
+                    freshness,
+                    deadline,
+                },
+            ) => {
+                raft.read(request, freshness, deadline, applied, out);
+            }
+            (None, op) => self.early.push(request, op, out),
+        }
+    }
+
+    /// Takes note of a new route to a peer, or of one more group proven on it.
+    pub(crate) fn on_peer(&mut self, now: Now, member: Member, out: &mut Out) {
+        self.peers.retain(|other| other.peer != member.peer);
+        self.peers.push(member);
+        self.peers.sort_unstable();
+        out.send(member, Message::Standing(self.standing()));
+        if let Some(raft) = &mut self.raft {
+            raft.on_link(now.time, member);
+        }
+        self.follow_up(now, out);
+    }
+
+    /// Takes note that a peer has no route any more.
+    pub(crate) fn on_peer_gone(&mut self, now: Now, peer: PeerId, out: &mut Out) {
+        self.peers.retain(|other| other.peer != peer);
+        self.formation.on_gone(peer);
+        self.on_source_gone(now, peer, out);
+        self.follow_up(now, out);
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self, now: Now, out: &mut Out) {
+        let bare = self.is_bare();
+        let step = self
+            .formation
+            .tick(now.time, self.genesis, bare, &mut self.random, out);
+        if let Some(step) = step {
+            self.take_step(now.time, step, out);
+        }
+        if let Some(raft) = &mut self.raft {
+            raft.tick(now.time, out);
+        }
+        self.early.expire(now.time, out);
+        self.tick_sync(now, out);
+        self.ask_to_join(now.time, out);
+        self.follow_up(now, out);
+    }
+
+    /// Sends what the inputs since the last call have in common.
+    pub(crate) fn settle(&mut self, now: Now, out: &mut Out) {
+        if let Some(raft) = &mut self.raft {
+            raft.settle(now.time, out);
+            raft.answer_reads(self.applier.applied, out);
+        }
+        self.tell_standing(out);
+    }
+
+    /// Returns when [`Group::tick`] is due.
+    pub(crate) fn deadline(&self) -> Time {
+        let raft = self.raft.as_ref().map_or(Time::NEVER, Raft::deadline);
+        let join = if self.may_join() {
+            self.join_at
+        } else {
+            Time::NEVER
+        };
+        raft.min(join)
+            .min(self.formation.deadline())
+            .min(self.syncing.deadline())
+            .min(self.early.deadline())
+    }
+
+    /// Looks once at what follows from an input.
+    fn follow_up(&mut self, now: Now, out: &mut Out) {
+        if self.raft.is_some() {
+            for (request, op) in self.early.take() {
+                self.on_client(request, op, out);
+            }
+        }
+        for index in std::mem::take(&mut out.markers) {
+            self.markers.insert(index, now.time);
+        }
+        if !self.is_bare() && self.raft.is_some() {
+            self.formation.established();
+        }
+        let bare = self.is_bare();
+        if self.raft.is_none() || bare {
+            let step = self
+                .formation
+                .tick(now.time, self.genesis, bare, &mut self.random, out);
+            if let Some(step) = step {
+                self.take_step(now.time, step, out);
+            }
+        }
+        self.follow_sync(now, out);
+        while let Some(raft) = &self.raft {
+            if self.syncing.is_installing() {
+                break;
+            }
+            let Some(marker) = self.applier.hand_over(raft, out) else {
+                break;
+            };
+            if let Some((anchor, marker)) = marker {
+                self.on_marker(now, anchor, &marker, out);
+            }
+        }
+    }
+
+    /// Tells whether the log holds nothing but a genesis.
+    fn is_bare(&self) -> bool {
+        self.raft.as_ref().is_some_and(|raft| {
+            raft.log().base() == Cursor::ZERO && raft.log().last().index <= Genesis::CURSOR.index
+        })
+    }
+
+    fn standing(&self) -> Standing {
+        Standing {
+            genesis: self.genesis,
+            established: self
+                .raft
+                .as_ref()
+                .is_some_and(|raft| !raft.log().is_empty())
+                && !self.is_bare(),
+            leader: self.raft.as_ref().and_then(Raft::leader),
+            expects: self.formation.expects(),
+        }
+    }
+
+    /// Tells everybody where this peer stands, when that has changed.
+    fn tell_standing(&mut self, out: &mut Out) {
+        let standing = self.standing();
+        if self.told != Some(standing) {
+            self.told = Some(standing);
+            for peer in &self.peers {
+                out.send(*peer, Message::Standing(standing));
+            }
+        }
+    }
+
+    /// Tells whether nobody replicates to this peer.
+    fn may_join(&self) -> bool {
+        self.raft
+            .as_ref()
+            .is_none_or(|raft| raft.leader().is_none())
+    }
+
+    /// Asks a peer of the established history to be let in, when nobody replicates to this one.
+    fn ask_to_join(&mut self, now: Time, out: &mut Out) {
+        if !self.may_join() || now < self.join_at {
+            return;
+        }
+        self.join_at = now.after(JOIN_EVERY);
+        let genesis = self.genesis;
+        let mut hosts: Vec<(Member, Standing)> = self
+            .formation
+            .established_peers()
+            .filter(|(_, standing)| genesis.is_none() || standing.genesis == genesis)
+            .collect();
+        // Those that know a leader first, the leader itself before all.
+        hosts.sort_by_key(|(member, standing)| match standing.leader {
+            Some(leader) if leader == *member => 0,
+            Some(_) => 1,
+            None => 2,
+        });
+        if let Some((host, standing)) = hosts.first() {
+            let history = standing.genesis.unwrap_or(GenesisId([0; 16]));
+            out.to_history(*host, history, Message::Join { member: self.me });
+        }
+    }
+
+    /// Drops what the log need not hold any more: all but a reserve of what the state has applied,
+    /// and what live snapshots, sessions elsewhere and slow followers still need.
+    fn prune(&mut self, out: &mut Out) {
+        let oldest_anchor = self.syncing.oldest_anchor();
+        let Some(raft) = self.raft.as_mut().filter(|_| !self.profile.keep_log) else {
+            return;
+        };
+        raft.prune(self.applier.applied, oldest_anchor, out);
+        let base = raft.log().base().index;
+        self.markers.retain(|index, _| *index > base);
+    }
+
+    /// Returns what this peer is in the group.
+    pub(crate) fn role(&self) -> Role {
+        self.raft.as_ref().map_or(Role::Follower, Raft::role)
+    }
+}

@@ -1,0 +1,423 @@
+//! The links of one peer: who is at the other end, what was proven, which of two survives, when to
+//! dial.
+//!
+//! Handshake: each side sends one `Hello` at once, with proofs of the keys of its groups, bound to
+//! the TLS session and to the side that sends. Until a proof of a group that both run has come, the
+//! other side is a stranger: nothing but its handshake is read. Proofs for groups opened later
+//! follow as `Prove`.
+//!
+//! Two peers that dial each other at once have two links. The one dialed by the lower key survives;
+//! both sides see both links and decide alike. Of two links dialed by the same side, or of two lives
+//! of the peer, the newer survives: the older one belongs to a process or a path that is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::{
+    effect::CloseCode,
+    id::{GroupId, GroupKey, Incarnation, LinkId, Member, NetworkId, PeerId},
+    limits,
+    random::{Purpose, Random},
+    time::Time,
+    wire::{Control, Hello, PROTOCOL_VERSION, Proof},
+};
+
+/// How long the peer with the higher key waits for the other one to dial.
+const POLITENESS: Duration = Duration::from_millis(60);
+/// The first pause before a lost or failed dial is repeated; it doubles up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) peer: PeerId,
+    pub(crate) dialed: bool,
+    exporter: [u8; 32],
+    /// The other side's life, once it has said hello.
+    pub(crate) incarnation: Option<Incarnation>,
+    /// Proofs that came, also of groups not opened here yet.
+    proofs: Vec<Proof>,
+    /// Groups both sides have.
+    pub(crate) proven: BTreeSet<GroupId>,
+    /// Messages that wait for the end of the step.
+    pub(crate) outbox: Vec<Control>,
+}
+
+/// What a handshake message did.
+#[derive(Debug, Default)]
+pub(crate) struct Greeting {
+    /// Groups that are proven by it.
+    pub(crate) proven: Vec<GroupId>,
+    /// Whether they are the first ones on this link.
+    pub(crate) first: bool,
+}
+
+impl Link {
+    fn check_proofs(&mut self, groups: &Keys) -> Result<Greeting, CloseCode> {
+        let was = self.proven.len();
+        let mut wrong = false;
+        let mut proven = Vec::new();
+        for (group, key) in &groups.keys {
+            if self.proven.contains(group) {
+                continue;
+            }
+            let expected = key.proof(*group, &self.exporter, !self.dialed);
+            let label = label(key);
+            let mut matched = false;
+            for proof in &self.proofs {
+                matched |= blake3::Hash::from(proof.proof) == blake3::Hash::from(expected);
+                wrong |= proof.label == label && !matched;
+            }
+            if matched {
+                self.proven.insert(*group);
+                proven.push(*group);
+            }
+        }
+        if self.proven.is_empty() && wrong {
+            return Err(CloseCode::WrongKey);
+        }
+        Ok(Greeting {
+            first: was == 0 && !proven.is_empty(),
+            proven,
+        })
+    }
+}
+
+/// The keys of the groups opened here.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    pub(crate) keys: BTreeMap<GroupId, GroupKey>,
+}
+
+impl Keys {
+    fn proofs(&self, link: &Link) -> Vec<Proof> {
+        let proof = |(group, key): (&GroupId, &GroupKey)| Proof {
+            label: label(key),
+            proof: key.proof(*group, &link.exporter, link.dialed),
+        };
+        self.keys.iter().map(proof).collect()
+    }
+}
+
+fn label(key: &GroupKey) -> [u8; 8] {
+    let hash = blake3::derive_key("quorate 2026 group label", key.label().as_bytes());
+    let mut label = [0; 8];
+    label.copy_from_slice(&hash[..8]);
+    label
+}
+
+/// Who speaks for this peer in a handshake.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    pub(crate) me: Member,
+    pub(crate) network: NetworkId,
+    pub(crate) boot: u64,
+    pub(crate) nonce: u64,
+}
+
+/// A peer that can be dialed.
+#[derive(Debug)]
+struct Known {
+    dialing: bool,
+    dial_at: Time,
+    pause: Duration,
+}
+
+/// All links of one peer.
+#[derive(Debug)]
+pub(crate) struct Links {
+    identity: Identity,
+    links: BTreeMap<LinkId, Link>,
+    /// The link that carries messages to a peer: authenticated, and the survivor.
+    routes: BTreeMap<PeerId, LinkId>,
+    known: BTreeMap<PeerId, Known>,
+}
+
+/// What happened to a peer's route.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rerouted {
+    /// The peer and its life.
+    pub(crate) member: Member,
+    /// A link that lost against another one and is to be closed.
+    pub(crate) close: Option<LinkId>,
+    /// Whether there was no route before.
+    pub(crate) new: bool,
+    /// Whether the route changed at all.
+    pub(crate) changed: bool,
+}
+
+impl Links {
+    pub(crate) fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            links: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// Takes note of a new connection and greets.
+    pub(crate) fn up(
+        &mut self,
+        id: LinkId,
+        peer: PeerId,
+        dialed: bool,
+        exporter: [u8; 32],
+        keys: &Keys,
+    ) {
+        if let Some(known) = self.known.get_mut(&peer).filter(|_| dialed) {
+            known.dialing = false;
+        }
+        let mut link = Link {
+            peer,
+            dialed,
+            exporter,
+            incarnation: None,
+            proofs: Vec::new(),
+            proven: BTreeSet::new(),
+            outbox: Vec::new(),
+        };
+        let mut proofs = keys.proofs(&link);
+        let more = proofs.split_off(proofs.len().min(limits::HELLO_PROOFS));
+        let Identity {
+            me,
+            network,
+            boot,
+            nonce,
+        } = self.identity;
+        link.outbox.push(Control::Hello(Hello {
+            version: PROTOCOL_VERSION,
+            network,
+            incarnation: me.incarnation,
+            boot,
+            nonce,
+            proofs,
+        }));
+        link.outbox.extend(more.into_iter().map(Control::Prove));
+        self.links.insert(id, link);
+    }
+
+    /// Takes the other side's greeting.
+    pub(crate) fn on_hello(
+        &mut self,
+        id: LinkId,
+        hello: Hello,
+        keys: &Keys,
+    ) -> Result<Greeting, CloseCode> {
+        let network = self.identity.network;
+        let link = self.links.get_mut(&id).ok_or(CloseCode::Misbehaved)?;
+        if hello.version != PROTOCOL_VERSION {
+            return Err(CloseCode::UnknownVersion);
+        }
+        if hello.network != network {
+            return Err(CloseCode::WrongNetwork);
+        }
+        if link.incarnation.is_some() {
+            return Err(CloseCode::Misbehaved);
+        }
+        link.incarnation = Some(hello.incarnation);
+        link.proofs = hello.proofs;
+        link.check_proofs(keys)
+    }
+
+    /// Takes the proof of one more group.
+    pub(crate) fn on_prove(
+        &mut self,
+        id: LinkId,
+        proof: Proof,
+        keys: &Keys,
+    ) -> Result<Greeting, CloseCode> {
+        let link = self.links.get_mut(&id).ok_or(CloseCode::Misbehaved)?;
+        if link.incarnation.is_none() || link.proofs.len() >= limits::GROUPS {
+            return Err(CloseCode::Misbehaved);
+        }
+        link.proofs.push(proof);
+        link.check_proofs(keys)
+    }
+
+    /// Proves a group that is opened now on every link, and checks what was proven before.
+    pub(crate) fn open(&mut self, group: GroupId, keys: &Keys) -> Vec<(LinkId, Greeting)> {
+        let Some(key) = keys.keys.get(&group) else {
+            return Vec::new();
+        };
+        let mut greetings = Vec::new();
+        for (id, link) in &mut self.links {
+            let proof = Proof {
+                label: label(key),
+                proof: key.proof(group, &link.exporter, link.dialed),
+            };
+            link.outbox.push(Control::Prove(proof));
+            if let Ok(greeting) = link.check_proofs(keys) {
+                greetings.push((*id, greeting));
+            }
+        }
+        greetings
+    }
+
+    /// Decides which link carries messages to the peer at the other end of `id`, which has just
+    /// proven its first group.
+    pub(crate) fn route(&mut self, id: LinkId) -> Option<Rerouted> {
+        let link = self.links.get(&id)?;
+        let member = Member {
+            peer: link.peer,
+            incarnation: link.incarnation?,
+        };
+        let before = self
+            .routes
+            .get(&member.peer)
+            .copied()
+            .filter(|before| *before != id);
+        let survivor = match before.and_then(|before| Some((before, self.links.get(&before)?))) {
+            None => id,
+            Some((old_id, old)) => {
+                let same_life = old.incarnation == link.incarnation;
+                let lower_dials = self.identity.me.peer < member.peer;
+                if same_life && old.dialed != link.dialed && old.dialed == lower_dials {
+                    old_id
+                } else {
+                    id
+                }
+            }
+        };
+        let close = before.map(|before| if survivor == id { before } else { id });
+        self.routes.insert(member.peer, survivor);
+        if let Some(known) = self.known.get_mut(&member.peer) {
+            known.pause = FIRST_PAUSE;
+        }
+        Some(Rerouted {
+            member,
+            close,
+            new: before.is_none(),
+            changed: survivor == id,
+        })
+    }
+
+    /// Forgets a link; returns the member that has no route any more because of it.
+    pub(crate) fn down(&mut self, id: LinkId, now: Time, random: &mut Random) -> Option<Member> {
+        let link = self.links.remove(&id)?;
+        let routed = self.routes.get(&link.peer) == Some(&id);
+        if routed {
+            self.routes.remove(&link.peer);
+        }
+        if !self.has_link(link.peer) {
+            self.dial_later(link.peer, now, random);
+        }
+        let incarnation = link.incarnation?;
+        routed.then_some(Member {
+            peer: link.peer,
+            incarnation,
+        })
+    }
+
+    /// Takes note of a peer that can be dialed.
+    pub(crate) fn found(&mut self, peer: PeerId, now: Time) {
+        if peer == self.identity.me.peer || self.known.len() >= limits::PEERS {
+            return;
+        }
+        let wait = if self.identity.me.peer < peer {
+            Duration::ZERO
+        } else {
+            POLITENESS
+        };
+        self.known.entry(peer).or_insert(Known {
+            dialing: false,
+            dial_at: now.after(wait),
+            pause: FIRST_PAUSE,
+        });
+    }
+
+    /// Stops dialing a peer whose address is gone.
+    pub(crate) fn lost(&mut self, peer: PeerId) {
+        self.known.remove(&peer);
+    }
+
+    /// Takes note of a dial that came to nothing.
+    pub(crate) fn dial_failed(&mut self, peer: PeerId, now: Time, random: &mut Random) {
+        if let Some(known) = self.known.get_mut(&peer) {
+            known.dialing = false;
+        }
+        self.dial_later(peer, now, random);
+    }
+
+    fn dial_later(&mut self, peer: PeerId, now: Time, random: &mut Random) {
+        if let Some(known) = self.known.get_mut(&peer) {
+            let nanos = u64::try_from(known.pause.as_nanos()).unwrap_or(u64::MAX);
+            let wait = random.between(Purpose::Dial, nanos / 2, nanos);
+            known.dial_at = now.after(Duration::from_nanos(wait));
+            known.pause = (known.pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    fn has_link(&self, peer: PeerId) -> bool {
+        self.links.values().any(|link| link.peer == peer)
+    }
+
+    /// Returns the peers to dial now.
+    pub(crate) fn due(&mut self, now: Time) -> Vec<PeerId> {
+        let linked: BTreeSet<PeerId> = self.links.values().map(|link| link.peer).collect();
+        let mut due = Vec::new();
+        for (peer, known) in &mut self.known {
+            if !known.dialing && known.dial_at <= now && !linked.contains(peer) {
+                known.dialing = true;
+                due.push(*peer);
+            }
+        }
+        due
+    }
+
+    /// Returns when [`Links::due`] has something.
+    pub(crate) fn deadline(&self) -> Time {
+        let linked: BTreeSet<PeerId> = self.links.values().map(|link| link.peer).collect();
+        self.known
+            .iter()
+            .filter(|(peer, known)| !known.dialing && !linked.contains(*peer))
+            .map(|(_, known)| known.dial_at)
+            .min()
+            .unwrap_or(Time::NEVER)
+    }
+
+    /// Returns the link with this number.
+    pub(crate) fn get(&self, id: LinkId) -> Option<&Link> {
+        self.links.get(&id)
+    }
+
+    /// Returns the link that carries messages to `member` for `group`.
+    pub(crate) fn to(&mut self, member: Member, group: GroupId) -> Option<(LinkId, &mut Link)> {
+        let id = *self.routes.get(&member.peer)?;
+        let link = self.links.get_mut(&id)?;
+        let reaches = link.incarnation == Some(member.incarnation) && link.proven.contains(&group);
+        reaches.then_some((id, link))
+    }
+
+    /// Returns the link that carries messages to `peer`.
+    pub(crate) fn route_of(&self, peer: PeerId) -> Option<LinkId> {
+        self.routes.get(&peer).copied()
+    }
+
+    /// Returns the members at the other ends of routes that have proven `group`.
+    pub(crate) fn proven(&self, group: GroupId) -> Vec<Member> {
+        self.routes
+            .iter()
+            .filter_map(|(peer, id)| {
+                let link = self
+                    .links
+                    .get(id)
+                    .filter(|link| link.proven.contains(&group))?;
+                Some(Member {
+                    peer: *peer,
+                    incarnation: link.incarnation?,
+                })
+            })
+            .collect()
+    }
+
+    /// Takes the messages that wait on every link.
+    pub(crate) fn take_outboxes(&mut self) -> Vec<(LinkId, Vec<Control>)> {
+        self.links
+            .iter_mut()
+            .filter(|(_, link)| !link.outbox.is_empty())
+            .map(|(id, link)| (*id, std::mem::take(&mut link.outbox)))
+            .collect()
+    }
+}

@@ -1,0 +1,72 @@
+//! The configurations in the log: effective when appended, gone when truncated.
+
+use crate::{
+    configuration::Configuration,
+    cursor::Index,
+    entry::{Body, Entry},
+};
+
+/// The configuration at the log's base and those after it, by index.
+///
+/// Never empty; a joiner's first one has no members.
+#[derive(Debug)]
+pub(crate) struct Configurations {
+    history: Vec<(Index, Configuration)>,
+}
+
+impl Configurations {
+    /// Collects the configurations of a recovered log.
+    pub(crate) fn recovered(base: Index, at_base: Configuration, entries: &[Entry]) -> Self {
+        let mut configurations = Self {
+            history: vec![(base, at_base)],
+        };
+        configurations.note(base.next(), entries);
+        configurations
+    }
+
+    /// Returns the latest one and its index.
+    pub(crate) fn latest(&self) -> (Index, &Configuration) {
+        let (index, configuration) = self
+            .history
+            .last()
+            .expect("there is always the one at the base");
+        (*index, configuration)
+    }
+
+    /// Returns the one in effect at `index`.
+    pub(crate) fn at(&self, index: Index) -> &Configuration {
+        let after = self.history.partition_point(|(at, _)| *at <= index);
+        &self.history[after.saturating_sub(1)].1
+    }
+
+    /// Notes the configurations among `entries`, the first of which has index `first`; returns
+    /// whether there was one.
+    pub(crate) fn note(&mut self, first: Index, entries: &[Entry]) -> bool {
+        let before = self.history.len();
+        for (offset, entry) in (0..).zip(entries) {
+            if let Body::Configuration(configuration) = &entry.body {
+                self.history
+                    .push((Index(first.0 + offset), (**configuration).clone()));
+            }
+        }
+        self.history.len() > before
+    }
+
+    /// Drops those after `last`; returns whether there was one.
+    pub(crate) fn truncate(&mut self, last: Index) -> bool {
+        let before = self.history.len();
+        self.history.retain(|(index, _)| *index <= last);
+        self.history.len() < before
+    }
+
+    /// Drops those that are no longer in effect at `base`.
+    pub(crate) fn prune(&mut self, base: Index) {
+        let after = self.history.partition_point(|(at, _)| *at <= base);
+        self.history.drain(..after.saturating_sub(1));
+    }
+
+    /// Starts anew from a snapshot.
+    pub(crate) fn reset(&mut self, base: Index, configuration: Configuration) {
+        self.history = vec![(base, configuration)];
+    }
+}

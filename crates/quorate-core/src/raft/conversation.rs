@@ -1,0 +1,227 @@
+//! The leader's side of one replication stream: what a follower has, and what is on its way.
+//!
+//! Modes and what moves between them:
+//!
+//! | mode | sends | leaves it |
+//! |---|---|---|
+//! | probe | one append at a time, again after a timeout | ack: replicate; reject: probe further back |
+//! | replicate | appends as long as the window allows | reject or timeout: probe |
+//! | behind | only "you are behind" | stage-from: stage |
+//! | stage | appends after the anchor, not acked but staged | ack (installed): replicate; timeout: stage again |
+//!
+//! Each conversation has a run id that comes back in whatever the follower answers; a follower that
+//! lost its memory or a conversation that started anew never has a late answer of an older one
+//! counted (<https://github.com/tikv/raft-rs/issues/571>).
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::{
+    cursor::{Cursor, Index},
+    limits,
+    time::Time,
+};
+
+/// What a leader knows of one follower.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    /// Names this conversation in answers.
+    pub(crate) run: u64,
+    /// How entries are sent.
+    pub(crate) mode: Mode,
+    /// The next index to send.
+    pub(crate) next: Index,
+    /// Up to where the follower's log equals the leader's, durably.
+    pub(crate) matched: Index,
+    /// The highest read sequence the follower has confirmed.
+    pub(crate) read: u64,
+    /// When the follower was last heard.
+    pub(crate) heard: Time,
+    /// Since when it has been heard without a pause; for judging whether it is stable.
+    pub(crate) stable_since: Time,
+    /// The commit index it was last told.
+    pub(crate) told_commit: Index,
+    /// The cursor that the last append was to follow.
+    pub(crate) probed: Cursor,
+    /// Up to where it has staged entries behind its anchor.
+    staged: Index,
+    /// When it was last told that it is behind.
+    told_behind: Time,
+    inflight: VecDeque<(Index, usize)>,
+    inflight_bytes: usize,
+    /// When entries on their way count as lost.
+    resend_at: Time,
+    /// How long the next wait for an answer is.
+    patience: Duration,
+}
+
+/// How entries are sent to a follower.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    /// Looking for the last common entry.
+    Probe,
+    /// Streaming.
+    Replicate,
+    /// The entries it needs are gone here; it must restore.
+    Behind,
+    /// It restores from the anchor; what follows is streamed to be staged.
+    Stage(Cursor),
+}
+
+impl Conversation {
+    /// Starts a conversation that probes before `next`.
+    pub(crate) fn new(run: u64, next: Index, now: Time) -> Self {
+        Self {
+            run,
+            mode: Mode::Probe,
+            next,
+            matched: Index(0),
+            read: 0,
+            heard: now,
+            stable_since: now,
+            told_commit: Index(0),
+            probed: Cursor::ZERO,
+            staged: Index(0),
+            told_behind: Time(0),
+            inflight: VecDeque::new(),
+            inflight_bytes: 0,
+            resend_at: Time::NEVER,
+            patience: Duration::ZERO,
+        }
+    }
+
+    /// Tells whether another append may be sent now.
+    pub(crate) fn has_room(&self) -> bool {
+        match self.mode {
+            Mode::Probe => self.inflight.is_empty(),
+            Mode::Replicate | Mode::Stage(_) => {
+                self.inflight.len() < limits::INFLIGHT_FRAMES
+                    && self.inflight_bytes < limits::INFLIGHT_BYTES
+            }
+            Mode::Behind => false,
+        }
+    }
+
+    /// Tells whether nothing is on its way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.inflight.is_empty()
+    }
+
+    /// Notes that entries up to `last` were sent.
+    pub(crate) fn sent(&mut self, last: Index, bytes: usize, now: Time, patience: Duration) {
+        self.next = last.next();
+        self.inflight.push_back((last, bytes));
+        self.inflight_bytes += bytes;
+        if self.resend_at == Time::NEVER {
+            self.patience = self.patience.max(patience);
+            self.resend_at = now.after(self.patience);
+        }
+    }
+
+    /// Notes an answer that covers everything up to `upto`.
+    pub(crate) fn answered(&mut self, upto: Index, now: Time, patience: Duration) {
+        let before = self.inflight.len();
+        while self.inflight.front().is_some_and(|(last, _)| *last <= upto) {
+            if let Some((_, bytes)) = self.inflight.pop_front() {
+                self.inflight_bytes -= bytes;
+            }
+        }
+        if self.inflight.is_empty() {
+            self.resend_at = Time::NEVER;
+        } else if self.inflight.len() < before {
+            self.resend_at = now.after(patience);
+        }
+        if self.inflight.len() < before {
+            self.patience = patience;
+        }
+    }
+
+    /// Forgets what is on its way and goes on from `next` in `mode`.
+    pub(crate) fn restart(&mut self, mode: Mode, next: Index) {
+        self.mode = mode;
+        self.next = next;
+        self.inflight.clear();
+        self.inflight_bytes = 0;
+        self.resend_at = Time::NEVER;
+    }
+
+    /// Tells whether what is on its way counts as lost; waits twice as long the next time.
+    pub(crate) fn timed_out(&mut self, now: Time) -> bool {
+        if now < self.resend_at {
+            return false;
+        }
+        self.patience = (self.patience * 2).min(Duration::from_secs(5));
+        true
+    }
+
+    /// Notes that the follower was heard; a pause longer than `pause` ends its stability.
+    pub(crate) fn heard(&mut self, now: Time, pause: Duration) {
+        if now.since(self.heard) > pause {
+            self.stable_since = now;
+        }
+        self.heard = now;
+    }
+
+    /// Takes an ack: moves the match forward, and on to streaming where that proves a match.
+    pub(crate) fn acked(&mut self, matched: Index, base: Index, now: Time, patience: Duration) {
+        self.matched = self.matched.max(matched);
+        let proven = match self.mode {
+            Mode::Replicate => {
+                self.answered(matched, now, patience);
+                return;
+            }
+            Mode::Probe => !self.is_idle() && matched >= self.probed.index,
+            Mode::Stage(anchor) => matched >= anchor.index,
+            // It restored without having been streamed to.
+            Mode::Behind => matched >= base && matched > Index(0),
+        };
+        if proven {
+            self.restart(Mode::Replicate, self.matched.next());
+        }
+    }
+
+    /// Streams what follows `anchor`, to be staged.
+    pub(crate) fn stage(&mut self, anchor: Cursor) {
+        self.staged = anchor.index;
+        self.restart(Mode::Stage(anchor), anchor.index.next());
+    }
+
+    /// Takes note of what is staged.
+    pub(crate) fn staged(&mut self, upto: Index, now: Time, patience: Duration) {
+        if matches!(self.mode, Mode::Stage(_)) {
+            self.staged = self.staged.max(upto);
+            self.answered(upto, now, patience);
+        }
+    }
+
+    /// Stops sending: the entries it needs are gone.
+    pub(crate) fn fall_behind(&mut self) {
+        self.restart(Mode::Behind, self.next);
+    }
+
+    /// Goes back to the first entry without an answer.
+    pub(crate) fn resend(&mut self) {
+        match self.mode {
+            Mode::Probe | Mode::Behind => self.restart(self.mode, self.probed.index.next()),
+            Mode::Replicate => self.restart(Mode::Probe, self.matched.next()),
+            Mode::Stage(_) => self.restart(self.mode, self.staged.next()),
+        }
+    }
+
+    /// Tells whether it should be told again that it is behind.
+    pub(crate) fn behind_due(&mut self, now: Time, every: Duration) -> bool {
+        let due = now.since(self.told_behind) >= every;
+        if due {
+            self.told_behind = now;
+        }
+        due
+    }
+
+    /// Returns the first index that this conversation still needs from the log.
+    pub(crate) fn needs(&self) -> Option<Index> {
+        match self.mode {
+            Mode::Replicate => Some(self.matched.next()),
+            Mode::Stage(_) => Some(self.staged.next()),
+            Mode::Probe | Mode::Behind => None,
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Elections (Raft, section 5.2) with pre-vote (dissertation, section 9.6).
+//!
+//! Who grants a vote: whoever is asked, by term and last cursor only. Who counts: the latest
+//! configuration in the candidate's own log, both halves while it is joint. A vote leaves only
+//! after the ballot that holds it is durable.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    cursor::{Cursor, Term},
+    disk_op::{Ballot, DiskId},
+    event::{GroupEvent, Role},
+    id::Member,
+    out::Out,
+    time::Time,
+    wire::Message,
+};
+
+use super::{Raft, RoleState, leader::Leader};
+
+/// A campaign under way.
+#[derive(Debug)]
+pub(crate) struct Campaign {
+    /// The term that is campaigned for.
+    pub(crate) term: Term,
+    /// Who grants, this peer included once its own ballot is durable.
+    granted: BTreeSet<Member>,
+    /// Who has answered.
+    answered: BTreeSet<Member>,
+    /// When those who have not answered are asked again.
+    pub(crate) ask_again_at: Time,
+}
+
+/// A vote that waits for its ballot to be durable.
+#[derive(Debug)]
+pub(crate) struct VoteDue {
+    write: DiskId,
+    to: Member,
+    term: Term,
+}
+
+/// A ballot that a finished disk operation made durable; nothing else makes one.
+struct DurableBallot(Ballot);
+
+impl DurableBallot {
+    /// Builds the answer that grants the vote the ballot holds.
+    fn grant(&self) -> Message {
+        Message::Voted {
+            term: self.0.term,
+            granted: true,
+        }
+    }
+}
+
+impl Raft {
+    /// Campaigns when the time for it has come, and asks again while a campaign is under way.
+    pub(super) fn tick_campaign(&mut self, now: Time, out: &mut Out) {
+        if !self.may_campaign() {
+            return;
+        }
+        if now >= self.election_at {
+            self.pre_campaign(now, out);
+            return;
+        }
+        if let RoleState::PreCandidate(campaign) | RoleState::Candidate(campaign) = &self.role
+            && now >= campaign.ask_again_at
+        {
+            self.ask(now, out);
+        }
+    }
+
+    /// Asks whether a campaign would be won, without disturbing anybody's term.
+    fn pre_campaign(&mut self, now: Time, out: &mut Out) {
+        self.reset_election(now);
+        self.set_leader(None, out);
+        let term = self.ballot.term.next();
+        let was = self.role();
+        self.role = RoleState::PreCandidate(Campaign::new(term, self.me));
+        if was != Role::PreCandidate {
+            out.event(GroupEvent::RoleChanged {
+                term: self.ballot.term,
+                role: Role::PreCandidate,
+            });
+        }
+        if self.won() {
+            self.campaign(now, out);
+        } else {
+            self.ask(now, out);
+        }
+    }
+
+    /// Campaigns in the next term; the vote for oneself counts once it is durable.
+    pub(super) fn campaign(&mut self, now: Time, out: &mut Out) {
+        let term = self.ballot.term.next();
+        self.ballot = Ballot {
+            term,
+            voted_for: Some(self.me),
+        };
+        self.write_ballot(out);
+        self.reset_election(now);
+        self.set_leader(None, out);
+        self.role = RoleState::Candidate(Campaign {
+            term,
+            granted: BTreeSet::new(),
+            answered: BTreeSet::new(),
+            // Asked once the ballot is durable.
+            ask_again_at: Time::NEVER,
+        });
+        out.event(GroupEvent::RoleChanged {
+            term,
+            role: Role::Candidate,
+        });
+    }
+
+    /// Asks those voters that have not answered.
+    fn ask(&mut self, now: Time, out: &mut Out) {
+        let last = self.log.last();
+        let voters = self.configurations.latest().1.all_voters();
+        let again = now.after(self.profile.heartbeat * 2);
+        let (campaign, pre) = match &mut self.role {
+            RoleState::PreCandidate(campaign) => (campaign, true),
+            RoleState::Candidate(campaign) => (campaign, false),
+            _ => return,
+        };
+        campaign.ask_again_at = again;
+        let term = campaign.term;
+        for voter in voters {
+            if voter != self.me && !campaign.answered.contains(&voter) {
+                let message = if pre {
+                    Message::PreVote { term, last }
+                } else {
+                    Message::Vote { term, last }
+                };
+                out.send(voter, message);
+            }
+        }
+    }
+
+    /// Answers whether a vote would be granted: not while a leader is heard from.
+    pub(super) fn on_pre_vote(
+        &mut self,
+        now: Time,
+        from: Member,
+        term: Term,
+        last: Cursor,
+        out: &mut Out,
+    ) {
+        let hears_leader = self.is_leader()
+            || (self.leader.is_some_and(|leader| leader != from)
+                && now.since(self.leader_heard) < self.profile.election_min);
+        let granted = term > self.ballot.term && last >= self.log.last() && !hears_leader;
+        out.send(
+            from,
+            Message::PreVoted {
+                asked: term,
+                term: self.ballot.term,
+                granted,
+            },
+        );
+    }
+
+    /// Counts an answer to a pre-vote; a refusal from a higher term ends it.
+    pub(super) fn on_pre_voted(
+        &mut self,
+        now: Time,
+        from: Member,
+        asked: Term,
+        term: Term,
+        granted: bool,
+        out: &mut Out,
+    ) {
+        if term > self.ballot.term {
+            self.become_follower(now, term, None, out);
+            return;
+        }
+        let RoleState::PreCandidate(campaign) = &mut self.role else {
+            return;
+        };
+        if campaign.term != asked {
+            return;
+        }
+        campaign.answered.insert(from);
+        if granted {
+            campaign.granted.insert(from);
+        }
+        if self.won() {
+            self.campaign(now, out);
+        }
+    }
+
+    /// Votes, if this term's vote is free and the candidate's log is not behind (section 5.4.1).
+    pub(super) fn on_vote(
+        &mut self,
+        now: Time,
+        from: Member,
+        term: Term,
+        last: Cursor,
+        out: &mut Out,
+    ) {
+        if term > self.ballot.term {
+            self.become_follower(now, term, None, out);
+        }
+        let free = self.ballot.voted_for.is_none_or(|voted| voted == from);
+        let granted = term == self.ballot.term
+            && free
+            && last >= self.log.last()
+            && matches!(self.role, RoleState::Follower | RoleState::PreCandidate(_));
+        if !granted {
+            out.send(
+                from,
+                Message::Voted {
+                    term: self.ballot.term,
+                    granted: false,
+                },
+            );
+            return;
+        }
+        self.role = RoleState::Follower;
+        self.reset_election(now);
+        let write = if self.ballot.voted_for.is_none() {
+            self.ballot.voted_for = Some(from);
+            self.write_ballot(out)
+        } else {
+            // The vote was given before; its ballot may still be on its way.
+            self.ballots
+                .keys()
+                .next_back()
+                .copied()
+                .unwrap_or(self.durable_ballot.0)
+        };
+        self.votes_due.push(VoteDue {
+            write,
+            to: from,
+            term,
+        });
+    }
+
+    /// Sends the votes whose ballots are durable.
+    pub(super) fn flush_votes(&mut self, out: &mut Out) {
+        let (durable_id, durable) = self.durable_ballot;
+        let ballot = self.ballot;
+        self.votes_due.retain(|due| {
+            if due.write > durable_id {
+                return true;
+            }
+            let token = DurableBallot(durable);
+            if durable == ballot && due.term == durable.term && durable.voted_for == Some(due.to) {
+                out.send(due.to, token.grant());
+            }
+            false
+        });
+    }
+
+    /// Takes note of a durable ballot; a candidate now counts its own vote and asks for others'.
+    pub(super) fn ballot_is_durable(
+        &mut self,
+        now: Time,
+        id: DiskId,
+        ballot: Ballot,
+        out: &mut Out,
+    ) {
+        if id < self.durable_ballot.0 {
+            return;
+        }
+        self.durable_ballot = (id, ballot);
+        let me = self.me;
+        if let RoleState::Candidate(campaign) = &mut self.role
+            && campaign.term == ballot.term
+            && ballot.voted_for == Some(me)
+            && campaign.granted.insert(me)
+        {
+            campaign.answered.insert(me);
+            if self.won() {
+                self.lead(now, out);
+            } else {
+                self.ask(now, out);
+            }
+        }
+    }
+
+    /// Counts a vote.
+    pub(super) fn on_voted(
+        &mut self,
+        now: Time,
+        from: Member,
+        term: Term,
+        granted: bool,
+        out: &mut Out,
+    ) {
+        if term > self.ballot.term {
+            self.become_follower(now, term, None, out);
+            return;
+        }
+        let RoleState::Candidate(campaign) = &mut self.role else {
+            return;
+        };
+        if campaign.term != term {
+            return;
+        }
+        campaign.answered.insert(from);
+        if granted {
+            campaign.granted.insert(from);
+        }
+        if self.won() {
+            self.lead(now, out);
+        }
+    }
+
+    /// Tells whether those who grant are a quorum, this peer among them.
+    fn won(&self) -> bool {
+        let (RoleState::PreCandidate(campaign) | RoleState::Candidate(campaign)) = &self.role
+        else {
+            return false;
+        };
+        campaign.granted.contains(&self.me)
+            && self
+                .configurations
+                .latest()
+                .1
+                .quorum(|voter| campaign.granted.contains(&voter))
+    }
+
+    /// Starts to lead: an entry of the new term first, whose commit commits all before it.
+    fn lead(&mut self, now: Time, out: &mut Out) {
+        let term = self.ballot.term;
+        self.election_at = Time::NEVER;
+        self.role = RoleState::Leader(Box::new(Leader::new(now, self.log.last().index.next())));
+        self.staging = None;
+        self.leader = Some(self.me);
+        self.reads.ask_again();
+        out.event(GroupEvent::RoleChanged {
+            term,
+            role: Role::Leader,
+        });
+        out.event(GroupEvent::LeaderChanged {
+            term,
+            leader: self.leader,
+        });
+        self.append_noop(out);
+        self.refresh_conversations(now);
+    }
+}
+
+impl Campaign {
+    fn new(term: Term, me: Member) -> Self {
+        Self {
+            term,
+            granted: BTreeSet::from([me]),
+            answered: BTreeSet::from([me]),
+            ask_again_at: Time::NEVER,
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The follower's side of replication (Raft, section 5.3).
+//!
+//! Invariants: an ack covers only what is durable here and known to equal the leader's log in this
+//! conversation; the commit index never passes that; nothing committed is ever dropped, whoever
+//! asks for it.
+
+use crate::{
+    cursor::{Cursor, Index, Term},
+    event::{GroupEvent, Role},
+    id::Member,
+    out::Out,
+    time::Time,
+    wire::{Append, Message},
+};
+
+use super::{Raft, RoleState, staging::Stage};
+
+impl Raft {
+    /// Takes a message of a leader; returns whether it is the leader of this term.
+    ///
+    /// Only the current leader's messages put off a campaign.
+    pub(super) fn hear_leader(
+        &mut self,
+        now: Time,
+        from: Member,
+        term: Term,
+        run: u64,
+        out: &mut Out,
+    ) -> bool {
+        if term < self.ballot.term {
+            // Tells a leader that was deposed so, by the term alone.
+            let last = self.log.last();
+            let term = self.ballot.term;
+            out.send(
+                from,
+                Message::Reject {
+                    term,
+                    run,
+                    previous: last,
+                    hint: last,
+                },
+            );
+            return false;
+        }
+        if self.is_leader() && term == self.ballot.term {
+            // Two leaders of one term cannot be; whoever says so is not to be followed.
+            out.mark("raft.second_leader_of_a_term");
+            return false;
+        }
+        if self.leader.is_some_and(|leader| leader != from) && term == self.ballot.term {
+            out.mark("raft.second_leader_of_a_term");
+            return false;
+        }
+        if term > self.ballot.term || !matches!(self.role, RoleState::Follower) {
+            self.become_follower(now, term, Some(from), out);
+        }
+        self.set_leader(Some(from), out);
+        self.leader_heard = now;
+        self.reset_election(now);
+        if run != self.run {
+            self.run = run;
+            self.matched = Index(0);
+            self.read_seen = 0;
+            self.restage(out);
+        }
+        true
+    }
+
+    /// Takes a heartbeat; it is always answered.
+    pub(super) fn on_heartbeat(
+        &mut self,
+        now: Time,
+        from: Member,
+        term: Term,
+        run: u64,
+        commit: Index,
+        read: u64,
+        out: &mut Out,
+    ) {
+        if self.hear_leader(now, from, term, run, out) {
+            self.read_seen = self.read_seen.max(read);
+            self.raise_commit(commit);
+            self.ack_due = true;
+        }
+    }
+
+    /// Takes entries: stages them behind an anchor, or puts them into the log.
+    pub(super) fn on_append(&mut self, now: Time, from: Member, append: Append, out: &mut Out) {
+        if !self.hear_leader(now, from, append.term, append.run, out) {
+            return;
+        }
+        self.read_seen = self.read_seen.max(append.read);
+        let Append {
+            previous,
+            commit,
+            entries,
+            ..
+        } = append;
+        if let Some(staging) = &mut self.staging {
+            match staging.take(previous, &entries) {
+                Stage::Taken => return,
+                Stage::Full => {
+                    out.mark("staging.full");
+                    self.staging = None;
+                    self.behind = Some(super::Behind {
+                        first: Index(u64::MAX),
+                    });
+                    return;
+                }
+                Stage::NotMine => {}
+            }
+        }
+        let (previous, entries) = self.skip_known(previous, entries);
+        if !self.log.matches(previous) {
+            self.reject(from, previous, out);
+            return;
+        }
+        let first_new = (0..)
+            .zip(&entries)
+            .find(|(offset, entry)| {
+                self.log.term_at(Index(previous.index.0 + 1 + offset)) != Some(entry.term)
+            })
+            .map_or(entries.len(), |(offset, _)| offset as usize);
+        let end = Index(previous.index.0 + entries.len() as u64);
+        if first_new < entries.len() {
+            let keep = Index(previous.index.0 + first_new as u64);
+            if keep < self.log.last().index && !self.drop_after(keep, from, out) {
+                return;
+            }
+            let mut entries = entries;
+            let new = entries.split_off(first_new);
+            if self.configurations.note(keep.next(), &new) {
+                self.configuration_changed(out);
+            }
+            self.log.append(new, out);
+        }
+        self.matched = self.matched.max(end);
+        self.raise_commit(commit);
+        self.ack_due = true;
+    }
+
+    /// Drops the entries after `keep`, unless something committed is among them.
+    fn drop_after(&mut self, keep: Index, from: Member, out: &mut Out) -> bool {
+        if keep < self.commit {
+            out.event(GroupEvent::CommittedTruncationRefused { peer: from.peer });
+            out.misbehaved.push(from.peer);
+            return false;
+        }
+        out.mark("raft.truncated");
+        self.log.truncate(keep);
+        if self.configurations.truncate(keep) {
+            out.mark("raft.configuration_rolled_back");
+            self.configuration_changed(out);
+        }
+        true
+    }
+
+    /// Skips entries up to the base: they are committed, so the leader's are the same.
+    fn skip_known(
+        &self,
+        previous: Cursor,
+        mut entries: Vec<crate::entry::Entry>,
+    ) -> (Cursor, Vec<crate::entry::Entry>) {
+        let base = self.log.base();
+        let Some(known) = base
+            .index
+            .0
+            .checked_sub(previous.index.0)
+            .filter(|known| *known > 0)
+        else {
+            return (previous, entries);
+        };
+        let known = usize::try_from(known)
+            .unwrap_or(usize::MAX)
+            .min(entries.len());
+        let rest = entries.split_off(known);
+        if rest.is_empty() && previous.index.0 + (known as u64) < base.index.0 {
+            // Everything sent lies below the base: as if nothing had been sent after it.
+            return (base, rest);
+        }
+        (base, rest)
+    }
+
+    /// Says where to look for the last common entry: at the end of this log, or before the term
+    /// that conflicts (section 5.3, the optimisation at its end).
+    fn reject(&mut self, to: Member, previous: Cursor, out: &mut Out) {
+        let last = self.log.last();
+        let hint = match self.log.term_at(previous.index) {
+            Some(conflict) if previous.index <= last.index => {
+                let mut index = previous.index;
+                while index > self.commit.max(self.log.base().index)
+                    && self.log.term_at(index) == Some(conflict)
+                {
+                    index = index.previous();
+                }
+                Cursor::new(self.log.term_at(index).unwrap_or_default(), index)
+            }
+            _ => last,
+        };
+        out.send(
+            to,
+            Message::Reject {
+                term: self.ballot.term,
+                run: self.run,
+                previous,
+                hint,
+            },
+        );
+    }
+
+    /// Sends the ack that is due, once the term it speaks of is durable, and what is for the
+    /// leader to order.
+    pub(super) fn settle_follower(&mut self, now: Time, out: &mut Out) {
+        if let Some(leader) = self.leader {
+            if self.ack_due && self.durable_ballot.1.term == self.ballot.term {
+                self.ack_due = false;
+                let matched = self.log.durable().upto(self.matched).index();
+                let (term, run, read) = (self.ballot.term, self.run, self.read_seen);
+                out.send(
+                    leader,
+                    Message::Ack {
+                        term,
+                        run,
+                        matched,
+                        read,
+                    },
+                );
+            }
+            if let Some(staging) = &mut self.staging
+                && let Some(upto) = staging.take_due()
+            {
+                let (term, run) = (self.ballot.term, self.run);
+                out.send(leader, Message::Staged { term, run, upto });
+            }
+            self.proposals.forward(leader, self.ballot.term, out);
+            self.reads.ask(now, leader, self.profile.election_min, out);
+        }
+    }
+
+    /// Tells the user of the configuration that is now in effect.
+    pub(super) fn configuration_changed(&mut self, out: &mut Out) {
+        let (index, configuration) = self.configurations.latest();
+        out.event(GroupEvent::ConfigurationChanged {
+            configuration: configuration.clone(),
+            committed: index <= self.commit,
+        });
+        // A member that leaves campaigns no more; one that became a voter may.
+        if self.role() != Role::Leader && !configuration.is_voter(self.me) {
+            self.role = RoleState::Follower;
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The log in memory, and how much of it is known to be durable.
+//!
+//! Invariant: the entries are those after `base`, without a gap; `durable` never covers an entry
+//! whose write is still under way, in whatever order completions come; an entry that replaced
+//! another one is durable only by its own write.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::{
+    cursor::{Cursor, Index, Term},
+    disk_op::{DiskId, DiskWrite},
+    entry::{Body, Entry},
+    out::Out,
+    wire::entry_size,
+};
+
+/// The entries of one group after its base.
+#[derive(Debug)]
+pub(crate) struct Log {
+    base: Cursor,
+    entries: VecDeque<Entry>,
+    bytes: u64,
+    /// Appends under way: the first index that each writes.
+    writing: BTreeMap<DiskId, Index>,
+}
+
+/// An index up to which the log is durable here.
+///
+/// Only [`Log::durable`] makes one, so whatever is built from it (an ack, the leader's own share
+/// of a commit) was made true by a finished disk operation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Durable(Index);
+
+impl Durable {
+    /// Returns the index.
+    pub(crate) fn index(self) -> Index {
+        self.0
+    }
+
+    /// Returns the part of the promise that `upto` needs.
+    pub(crate) fn upto(self, upto: Index) -> Self {
+        Self(self.0.min(upto))
+    }
+}
+
+impl Log {
+    /// Takes over what recovery found; all of it is durable.
+    pub(crate) fn recovered(base: Cursor, entries: Vec<Entry>) -> Self {
+        let bytes = entries.iter().map(|entry| entry_size(entry) as u64).sum();
+        Self {
+            base,
+            entries: entries.into(),
+            bytes,
+            writing: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the cursor before the first entry.
+    pub(crate) fn base(&self) -> Cursor {
+        self.base
+    }
+
+    /// Returns the index of the first entry, present or to come.
+    pub(crate) fn first(&self) -> Index {
+        self.base.index.next()
+    }
+
+    /// Returns the entries.
+    pub(crate) fn entries(&self) -> &VecDeque<Entry> {
+        &self.entries
+    }
+
+    /// Returns about how many bytes the entries take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Tells whether nothing was ever in the log: its peer is a joiner.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.base == Cursor::ZERO
+    }
+
+    /// Returns the cursor of the last entry.
+    pub(crate) fn last(&self) -> Cursor {
+        match self.entries.back() {
+            Some(entry) => Cursor::new(
+                entry.term,
+                Index(self.base.index.0 + self.entries.len() as u64),
+            ),
+            None => self.base,
+        }
+    }
+
+    /// Returns the term of the entry at `index`, if the log holds it or starts right after it.
+    pub(crate) fn term_at(&self, index: Index) -> Option<Term> {
+        if index == self.base.index {
+            return Some(self.base.term);
+        }
+        self.get(index).map(|entry| entry.term)
+    }
+
+    /// Returns the entry at `index`.
+    pub(crate) fn get(&self, index: Index) -> Option<&Entry> {
+        self.entries.get(self.offset(index)?)
+    }
+
+    /// Tells whether the log holds, or starts right after, the entry at `cursor`.
+    pub(crate) fn matches(&self, cursor: Cursor) -> bool {
+        self.term_at(cursor.index) == Some(cursor.term)
+    }
+
+    /// Copies the entries from `first` on, within the bounds, at least one if there is one.
+    pub(crate) fn slice(&self, first: Index, max_entries: usize, max_bytes: usize) -> Vec<Entry> {
+        let Some(offset) = self.offset(first) else {
+            return Vec::new();
+        };
+        let mut bytes = 0;
+        let mut slice = Vec::new();
+        for entry in self
+            .entries
+            .range(offset.min(self.entries.len())..)
+            .take(max_entries)
+        {
+            bytes += entry_size(entry);
+            if bytes > max_bytes && !slice.is_empty() {
+                break;
+            }
+            slice.push(entry.clone());
+        }
+        slice
+    }
+
+    /// Returns up to where the log is durable.
+    pub(crate) fn durable(&self) -> Durable {
+        let written = self
+            .writing
+            .values()
+            .min()
+            .map_or(u64::MAX, |first| first.0 - 1);
+        Durable(Index(written.min(self.last().index.0)))
+    }
+
+    /// Appends entries and writes them to the durable log.
+    pub(crate) fn append(&mut self, entries: Vec<Entry>, out: &mut Out) {
+        if entries.is_empty() {
+            return;
+        }
+        let previous = self.last();
+        for (offset, entry) in (1..).zip(&entries) {
+            if matches!(entry.body, Body::Marker(_)) {
+                out.markers.push(Index(previous.index.0 + offset));
+            }
+        }
+        self.bytes += entries
+            .iter()
+            .map(|entry| entry_size(entry) as u64)
+            .sum::<u64>();
+        self.entries.extend(entries.iter().cloned());
+        let id = out.write(DiskWrite::Append { previous, entries });
+        self.writing.insert(id, previous.index.next());
+    }
+
+    /// Drops the entries after `last`; the next append drops them from the durable log too.
+    pub(crate) fn truncate(&mut self, last: Index) {
+        while self.last().index > last && !self.entries.is_empty() {
+            if let Some(entry) = self.entries.pop_back() {
+                self.bytes -= entry_size(&entry) as u64;
+            }
+        }
+    }
+
+    /// Drops the entries up to `base`, which the log holds.
+    pub(crate) fn prune(&mut self, base: Cursor) {
+        while self.base.index < base.index {
+            let Some(entry) = self.entries.pop_front() else {
+                break;
+            };
+            self.bytes -= entry_size(&entry) as u64;
+            self.base = Cursor::new(entry.term, self.base.index.next());
+        }
+    }
+
+    /// Replaces everything by nothing after `base`; the write of the base is under way as `id`.
+    pub(crate) fn reset(&mut self, base: Cursor, id: DiskId) {
+        self.entries.clear();
+        self.bytes = 0;
+        self.base = base;
+        self.writing.clear();
+        self.writing.insert(id, base.index);
+    }
+
+    /// Makes acks wait for a write that replaces the base, as `id`.
+    pub(crate) fn rebase(&mut self, id: DiskId) {
+        self.writing.insert(id, self.base.index);
+    }
+
+    /// Notes that a write is finished.
+    pub(crate) fn written(&mut self, id: DiskId) {
+        self.writing.remove(&id);
+    }
+
+    fn offset(&self, index: Index) -> Option<usize> {
+        usize::try_from(index.0.checked_sub(self.base.index.0.checked_add(1)?)?).ok()
+    }
+}

@@ -1,0 +1,188 @@
+//! Changes of the configuration (Raft, section 6, joint consensus).
+//!
+//! One change is in flight at a time, and none before the leader has committed an entry of its own
+//! term (<https://groups.google.com/g/raft-dev/c/t4xj6dJTP6E/m/d2D9LrWRza8J>). Learners come and go
+//! by one entry; voters change by a joint configuration and then the one it leads to. Who is
+//! reachable never decides who counts; it only decides whom the leader proposes.
+//!
+//! What the leader proposes, in this order: a joiner becomes a learner; a voter's new life takes
+//! the place of its old one; a voter gone for long is replaced by a healthy learner and asks to
+//! join when it is back; the number of voters grows to the next odd one, two at a time, up to the wanted
+//! number. Never fewer voters.
+
+use std::time::Duration;
+
+use crate::{
+    configuration::Configuration, entry::Body, id::Member, limits, out::Out, profile::GroupProfile,
+    time::Time,
+};
+
+use super::{Raft, RoleState, conversation::Mode};
+
+/// What the leader knows of the members' health.
+pub(super) struct Health<'a> {
+    /// Learners that are caught up, stable and heard from just now, the steadiest first.
+    pub(super) ready: &'a [Member],
+    /// Voters that have been gone for longer than the profile allows.
+    pub(super) gone: &'a [Member],
+}
+
+impl Raft {
+    /// Proposes the next change of the configuration, if one is due and none is in flight.
+    pub(super) fn tick_membership(&mut self, now: Time, out: &mut Out) {
+        let (index, configuration) = self.configurations.latest();
+        if !self.is_established_leader() || index > self.commit {
+            return;
+        }
+        let next = if configuration.is_joint() {
+            Some(leave_joint(configuration))
+        } else {
+            admit(configuration, self.joins.values().copied()).or_else(|| {
+                let ready = self.ready_learners(now);
+                let gone = self.gone_voters(now);
+                change_voters(
+                    configuration,
+                    &self.profile,
+                    &Health {
+                        ready: &ready,
+                        gone: &gone,
+                    },
+                )
+            })
+        };
+        let admitted = self.configurations.latest().1.clone();
+        self.joins.retain(|_, member| !admitted.contains(*member));
+        if let Some(next) = next.filter(Configuration::is_valid) {
+            self.append_own(vec![Body::Configuration(Box::new(next))], out);
+            self.refresh_conversations(now);
+        }
+    }
+
+    fn ready_learners(&self, now: Time) -> Vec<Member> {
+        let RoleState::Leader(leader) = &self.role else {
+            return Vec::new();
+        };
+        let last = self.log.last().index;
+        let mut ready: Vec<(Time, Member)> = leader
+            .conversations
+            .iter()
+            .filter(|(member, conversation)| {
+                self.configurations.latest().1.is_learner(**member)
+                    && conversation.mode == Mode::Replicate
+                    && last.since(conversation.matched) <= CAUGHT_UP
+                    && now.since(conversation.heard) <= self.profile.heartbeat * 2
+                    && now.since(conversation.stable_since) >= self.profile.heartbeat * STEADY_BEATS
+            })
+            .map(|(member, conversation)| (conversation.stable_since, *member))
+            .collect();
+        ready.sort_unstable();
+        ready.into_iter().map(|(_, member)| member).collect()
+    }
+
+    fn gone_voters(&self, now: Time) -> Vec<Member> {
+        let RoleState::Leader(leader) = &self.role else {
+            return Vec::new();
+        };
+        let gone_for = |member: &Member| -> Option<Duration> {
+            let conversation = leader.conversations.get(member)?;
+            Some(now.since(conversation.heard))
+        };
+        let voters = &self.configurations.latest().1.voters;
+        voters
+            .iter()
+            .filter(|voter| gone_for(voter).is_some_and(|gone| gone >= self.profile.replace_after))
+            .copied()
+            .collect()
+    }
+}
+
+/// How many entries a learner may lack and still count as caught up: what is on its way.
+const CAUGHT_UP: u64 = 1_024;
+
+/// For how many heartbeats a learner must have been heard without a pause.
+const STEADY_BEATS: u32 = 4;
+
+/// Returns the configuration that a joint one leads to.
+fn leave_joint(configuration: &Configuration) -> Configuration {
+    Configuration {
+        outgoing: Vec::new(),
+        ..configuration.clone()
+    }
+}
+
+/// Adds the first of `joins` that is not a member yet; an older learner life of it goes.
+fn admit(
+    configuration: &Configuration,
+    joins: impl Iterator<Item = Member>,
+) -> Option<Configuration> {
+    let mut next = configuration.clone();
+    for member in joins {
+        if next.contains(member) {
+            continue;
+        }
+        next.learners.retain(|learner| learner.peer != member.peer);
+        if next.learners.len() < limits::LEARNERS {
+            next.learners.push(member);
+        }
+    }
+    next.learners.sort_unstable();
+    (next != *configuration).then_some(next)
+}
+
+/// Returns the joint configuration that changes the voters, if a change is due.
+pub(super) fn change_voters(
+    configuration: &Configuration,
+    profile: &GroupProfile,
+    health: &Health<'_>,
+) -> Option<Configuration> {
+    let voters = &configuration.voters;
+    // A new life takes the place of its old one.
+    let reborn = health.ready.iter().find_map(|new| {
+        let old = voters.iter().find(|voter| voter.peer == new.peer)?;
+        Some((*old, *new))
+    });
+    if let Some((old, new)) = reborn {
+        return Some(joint(configuration, &[old], &[new]));
+    }
+    let fresh: Vec<Member> = health
+        .ready
+        .iter()
+        .filter(|learner| voters.iter().all(|voter| voter.peer != learner.peer))
+        .copied()
+        .collect();
+    if let (Some(old), Some(new)) = (health.gone.first(), fresh.first()) {
+        return Some(joint(configuration, &[*old], &[*new]));
+    }
+    let wanted = profile.voters.min(limits::VOTERS);
+    let step = if voters.len() % 2 == 0 { 1 } else { 2 };
+    if voters.len() + step <= wanted && fresh.len() >= step {
+        return Some(joint(configuration, &[], &fresh[..step]));
+    }
+    None
+}
+
+/// Builds the joint configuration that lets `leave` go and `enter` in.
+///
+/// Who leaves is no member any more once the change is through; when it is back it asks to join.
+fn joint(configuration: &Configuration, leave: &[Member], enter: &[Member]) -> Configuration {
+    let mut voters: Vec<Member> = configuration
+        .voters
+        .iter()
+        .filter(|voter| !leave.contains(voter))
+        .chain(enter)
+        .copied()
+        .collect();
+    voters.sort_unstable();
+    let mut learners: Vec<Member> = configuration
+        .learners
+        .iter()
+        .filter(|learner| !enter.contains(learner))
+        .copied()
+        .collect();
+    learners.sort_unstable();
+    Configuration {
+        voters,
+        outgoing: configuration.voters.clone(),
+        learners,
+    }
+}

@@ -1,0 +1,488 @@
+//! Consensus of one group: Raft as a pure state machine.
+//!
+//! Follows the paper (Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm",
+//! extended version) and the dissertation where it goes further; where we deviate:
+//!
+//! - A voter is a life of a peer, not a peer: a peer that lost its memory is somebody else, enters
+//!   as a learner and takes the place of its old self by a change of configuration.
+//! - A peer with an empty log never campaigns: it would read old configurations on its way up.
+//! - A follower that needs entries that are gone asks for a snapshot itself and chooses among many
+//!   sources; meanwhile the leader streams what follows the anchor, which is staged, not acked.
+//! - Nothing is promised before it is durable: votes, acks and the leader's own share of a commit
+//!   are built from tokens of finished disk operations.
+//!
+//! | role | on | becomes |
+//! |---|---|---|
+//! | follower | election timeout, a voter with a log | pre-candidate (or candidate when told to) |
+//! | pre-candidate | a quorum would vote for it | candidate, in the next term |
+//! | pre-candidate | a leader of its term, or a higher term | follower |
+//! | candidate | votes of a quorum, its own durable | leader |
+//! | candidate | a leader of its term, or a higher term | follower |
+//! | candidate, pre-candidate | election timeout | pre-candidate |
+//! | leader | a higher term, or no quorum heard for an election timeout | follower |
+//!
+//! What can go wrong is answered where it is handled: lost and late messages in [`conversation`],
+//! writes that finish out of order in [`log`], stale reads in [`read`], lost commands in
+//! [`proposal`].
+
+mod configurations;
+mod conversation;
+mod election;
+mod follower;
+mod leader;
+mod log;
+mod membership;
+mod proposal;
+mod read;
+mod reserve;
+mod staging;
+
+use std::collections::BTreeMap;
+
+use crate::{
+    configuration::Configuration,
+    cursor::{Cursor, Index, Term},
+    disk_op::{Ballot, DiskId, DiskWrite},
+    entry::Entry,
+    event::{GroupEvent, Role},
+    id::{GenesisId, Member, PeerId},
+    out::Out,
+    profile::GroupProfile,
+    random::{Purpose, Random},
+    time::Time,
+    wire::{Message, Replication},
+};
+
+use self::{
+    configurations::Configurations,
+    election::{Campaign, VoteDue},
+    leader::Leader,
+    log::Log,
+    proposal::Proposals,
+    read::Reads,
+    staging::Staging,
+};
+
+/// What one group's consensus starts with.
+#[derive(Debug)]
+pub(crate) struct RaftStart {
+    pub(crate) me: Member,
+    pub(crate) genesis: GenesisId,
+    pub(crate) profile: GroupProfile,
+    pub(crate) random: Random,
+    pub(crate) ballot: Ballot,
+    pub(crate) base: Cursor,
+    pub(crate) configuration: Configuration,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// The consensus of one group on one peer.
+#[derive(Debug)]
+pub(crate) struct Raft {
+    me: Member,
+    genesis: GenesisId,
+    profile: GroupProfile,
+    random: Random,
+    ballot: Ballot,
+    /// The newest ballot known to be durable, and the write that made it so.
+    durable_ballot: (DiskId, Ballot),
+    ballots: BTreeMap<DiskId, Ballot>,
+    votes_due: Vec<VoteDue>,
+    log: Log,
+    configurations: Configurations,
+    commit: Index,
+    role: RoleState,
+    leader: Option<Member>,
+    leader_heard: Time,
+    election_at: Time,
+    /// The conversation with the leader of this term, as it named it.
+    run: u64,
+    /// Up to where the log is known to equal the leader's, in this conversation.
+    matched: Index,
+    /// The highest read sequence seen in this conversation.
+    read_seen: u64,
+    ack_due: bool,
+    staging: Option<Staging>,
+    proposals: Proposals,
+    reads: Reads,
+    /// Peers that asked to become learners, by key.
+    joins: BTreeMap<PeerId, Member>,
+    /// Set when the leader says that the entries needed here are gone there.
+    behind: Option<Behind>,
+    poisoned: Option<&'static str>,
+    expiry_at: Time,
+}
+
+/// The leader no longer has the entries that are needed here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Behind {
+    /// The leader's first log index.
+    pub(crate) first: Index,
+}
+
+#[derive(Debug)]
+enum RoleState {
+    Follower,
+    PreCandidate(Campaign),
+    Candidate(Campaign),
+    Leader(Box<Leader>),
+}
+
+/// How often waiting requests are looked through for passed deadlines; their precision.
+const EXPIRY: std::time::Duration = std::time::Duration::from_millis(50);
+
+impl Raft {
+    /// Starts from what the durable log held, all of it durable.
+    pub(crate) fn new(start: RaftStart, now: Time) -> Self {
+        let configurations =
+            Configurations::recovered(start.base.index, start.configuration, &start.entries);
+        let mut raft = Self {
+            me: start.me,
+            genesis: start.genesis,
+            profile: start.profile,
+            random: start.random,
+            ballot: start.ballot,
+            durable_ballot: (DiskId(0), start.ballot),
+            ballots: BTreeMap::new(),
+            votes_due: Vec::new(),
+            commit: start.base.index,
+            log: Log::recovered(start.base, start.entries),
+            configurations,
+            role: RoleState::Follower,
+            leader: None,
+            leader_heard: Time(0),
+            election_at: Time::NEVER,
+            run: 0,
+            matched: Index(0),
+            read_seen: 0,
+            ack_due: false,
+            staging: None,
+            proposals: Proposals::default(),
+            reads: Reads::default(),
+            joins: BTreeMap::new(),
+            behind: None,
+            poisoned: None,
+            expiry_at: Time::NEVER,
+        };
+        raft.reset_election(now);
+        raft
+    }
+
+    /// Makes the next campaign start at `at`, because nobody else will be ready earlier.
+    pub(crate) fn campaign_at(&mut self, at: Time) {
+        self.election_at = at;
+    }
+
+    /// Takes a control message from `from`.
+    pub(crate) fn on_message(&mut self, now: Time, from: Member, message: Message, out: &mut Out) {
+        if self.poisoned.is_some() {
+            return;
+        }
+        match message {
+            Message::PreVote { term, last } => self.on_pre_vote(now, from, term, last, out),
+            Message::PreVoted {
+                asked,
+                term,
+                granted,
+            } => {
+                self.on_pre_voted(now, from, asked, term, granted, out);
+            }
+            Message::Vote { term, last } => self.on_vote(now, from, term, last, out),
+            Message::Voted { term, granted } => self.on_voted(now, from, term, granted, out),
+            Message::Heartbeat {
+                term,
+                run,
+                commit,
+                read,
+            } => {
+                self.on_heartbeat(now, from, term, run, commit, read, out);
+            }
+            Message::Ack {
+                term,
+                run,
+                matched,
+                read,
+            } => {
+                self.on_ack(now, from, term, run, matched, read, out);
+            }
+            Message::Reject {
+                term,
+                run,
+                previous,
+                hint,
+            } => {
+                self.on_reject(now, from, term, run, previous, hint, out);
+            }
+            Message::Behind {
+                term,
+                run,
+                first,
+                commit,
+            } => {
+                if self.hear_leader(now, from, term, run, out) {
+                    self.raise_commit(commit);
+                    self.behind = Some(Behind { first });
+                }
+            }
+            Message::StageFrom { term, run, anchor } => {
+                self.on_stage_from(now, from, term, run, anchor, out);
+            }
+            Message::Staged { term, run, upto } => self.on_staged(now, from, term, run, upto, out),
+            Message::TimeoutNow { term } => {
+                if term == self.ballot.term && self.leader == Some(from) && self.may_campaign() {
+                    self.campaign(now, out);
+                }
+            }
+            Message::ReadIndex { id } => self.on_read_index(from, id, out),
+            Message::ReadAt { id, index } => self.on_read_at(id, index),
+            Message::Join { member } => {
+                if self.is_leader() {
+                    self.joins.insert(member.peer, member);
+                } else if let Some(leader) = self.leader.filter(|leader| *leader != from) {
+                    out.send(leader, Message::Join { member });
+                }
+            }
+            // Formation and state sync are not of the consensus.
+            _ => {}
+        }
+    }
+
+    /// Takes a frame of the entries lane from `from`.
+    pub(crate) fn on_replication(
+        &mut self,
+        now: Time,
+        from: Member,
+        message: Replication,
+        out: &mut Out,
+    ) {
+        if self.poisoned.is_some() {
+            return;
+        }
+        match message {
+            Replication::Append(append) => self.on_append(now, from, append, out),
+            Replication::Forward(forward) => self.on_forward(from, forward, out),
+            Replication::Outcomes(outcomes) => self.on_outcomes(outcomes, out),
+        }
+    }
+
+    /// Takes the completion of a disk operation.
+    pub(crate) fn on_disk(&mut self, now: Time, id: DiskId, failed: bool, out: &mut Out) {
+        if failed {
+            self.poison("the durable log failed: what it holds is in doubt", out);
+            return;
+        }
+        if let Some(ballot) = self.ballots.remove(&id) {
+            self.ballot_is_durable(now, id, ballot, out);
+        } else {
+            let before = self.log.durable();
+            self.log.written(id);
+            self.ack_due |= self.log.durable() > before;
+        }
+        if self.is_leader() {
+            self.advance_commit(now, out);
+        }
+    }
+
+    /// Does what is due at `now`.
+    pub(crate) fn tick(&mut self, now: Time, out: &mut Out) {
+        if self.poisoned.is_some() {
+            return;
+        }
+        if now >= self.expiry_at {
+            self.proposals.expire(now, out);
+            self.reads.expire(now, out);
+            self.expiry_at = Time::NEVER;
+        }
+        if self.is_leader() {
+            self.tick_leader(now, out);
+        } else {
+            self.tick_campaign(now, out);
+        }
+    }
+
+    /// Sends what the inputs since the last call have in common.
+    pub(crate) fn settle(&mut self, now: Time, out: &mut Out) {
+        if self.poisoned.is_some() {
+            return;
+        }
+        self.flush_votes(out);
+        if self.is_leader() {
+            self.settle_leader(now, out);
+        } else {
+            self.settle_follower(now, out);
+        }
+        if self.expiry_at == Time::NEVER && !(self.proposals.is_empty() && self.reads.is_empty()) {
+            self.expiry_at = now.after(EXPIRY);
+        }
+    }
+
+    /// Returns when [`Raft::tick`] is due.
+    pub(crate) fn deadline(&self) -> Time {
+        if self.poisoned.is_some() {
+            return Time::NEVER;
+        }
+        let role = match &self.role {
+            RoleState::Leader(leader) => leader.deadline(),
+            RoleState::PreCandidate(campaign) | RoleState::Candidate(campaign) => {
+                campaign.ask_again_at.min(self.election_at)
+            }
+            RoleState::Follower if self.may_campaign() => self.election_at,
+            RoleState::Follower => Time::NEVER,
+        };
+        role.min(self.expiry_at)
+    }
+
+    /// Returns whether the leader said, since the last call, that this peer must restore.
+    pub(crate) fn take_behind(&mut self) -> Option<Behind> {
+        self.behind.take()
+    }
+
+    /// Notes that the link to `member` is new: what was on its way may be lost.
+    pub(crate) fn on_link(&mut self, now: Time, member: Member) {
+        let next = self.log.last().index.next();
+        if let RoleState::Leader(leader) = &mut self.role {
+            leader.relink(now, member, next);
+        }
+        if self.leader == Some(member) {
+            self.reads.ask_again();
+        }
+    }
+
+    /// Returns what this peer is.
+    pub(crate) fn role(&self) -> Role {
+        match self.role {
+            RoleState::Follower => Role::Follower,
+            RoleState::PreCandidate(_) => Role::PreCandidate,
+            RoleState::Candidate(_) => Role::Candidate,
+            RoleState::Leader(_) => Role::Leader,
+        }
+    }
+
+    /// Tells whether this peer leads.
+    pub(crate) fn is_leader(&self) -> bool {
+        matches!(self.role, RoleState::Leader(_))
+    }
+
+    /// Tells whether this peer leads and has committed an entry of its term.
+    pub(crate) fn is_established_leader(&self) -> bool {
+        match &self.role {
+            RoleState::Leader(leader) => self.commit >= leader.first,
+            _ => false,
+        }
+    }
+
+    /// Returns whom this peer follows, or itself if it leads.
+    pub(crate) fn leader(&self) -> Option<Member> {
+        self.leader
+    }
+
+    /// Returns this peer's life.
+    pub(crate) fn me(&self) -> Member {
+        self.me
+    }
+
+    /// Returns the ballot.
+    pub(crate) fn ballot(&self) -> Ballot {
+        self.ballot
+    }
+
+    /// Returns the commit index.
+    pub(crate) fn commit(&self) -> Index {
+        self.commit
+    }
+
+    /// Returns the log.
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Returns the latest configuration in the log and its index.
+    pub(crate) fn configuration(&self) -> (Index, &Configuration) {
+        self.configurations.latest()
+    }
+
+    /// Returns why this peer takes no part any more, if so.
+    pub(crate) fn poisoned(&self) -> Option<&'static str> {
+        self.poisoned
+    }
+
+    /// Stops taking part: this peer's own durable state contradicts itself.
+    pub(crate) fn poison(&mut self, reason: &'static str, out: &mut Out) {
+        if self.poisoned.is_none() {
+            self.poisoned = Some(reason);
+            self.role = RoleState::Follower;
+            self.leader = None;
+            self.proposals.close(out);
+            self.reads.close(out);
+            out.event(GroupEvent::Poisoned { reason });
+        }
+    }
+
+    /// Follows `term`, under `leader` if it is known.
+    fn become_follower(&mut self, now: Time, term: Term, leader: Option<Member>, out: &mut Out) {
+        let was = self.role();
+        if term > self.ballot.term {
+            self.ballot = Ballot {
+                term,
+                voted_for: None,
+            };
+            self.write_ballot(out);
+        }
+        self.role = RoleState::Follower;
+        if was == Role::Leader {
+            self.proposals.lose_leadership();
+            self.reads.lose_leadership(out);
+            self.joins.clear();
+            self.reset_election(now);
+        }
+        self.run = 0;
+        self.matched = Index(0);
+        self.read_seen = 0;
+        if was != Role::Follower {
+            out.event(GroupEvent::RoleChanged {
+                term,
+                role: Role::Follower,
+            });
+        }
+        self.set_leader(leader, out);
+    }
+
+    fn set_leader(&mut self, leader: Option<Member>, out: &mut Out) {
+        if self.leader != leader {
+            self.leader = leader;
+            self.reads.ask_again();
+            out.event(GroupEvent::LeaderChanged {
+                term: self.ballot.term,
+                leader,
+            });
+        }
+    }
+
+    fn write_ballot(&mut self, out: &mut Out) -> DiskId {
+        let id = out.write(DiskWrite::Ballot(self.ballot));
+        self.ballots.insert(id, self.ballot);
+        id
+    }
+
+    /// Draws the time of the next campaign.
+    fn reset_election(&mut self, now: Time) {
+        let nanos =
+            |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let wait = self.random.between(
+            Purpose::Election,
+            nanos(self.profile.election_min),
+            nanos(self.profile.election_max),
+        );
+        self.election_at = Time(now.0.saturating_add(wait));
+    }
+
+    /// Tells whether this peer may ask for votes: a voter, as far as it knows, with a log.
+    fn may_campaign(&self) -> bool {
+        !self.log.is_empty() && self.configurations.latest().1.is_voter(self.me)
+    }
+
+    /// Raises the commit index to `commit`, as far as the log is known to equal the leader's.
+    fn raise_commit(&mut self, commit: Index) {
+        self.commit = self.commit.max(commit.min(self.matched));
+    }
+}
