@@ -28,6 +28,7 @@ pub mod profile;
 mod raft;
 pub mod random;
 pub mod state_op;
+pub mod sync;
 pub mod time;
 pub mod wire;
 

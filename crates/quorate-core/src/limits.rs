@@ -82,6 +82,23 @@ pub const STAGED_BYTES: usize = 128 << 20;
 /// Providers one session asks.
 pub const PROVIDERS: usize = 64;
 
+/// Anchors one session remembers: what all its providers may keep.
+pub const ANCHORS: usize = PROVIDERS * SNAPSHOTS;
+
+/// Bytes one session has asked for and not yet verified, over all providers: what it holds in
+/// memory beside the parts that the state keeps.
+pub const ASKED_BYTES: u64 = 32 << 20;
+
+/// Fetches a session remembers after their time, so that late answers are still of use.
+pub const LATE_FETCHES: usize = 256;
+
+/// Requests for snapshots that wait on a leader; one per peer.
+pub const SNAPSHOT_REQUESTS: usize = PEERS;
+
+/// Reads of snapshots handed to the state at once: enough that it never waits for the next step,
+/// few enough that an apply behind them does not wait long.
+pub const READS: usize = 2;
+
 const _: () = assert!(HELLO_FRAME <= CONTROL_FRAME);
 const _: () = assert!(APPEND_BYTES < ENTRIES_FRAME && COMMAND < ENTRIES_FRAME);
 const _: () = assert!(FETCH_BYTES < BULK_FRAME as u64);
