@@ -54,7 +54,7 @@ fn only_net_names_the_transport() {
         let code = code_of(&file.text);
         for word in ["iroh", "noq"] {
             for at in occurrences(&code, word) {
-                if !code[..at].ends_with("quorate_net::") {
+                if !is_through_net(&code[..at]) {
                     violations.push(format!("{}: {word}", file.line(line_of(&code, at))));
                 }
             }
@@ -66,6 +66,21 @@ fn only_net_names_the_transport() {
          part of a signature, name it through quorate_net::iroh",
         &violations,
     );
+}
+
+/// Tells whether the path that `before` ends with starts at quorate-net, in a group or alone.
+fn is_through_net(before: &str) -> bool {
+    let mut open = 0;
+    let group = before.rfind(|c| {
+        match c {
+            '}' => open += 1,
+            '{' => open -= 1,
+            _ => {}
+        }
+        open < 0
+    });
+    let through = |path: &str| path.ends_with("quorate_net::");
+    through(before) || group.is_some_and(|at| through(&before[..at]))
 }
 
 #[test]
@@ -159,4 +174,12 @@ fn a_planted_word_is_found_and_a_quoted_one_is_not() {
         text: "// HashMap\nlet a = \"HashMap\";\nlet b = HashMap::new();\n".to_owned(),
     };
     assert_eq!(search([&file], &["HashMap"]), ["planted.rs:3: HashMap"]);
+}
+
+#[test]
+fn the_transport_may_be_named_through_net() {
+    assert!(is_through_net("use quorate_net::"));
+    assert!(is_through_net("use quorate_net::{a::{b, c}, "));
+    assert!(!is_through_net("use quorate_net::{a}; use "));
+    assert!(!is_through_net("fn f() { "));
 }
