@@ -5,9 +5,16 @@
 //! it from whoever has them.
 //!
 //! Read in this order: [`tree`] (the structure under everything), [`tree::chunk`] and
-//! [`tree::assembly`] (moving it between peers).
+//! [`tree::assembly`] (moving it between peers), [`space`] (who owns which keys), [`machine`] (what
+//! commands may do), [`collections`] (the machine most groups run).
 
 #![forbid(unsafe_code)]
 
+pub mod collections;
 pub mod limits;
+pub mod machine;
+pub mod space;
 pub mod tree;
+
+pub use collections::Collections;
+pub use machine::{ApplyContext, Change, StateMachine, View};

@@ -20,8 +20,15 @@ pub const CHUNK_BYTES: u64 = quorate_core::limits::FETCH_BYTES;
 /// Bytes of a collection's name: it is repeated in every key of the collection.
 pub const NAME: usize = 128;
 
-/// Operations in one transaction: what a largest command of small operations holds.
-pub const TRANSACTION: usize = 65_536;
+/// Operations in one transaction: decoded they are a list of a few hundred kilobytes, whatever a
+/// hostile command says.
+pub const TRANSACTION: usize = 4_096;
+
+/// Bytes hashed in one slice of a snapshot's digest: some hundred microseconds.
+pub const HASH_SLICE: usize = 256 << 10;
+
+/// Nodes freed in one slice: some hundred microseconds.
+pub const SWEEP_SLICE: usize = 256;
 
 const _: () = assert!(INLINE_VALUE < PIECE as u64);
 const _: () = assert!(PIECE + KEY < quorate_core::limits::BULK_FRAME);

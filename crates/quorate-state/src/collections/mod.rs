@@ -1,0 +1,138 @@
+//! Typed collections: many of them, by name, in one group.
+//!
+//! All collections of a group live in one log and one tree, so that one command can change several
+//! of them or none, and one snapshot holds all at one cursor. A collection is its kind and its
+//! name; it exists as long as it has items, and nothing has to create it. Its items lie together:
+//!
+//! ```text
+//! kind  name-length  name  key      (within the machine's own keys)
+//! ```
+//!
+//! The kind is part of the key, so a map and a set of one name are two collections, and a peer
+//! never has to agree with another on what a name stands for.
+
+mod command;
+mod key;
+mod map;
+#[cfg(test)]
+mod tests;
+
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+
+pub use command::{
+    Answer, Command, MapOp, MapOutcome, Op, OpOutcome, Outcome, OutcomeError, Query, Raw, Refusal,
+};
+pub use key::{
+    Key, KeyReader, KeyWriter, ValueError, decode_key, decode_value, encode_key, encode_value,
+};
+pub use map::MapView;
+
+use crate::{
+    limits,
+    machine::{ApplyContext, StateMachine, View},
+};
+
+/// The machine that runs collections.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Collections;
+
+/// The kind of a collection. Numbers are part of the tree's keys: they are never re-used.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Keys and values, ordered by the keys' encodings.
+    Map = 1,
+}
+
+impl StateMachine for Collections {
+    fn name(&self) -> &str {
+        "quorate.collections"
+    }
+
+    fn versions(&self) -> RangeInclusive<u32> {
+        1..=1
+    }
+
+    fn apply(&self, cx: &mut ApplyContext<'_>, command: &[u8]) -> Bytes {
+        match Command::decode(command) {
+            Ok(command) => execute(cx, &command),
+            Err(refusal) => Outcome::Refused(refusal).encode(),
+        }
+    }
+
+    fn query(&self, state: View<'_>, query: &[u8]) -> Bytes {
+        let answer = |answer: Answer<'_>| answer.encode();
+        match Query::decode(query) {
+            Ok(Query::MapGet { name, key }) => {
+                let value = MapView::new(state, name).and_then(|map| map.get(key.0));
+                let value = value.map(|value| value.to_bytes());
+                answer(Answer::Value(value.as_deref().map(Raw)))
+            }
+            Ok(Query::MapLen { name }) => answer(Answer::Len(
+                MapView::new(state, name).map_or(0, |map| map.len()),
+            )),
+            Err(refusal) => answer(Answer::Refused(refusal)),
+        }
+    }
+}
+
+fn execute(cx: &mut ApplyContext<'_>, command: &Command<'_>) -> Bytes {
+    match command {
+        Command::One(op) => match one(cx, op) {
+            Ok(done) => Outcome::One(done.outcome()).encode(),
+            Err(refusal) => Outcome::Refused(refusal).encode(),
+        },
+        Command::All(ops) => {
+            let all = cx.transaction(|cx| {
+                ops.iter()
+                    .enumerate()
+                    .map(|(at, op)| match one(cx, op) {
+                        Ok(done) if done.holds() => Ok(done),
+                        Ok(_) => Err(Refusal::Mismatch { at: at as u32 }),
+                        Err(refusal) => Err(refusal),
+                    })
+                    .collect::<Result<Vec<_>, _>>()
+            });
+            match all {
+                Ok(all) => Outcome::All(all.iter().map(map::Done::outcome).collect()).encode(),
+                Err(refusal) => Outcome::Refused(refusal).encode(),
+            }
+        }
+    }
+}
+
+fn one(cx: &mut ApplyContext<'_>, op: &Op<'_>) -> Result<map::Done, Refusal> {
+    match op {
+        Op::Map { name, op } => map::apply(cx, name, op),
+    }
+}
+
+/// Returns the beginning of all keys of a collection, unless its name is too long.
+pub fn prefix(kind: Kind, name: &str) -> Option<Vec<u8>> {
+    if name.len() > limits::NAME {
+        return None;
+    }
+    let mut prefix = Vec::with_capacity(2 + name.len() + 32);
+    prefix.push(kind as u8);
+    prefix.push(name.len() as u8);
+    prefix.extend_from_slice(name.as_bytes());
+    Some(prefix)
+}
+
+/// Splits the key of a machine's item into the collection's kind and name and the item's own key.
+pub fn split_key(key: &[u8]) -> Option<(Kind, &str, &[u8])> {
+    let (&kind, rest) = key.split_first()?;
+    let kind = match kind {
+        1 => Kind::Map,
+        _ => return None,
+    };
+    let (&len, rest) = rest.split_first()?;
+    let (name, key) = rest.split_at_checked(len.into())?;
+    Some((kind, std::str::from_utf8(name).ok()?, key))
+}
+
+// The length of a name is one byte of the prefix.
+const _: () = assert!(limits::NAME <= u8::MAX as usize);

@@ -1,0 +1,226 @@
+//! State machines: what commands do.
+//!
+//! A machine has no data of its own. Everything it remembers is items of the group's tree, reached
+//! through the context of one command, and `apply` takes the machine by shared reference. So
+//! snapshot, fork, digest and transfer come from the tree, and two peers that applied the same
+//! commands cannot differ in something the digest does not see. A machine that kept its data to
+//! itself would have to serialize all of it under the group's writes for every snapshot.
+
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+use quorate_core::Cursor;
+
+use crate::{
+    space::MACHINE,
+    tree::{InsertError, Iter, Tree, Value, ValueRef},
+};
+
+/// What a group's commands and queries do.
+///
+/// Implementations MUST be deterministic: outcome and changes follow from the context and the
+/// command alone, on every platform and in every version that says it supports the active one.
+/// They MUST NOT panic, whatever the command's bytes: what cannot be decoded or done is an outcome.
+pub trait StateMachine: Send + Sync + 'static {
+    /// Returns the stable name that is part of the group's identity.
+    fn name(&self) -> &str;
+
+    /// Returns the versions of the machine that this implementation can run.
+    fn versions(&self) -> RangeInclusive<u32> {
+        1..=1
+    }
+
+    /// Does what `command` says and returns its outcome.
+    fn apply(&self, cx: &mut ApplyContext<'_>, command: &[u8]) -> Bytes;
+
+    /// Answers `query` from `state`, changing nothing.
+    fn query(&self, state: View<'_>, query: &[u8]) -> Bytes;
+}
+
+/// One change of one item, as reported to whoever watches.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// The entry that made it.
+    pub cursor: Cursor,
+    /// The machine's key; of a collection's item, see [`crate::collections::split_key`].
+    pub key: Bytes,
+    /// The new value; nothing if the item was removed.
+    pub value: Option<Bytes>,
+}
+
+/// The machine's items, to read.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    tree: &'a Tree,
+}
+
+impl<'a> View<'a> {
+    /// Looks at the machine's items in a group's tree.
+    pub fn new(tree: &'a Tree) -> Self {
+        Self { tree }
+    }
+
+    /// Returns the value of `key`; O(log n).
+    pub fn get(&self, key: &[u8]) -> Option<ValueRef<'a>> {
+        self.tree.get(&own(key))
+    }
+
+    /// Returns how many items have keys that begin with `prefix`; O(log n).
+    pub fn count(&self, prefix: &[u8]) -> u64 {
+        let ranks = self.tree.prefix_ranks(&own(prefix));
+        ranks.end - ranks.start
+    }
+
+    /// Iterates over the items whose keys begin with `prefix`, in key order.
+    pub fn prefix(&self, prefix: &[u8]) -> Items<'a> {
+        Items {
+            iter: self.tree.prefix(&own(prefix)),
+            skip: 1,
+        }
+    }
+
+    /// Iterates over the items whose keys begin with `prefix`, from the first that is `from` or
+    /// greater on. `from` is what follows the prefix.
+    pub fn prefix_from(&self, prefix: &[u8], from: &[u8]) -> Items<'a> {
+        let mut start = own(prefix);
+        let mut ranks = self.tree.prefix_ranks(&start);
+        start.extend_from_slice(from);
+        ranks.start = self.tree.rank(&start);
+        Items {
+            iter: self.tree.range(ranks),
+            skip: 1,
+        }
+    }
+}
+
+/// Items of a machine in key order.
+#[derive(Clone, Debug)]
+pub struct Items<'a> {
+    iter: Iter<'a>,
+    /// How many bytes of each key its owner does not see.
+    skip: usize,
+}
+
+impl Items<'_> {
+    /// Leaves out `prefix` more bytes of each key.
+    pub(crate) fn strip(mut self, prefix: usize) -> Self {
+        self.skip += prefix;
+        self
+    }
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = (&'a [u8], ValueRef<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (key, value) = self.iter.next()?;
+        Some((key.get(self.skip..).unwrap_or_default(), value))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.iter.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Items<'_> {}
+
+/// What one command may look at and change.
+#[derive(Debug)]
+pub struct ApplyContext<'a> {
+    tree: &'a mut Tree,
+    cursor: Cursor,
+    version: u32,
+    /// Where changes are reported, if anybody watches.
+    feed: Option<&'a mut Vec<Change>>,
+}
+
+impl<'a> ApplyContext<'a> {
+    /// Makes the context of the command at `cursor`, applied by `version` of the machine.
+    ///
+    /// Changes are added to `feed` in the order in which they are made.
+    pub fn new(
+        tree: &'a mut Tree,
+        cursor: Cursor,
+        version: u32,
+        feed: Option<&'a mut Vec<Change>>,
+    ) -> Self {
+        Self {
+            tree,
+            cursor,
+            version,
+            feed,
+        }
+    }
+
+    /// Returns the command's place in the log.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// Returns the version of the machine that the group has agreed on.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Returns the machine's items as this command has left them so far.
+    pub fn view(&self) -> View<'_> {
+        View::new(self.tree)
+    }
+
+    /// Puts `value` in the place of `key`'s; returns what was there.
+    ///
+    /// # Errors
+    ///
+    /// Refuses what is beyond the limits of the tree; every peer refuses the same.
+    pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<Option<Value>, InsertError> {
+        let old = self.tree.insert(&own(key), value)?;
+        self.report(key, Some(value));
+        Ok(old)
+    }
+
+    /// Removes `key`; returns its value.
+    pub fn remove(&mut self, key: &[u8]) -> Option<Value> {
+        let old = self.tree.remove(&own(key))?;
+        self.report(key, None);
+        Some(old)
+    }
+
+    /// Does all of `work` or, if it fails, nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `work`; then its changes are undone and not reported.
+    pub fn transaction<T, E>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let before = self.tree.clone();
+        let reported = self.feed.as_ref().map_or(0, |feed| feed.len());
+        let result = work(self);
+        if result.is_err() {
+            *self.tree = before;
+            if let Some(feed) = &mut self.feed {
+                feed.truncate(reported);
+            }
+        }
+        result
+    }
+
+    fn report(&mut self, key: &[u8], value: Option<&[u8]>) {
+        if let Some(feed) = &mut self.feed {
+            feed.push(Change {
+                cursor: self.cursor,
+                key: Bytes::copy_from_slice(key),
+                value: value.map(Bytes::copy_from_slice),
+            });
+        }
+    }
+}
+
+/// The tree's key of a machine's key.
+fn own(key: &[u8]) -> Vec<u8> {
+    let mut own = Vec::with_capacity(key.len() + 1);
+    own.push(MACHINE);
+    own.extend_from_slice(key);
+    own
+}
