@@ -24,6 +24,7 @@ mod link;
 mod outlet;
 pub mod presets;
 mod reader;
+pub mod rendezvous;
 mod transport;
 mod writer;
 
@@ -34,4 +35,4 @@ pub use iroh;
 pub use link::SendError;
 pub use presets::{BindError, Tuning, bind};
 pub use quorate_core::{CloseCode, GroupId, Lane, LinkId, NetworkId, PeerId};
-pub use transport::{ALPN, TooManyDials, Transport};
+pub use transport::{ALPN, Batch, TooManyDials, Transport};

@@ -46,8 +46,10 @@ pub const CONTROL_INBOX: usize = 1 << 20;
 /// stream is not read and QUIC holds the peer back.
 pub const DATA_INBOX: usize = 8 << 20;
 
-/// Parcels (events, or frames read in one go) that wait for the driver, per class.
-pub const INBOX_PARCELS: usize = 1_024;
+/// Parcels (events, or frames read in one go) that wait for the driver, per class. The links'
+/// budgets bound memory; this only bounds their number, and must not be what stops a reader: a
+/// stream left unread for some 2,000 small packets costs the connection, see [`STREAM_WINDOW`].
+pub const INBOX_PARCELS: usize = 1 << 20;
 
 /// Control events taken in a row while others wait: keeps a talkative peer from starving the
 /// entries of all.
@@ -61,6 +63,14 @@ pub const ENTRIES_LANES: usize = quorate_core::limits::GROUPS;
 
 /// Bulk messages a peer may have on the way at a time.
 pub const BULK_STREAMS: usize = 256;
+
+/// Bytes a peer may send on one stream before we have read them.
+///
+/// noq 1.4 fails the whole connection once a stream holds more than 2,048 received pieces that it
+/// cannot join, which on a loaded LAN one lost packet in front of a larger window is enough for.
+/// This many bytes are some 900 full packets, each with a small one behind it still within the
+/// bound.
+pub const STREAM_WINDOW: u32 = 1_250_000;
 
 /// Connection window of a stranger: enough for its first frame, little enough that a thousand
 /// strangers cost less than one member.

@@ -26,7 +26,7 @@ use std::{
     },
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use quorate_core::{CloseCode, GroupId, Lane, LinkId, PeerId};
 use tokio::{
@@ -46,7 +46,7 @@ use crate::{
     outlet::{Framing, Outlet, Refused},
     presets::Tuning,
     reader::{self, Fault},
-    writer,
+    writer::{self, StreamLane},
 };
 
 /// Tags that open streams.
@@ -90,9 +90,9 @@ pub(crate) struct Link {
     pub(crate) peer: PeerId,
     pub(crate) connection: Connection,
     runtime: Handle,
-    control: Arc<Outlet>,
-    bulk: Arc<Outlet>,
-    entries: Mutex<BTreeMap<GroupId, Arc<Outlet>>>,
+    control: Arc<StreamLane>,
+    bulk: Outlet,
+    entries: Mutex<BTreeMap<GroupId, Arc<StreamLane>>>,
     proven: AtomicBool,
     /// Tells the link's task that the peer has proven itself.
     gate: Mutex<Option<oneshot::Sender<()>>>,
@@ -125,8 +125,8 @@ impl Link {
             peer: PeerId(*connection.remote_id().as_bytes()),
             connection,
             runtime: Handle::current(),
-            control: Arc::new(Outlet::new(Framing::Prefixed, CONTROL_QUEUE)),
-            bulk: Arc::new(Outlet::new(Framing::Bare, BULK_QUEUE)),
+            control: Arc::new(StreamLane::new(CONTROL_QUEUE, &[])),
+            bulk: Outlet::new(Framing::Bare, BULK_QUEUE),
             entries: Mutex::default(),
             proven: AtomicBool::new(false),
             gate: Mutex::new(Some(open)),
@@ -136,8 +136,13 @@ impl Link {
         (Arc::new(link), gate)
     }
 
-    /// Queues a frame; never waits. A lane over its bound closes the link.
-    pub(crate) fn send(self: &Arc<Self>, lane: Lane, frame: Bytes) -> Result<(), SendError> {
+    /// Queues a frame; never waits. A lane over its bound closes the link. Returns the lane if the
+    /// caller has to flush it.
+    pub(crate) fn send(
+        self: &Arc<Self>,
+        lane: Lane,
+        frame: Bytes,
+    ) -> Result<Option<Arc<StreamLane>>, SendError> {
         let limit = frame_limit(lane);
         if frame.is_empty() || frame.len() > limit {
             return Err(SendError::BadLength { len: frame.len(), limit });
@@ -146,19 +151,21 @@ impl Link {
             return Err(SendError::Stranger);
         }
         let pushed = match lane {
-            Lane::Control => self.control.push(frame),
-            Lane::Bulk => self.bulk.push(frame),
-            Lane::Entries(group) => self.push_entries(group, frame)?,
+            Lane::Control => push(&self.control, frame),
+            Lane::Entries(group) => push(&self.entries_lane(group)?, frame),
+            Lane::Bulk => self.bulk.push(frame).map(|_| {
+                self.bulk.wake();
+                None
+            }),
         };
-        match pushed {
-            Ok(()) => Ok(()),
-            Err(Refused::Ended) => Err(SendError::Down),
-            Err(Refused::Full) => {
+        pushed.map_err(|refused| match refused {
+            Refused::Ended => SendError::Down,
+            Refused::Full => {
                 let reason = format!("{}: lane {lane:?}", CloseCode::Slow.reason());
                 self.close(Closing::Core(CloseCode::Slow), reason);
-                Err(SendError::Slow)
+                SendError::Slow
             }
-        }
+        })
     }
 
     /// Lifts the limits on strangers.
@@ -192,27 +199,22 @@ impl Link {
         Ok(material)
     }
 
-    fn push_entries(
-        self: &Arc<Self>,
-        group: GroupId,
-        frame: Bytes,
-    ) -> Result<Result<(), Refused>, SendError> {
+    /// Returns a group's entries lane, opened if there is none.
+    fn entries_lane(self: &Arc<Self>, group: GroupId) -> Result<Arc<StreamLane>, SendError> {
         let mut lanes = self.entries.lock().expect("nothing panics while it holds the lanes");
-        if let Some(outlet) = lanes.get(&group) {
-            return Ok(outlet.push(frame));
+        if let Some(lane) = lanes.get(&group) {
+            return Ok(Arc::clone(lane));
         }
         if lanes.len() >= ENTRIES_LANES {
             return Err(SendError::TooManyLanes);
         }
-        let outlet = Arc::new(Outlet::new(Framing::Prefixed, ENTRIES_QUEUE));
-        let mut header = BytesMut::with_capacity(17);
-        header.put_u8(ENTRIES_TAG);
-        header.put_slice(&group.0);
-        outlet.push_header(header.freeze());
-        let pushed = outlet.push(frame);
-        lanes.insert(group, Arc::clone(&outlet));
-        self.spawn(writer::entries(self.connection.clone(), outlet));
-        Ok(pushed)
+        let mut header = [ENTRIES_TAG; 17];
+        header[1..].copy_from_slice(&group.0);
+        let lane = Arc::new(StreamLane::new(ENTRIES_QUEUE, &header));
+        lanes.insert(group, Arc::clone(&lane));
+        let (connection, writing) = (self.connection.clone(), Arc::clone(&lane));
+        self.spawn(async move { writer::entries(connection, &writing).await });
+        Ok(lane)
     }
 
     /// Runs a lane's task; its fault, or its panic, closes the link.
@@ -242,10 +244,8 @@ impl Link {
     fn end_lanes(&self) {
         self.control.end();
         self.bulk.end();
-        for outlet in self.entries.lock().expect("nothing panics while it holds the lanes").values()
-        {
-            outlet.end();
-        }
+        let lanes = self.entries.lock().expect("nothing panics while it holds the lanes");
+        lanes.values().for_each(|lane| lane.end());
     }
 }
 
@@ -290,7 +290,8 @@ async fn serve(link: &Arc<Link>, startup: Startup) -> Result<(), Fault> {
 
     link.connection.set_receive_window(VarInt::from_u32(tuning.link_window));
     link.connection.set_max_concurrent_uni_streams(Tuning::streams());
-    link.spawn(writer::bulk(link.connection.clone(), Arc::clone(&link.bulk)));
+    let bulk = Arc::clone(link);
+    link.spawn(async move { writer::bulk(bulk.connection.clone(), &bulk.bulk).await });
     let data = inbox.data_inlet(link.id, DATA_INBOX);
     reader::read_all(link, recv, control, data).await;
     Ok(())
@@ -298,11 +299,16 @@ async fn serve(link: &Arc<Link>, startup: Startup) -> Result<(), Fault> {
 
 /// Writes the control lane, and closes the link afterwards if that is what was asked for.
 async fn control_writer(link: Arc<Link>, send: SendStream) -> Result<(), Fault> {
-    writer::control(send, Arc::clone(&link.control)).await?;
+    writer::control(send, &link.control).await?;
     if let Some(code) = link.parting.get() {
         link.close(Closing::Core(*code), code.reason().to_owned());
     }
     Ok(())
+}
+
+/// Queues a frame on a lane, and returns the lane if it has to be flushed.
+fn push(lane: &Arc<StreamLane>, frame: Bytes) -> Result<Option<Arc<StreamLane>>, Refused> {
+    Ok(lane.push(frame)?.then(|| Arc::clone(lane)))
 }
 
 /// The largest frame a lane carries.

@@ -10,9 +10,8 @@
 
 use std::{
     collections::VecDeque,
-    future::poll_fn,
     sync::{Mutex, MutexGuard},
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -33,7 +32,7 @@ pub(crate) enum Refused {
     Ended,
 }
 
-/// A bounded queue between the one who sends and the lane's writer.
+/// A bounded queue between those who send and the lane's writer.
 #[derive(Debug)]
 pub(crate) struct Outlet {
     framing: Framing,
@@ -46,8 +45,10 @@ struct Queue {
     blocks: VecDeque<Bytes>,
     /// Small frames being put together; comes after all `blocks`.
     tail: BytesMut,
-    /// Bytes queued, and bytes taken but not yet written.
+    /// Bytes queued, and bytes drained but not yet written.
     bytes: usize,
+    /// Whether something was pushed since the last drain.
+    fresh: bool,
     ended: bool,
     writer: Option<Waker>,
 }
@@ -58,67 +59,71 @@ impl Outlet {
         Self { framing, bound, queue: Mutex::default() }
     }
 
-    /// Appends a frame; never waits.
-    pub(crate) fn push(&self, frame: Bytes) -> Result<(), Refused> {
+    /// Appends a frame without waking the writer; never waits. Says whether it is the first since
+    /// the last drain: whoever pushed that one sees to it that the lane is written.
+    pub(crate) fn push(&self, frame: Bytes) -> Result<bool, Refused> {
         let mut queue = self.lock();
         if queue.ended {
             return Err(Refused::Ended);
         }
-        let bytes = queue.bytes + frame.len();
-        if bytes > self.bound {
+        if queue.bytes + frame.len() > self.bound {
             return Err(Refused::Full);
         }
         match self.framing {
             Framing::Bare => {
-                queue.bytes = bytes;
+                queue.bytes += frame.len();
                 queue.blocks.push_back(frame);
             }
             Framing::Prefixed => queue.append_prefixed(frame),
         }
-        wake(queue);
-        Ok(())
+        Ok(!std::mem::replace(&mut queue.fresh, true))
     }
 
     /// Appends bytes that are not a frame: a stream's header.
-    pub(crate) fn push_header(&self, header: Bytes) {
+    pub(crate) fn push_header(&self, header: &[u8]) {
         let mut queue = self.lock();
         queue.bytes += header.len();
-        queue.tail.put_slice(&header);
-        wake(queue);
+        queue.tail.put_slice(header);
     }
 
     /// Accepts no further frames; what is queued is still written.
     pub(crate) fn end(&self) {
+        self.lock().ended = true;
+        self.wake();
+    }
+
+    /// Wakes the writer if it waits for frames.
+    pub(crate) fn wake(&self) {
+        let writer = self.lock().writer.take();
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+    }
+
+    /// Moves whole blocks, at least one if there is any and about `most` bytes, to `blocks`;
+    /// returns how many bytes that is.
+    pub(crate) fn drain(&self, blocks: &mut Vec<Bytes>, most: usize) -> usize {
+        self.lock().drain(blocks, most)
+    }
+
+    /// Waits until there is something to drain (`true`), or the lane has ended and all is drained
+    /// (`false`). There is one writer per lane.
+    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut queue = self.lock();
-        queue.ended = true;
-        wake(queue);
+        if !queue.blocks.is_empty() || !queue.tail.is_empty() {
+            return Poll::Ready(true);
+        }
+        if queue.ended {
+            return Poll::Ready(false);
+        }
+        match &mut queue.writer {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 
-    /// Waits for something to write and moves whole blocks, at least one and about `most` bytes,
-    /// to `blocks`; returns how many bytes that is, or `None` once the lane has ended and all is
-    /// taken.
-    ///
-    /// Cancel-safe: nothing is taken unless it returns. There is one writer per lane.
-    pub(crate) async fn take(&self, blocks: &mut Vec<Bytes>, most: usize) -> Option<usize> {
-        poll_fn(|cx| {
-            let mut queue = self.lock();
-            let taken = queue.drain(blocks, most);
-            if taken > 0 {
-                return Poll::Ready(Some(taken));
-            }
-            if queue.ended {
-                return Poll::Ready(None);
-            }
-            match &mut queue.writer {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// Notes that `bytes` of what was taken are written.
+    /// Notes that `bytes` of what was drained are written.
     pub(crate) fn written(&self, bytes: usize) {
         self.lock().bytes -= bytes;
     }
@@ -145,6 +150,7 @@ impl Queue {
     }
 
     fn drain(&mut self, blocks: &mut Vec<Bytes>, most: usize) -> usize {
+        self.fresh = false;
         let mut taken = 0;
         while let Some(block) = self.blocks.front()
             && (taken == 0 || taken + block.len() <= most)
@@ -164,29 +170,14 @@ impl Queue {
     }
 }
 
-/// Wakes the writer after the lock is released, so that it does not run into it.
-fn wake(mut queue: MutexGuard<'_, Queue>) {
-    let writer = queue.writer.take();
-    drop(queue);
-    if let Some(writer) = writer {
-        writer.wake();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::deframer::Deframer;
     use proptest::prelude::*;
-    use std::{future::Future, pin::pin, task::Context};
 
-    /// Takes without waiting: `None` where a writer would wait or stop.
-    fn take_now(outlet: &Outlet, blocks: &mut Vec<Bytes>, most: usize) -> Option<usize> {
-        let mut cx = Context::from_waker(Waker::noop());
-        match pin!(outlet.take(blocks, most)).poll(&mut cx) {
-            Poll::Ready(taken) => taken,
-            Poll::Pending => None,
-        }
+    fn ready(outlet: &Outlet) -> Poll<bool> {
+        outlet.poll_ready(&mut Context::from_waker(Waker::noop()))
     }
 
     proptest! {
@@ -202,12 +193,12 @@ mod tests {
                 let frame = Bytes::from(vec![i as u8; *size]);
                 outlet.push(frame.clone()).unwrap();
                 pushed.push(frame);
-                if take_after[i] && let Some(n) = take_now(&outlet, &mut wire, most) {
-                    outlet.written(n);
+                if take_after[i] {
+                    outlet.written(outlet.drain(&mut wire, most));
                 }
             }
-            while let Some(n) = take_now(&outlet, &mut wire, most) {
-                outlet.written(n);
+            while ready(&outlet) == Poll::Ready(true) {
+                outlet.written(outlet.drain(&mut wire, most));
             }
             prop_assert_eq!(outlet.lock().bytes, 0);
             let (mut deframer, mut out) = (Deframer::new(100_000), Vec::new());
@@ -224,10 +215,10 @@ mod tests {
         outlet.push(Bytes::from_static(b"12345678")).unwrap();
         assert_eq!(outlet.push(Bytes::from_static(b"abc")), Err(Refused::Full));
         let mut blocks = Vec::new();
-        assert_eq!(take_now(&outlet, &mut blocks, 0), Some(8));
+        assert_eq!(outlet.drain(&mut blocks, 0), 8);
         assert_eq!(outlet.push(Bytes::from_static(b"abc")), Err(Refused::Full));
         outlet.written(8);
-        assert_eq!(outlet.push(Bytes::from_static(b"abc")), Ok(()));
+        assert_eq!(outlet.push(Bytes::from_static(b"abc")), Ok(true));
     }
 
     #[test]
@@ -237,8 +228,18 @@ mod tests {
         outlet.end();
         assert_eq!(outlet.push(Bytes::from_static(b"late")), Err(Refused::Ended));
         let mut blocks = Vec::new();
-        assert_eq!(take_now(&outlet, &mut blocks, 100), Some(8));
-        assert_eq!(take_now(&outlet, &mut blocks, 100), None);
+        assert_eq!(ready(&outlet), Poll::Ready(true));
+        assert_eq!(outlet.drain(&mut blocks, 100), 8);
+        assert_eq!(ready(&outlet), Poll::Ready(false));
+    }
+
+    #[test]
+    fn the_first_push_since_a_drain_says_so() {
+        let outlet = Outlet::new(Framing::Prefixed, 100);
+        let push = || outlet.push(Bytes::from_static(b"x")).unwrap();
+        assert_eq!([push(), push(), push()], [true, false, false]);
+        outlet.drain(&mut Vec::new(), 100);
+        assert_eq!([push(), push()], [true, false]);
     }
 
     #[test]
@@ -248,7 +249,7 @@ mod tests {
             outlet.push(Bytes::from_static(b"heartbeat")).unwrap();
         }
         let mut blocks = Vec::new();
-        take_now(&outlet, &mut blocks, usize::MAX);
+        outlet.drain(&mut blocks, usize::MAX);
         assert_eq!(blocks.len(), 1);
     }
 }

@@ -29,7 +29,7 @@ use iroh::{
 };
 use noq_proto::congestion::CubicConfig;
 
-use crate::limits::{BULK_STREAMS, ENTRIES_LANES, STRANGER_WINDOW};
+use crate::limits::{BULK_STREAMS, ENTRIES_LANES, STRANGER_WINDOW, STREAM_WINDOW};
 
 /// QUIC parameters of links.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ impl Tuning {
     /// Parameters for one machine or one LAN: the default.
     pub fn lan() -> Self {
         Self {
-            stream_window: 8 << 20,
+            stream_window: STREAM_WINDOW,
             link_window: 64 << 20,
             send_window: 32 << 20,
             idle: Duration::from_secs(5),
@@ -73,7 +73,7 @@ impl Tuning {
     /// Parameters for peers far apart: windows for 1 Gbit/s at 100 ms, patience, careful starts.
     pub fn wan() -> Self {
         Self {
-            stream_window: 16 << 20,
+            stream_window: STREAM_WINDOW,
             link_window: 64 << 20,
             send_window: 32 << 20,
             idle: Duration::from_secs(15),

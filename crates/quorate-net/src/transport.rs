@@ -34,6 +34,7 @@ use crate::{
     limits::{DIAL_TIME, DIALS, FLUSH_TIME, STRANGER_TIME, STRANGERS},
     link::{self, CONTROL_TAG, Link, SendError, Startup},
     presets::Tuning,
+    writer::StreamLane,
 };
 
 /// The protocol's name and major version, as peers agree on it in the TLS handshake.
@@ -148,7 +149,7 @@ impl Transport {
         Ok(())
     }
 
-    /// Queues a frame on a lane of a link; never waits, costs at most a copy of a small frame.
+    /// Sends a frame on a lane of a link; never waits. A [`Batch`] sends several more cheaply.
     ///
     /// Frames of one lane arrive in order, except that bulk frames arrive in any. A lane whose
     /// queue is full closes its link with [`CloseCode::Slow`]; other links do not notice.
@@ -156,7 +157,12 @@ impl Transport {
     /// # Errors
     /// The frame was not queued; see [`SendError`].
     pub fn send(&self, link: LinkId, lane: Lane, frame: Bytes) -> Result<(), SendError> {
-        self.inner.links.get(&link).ok_or(SendError::Down)?.send(lane, frame)
+        self.batch().send(link, lane, frame)
+    }
+
+    /// Begins a batch of frames that are handed to QUIC together when it is dropped.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch { transport: self, lanes: Vec::new() }
     }
 
     /// Lifts the limits on strangers from a link whose peer has proven itself.
@@ -263,6 +269,36 @@ impl Transport {
         let down = Event::LinkDown { link: id, peer: link.peer, code, reason };
         // Nobody to tell: the driver is gone.
         inner.inbox.end(down).await.unwrap_or_default();
+    }
+}
+
+/// Frames sent together: what one step of a driver asks for.
+///
+/// Frames of one lane share a write, and so packets. They leave when the batch is dropped, so
+/// drop it before waiting for anything.
+#[derive(Debug)]
+#[must_use = "frames are sent through the batch"]
+pub struct Batch<'a> {
+    transport: &'a Transport,
+    /// Lanes to flush at the end.
+    lanes: Vec<Arc<StreamLane>>,
+}
+
+impl Batch<'_> {
+    /// Adds a frame; as [`Transport::send`], but it leaves with the others.
+    ///
+    /// # Errors
+    /// The frame was not queued; see [`SendError`].
+    pub fn send(&mut self, link: LinkId, lane: Lane, frame: Bytes) -> Result<(), SendError> {
+        let link = self.transport.inner.links.get(&link).ok_or(SendError::Down)?;
+        self.lanes.extend(link.send(lane, frame)?);
+        Ok(())
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.lanes.iter().for_each(|lane| lane.flush());
     }
 }
 
