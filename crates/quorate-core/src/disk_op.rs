@@ -100,6 +100,8 @@ pub struct RecoveredGroup {
     pub group: GroupId,
     /// The history it takes part in, if it has accepted one.
     pub genesis: Option<GenesisId>,
+    /// The accepted genesis in full, while the log holds nothing after it.
+    pub founding: Option<Genesis>,
     /// Histories it has promised never to accept.
     pub refused: Vec<GenesisId>,
     /// Its ballot.

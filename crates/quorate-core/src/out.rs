@@ -63,7 +63,7 @@ impl Out {
     }
 
     /// Sends a control message to a member of a history that this peer is not part of.
-    pub(crate) fn to_history(&mut self, to: Member, genesis: GenesisId, message: Message) {
+    pub(crate) fn send_to_history(&mut self, to: Member, genesis: GenesisId, message: Message) {
         self.messages.push((to, Some(genesis), message));
     }
 

@@ -168,7 +168,7 @@ impl Wire {
                     let node = &mut self.nodes[number];
                     assert_eq!(first.index.0, node.applied + 1, "applied in order");
                     node.applied += entries.len() as u64;
-                    let last = Cursor::new(entries.last().unwrap().term, Index(node.applied));
+                    let last = Cursor::new(entries[entries.len() - 1].term, Index(node.applied));
                     let outcomes = entries
                         .iter()
                         .map(|entry| match &entry.body {

@@ -38,11 +38,10 @@ const JOIN_EVERY: Duration = Duration::from_millis(200);
 /// One group.
 #[derive(Debug)]
 pub(crate) struct Group {
-    pub(super) id: GroupId,
     pub(super) me: Member,
     pub(super) profile: GroupProfile,
     seed: u64,
-    random: Random,
+    pub(super) random: Random,
     formation: Formation,
     pub(super) genesis: Option<GenesisId>,
     pub(super) raft: Option<Raft>,
@@ -74,7 +73,6 @@ impl Group {
         // Each group of a peer has a stream of its own.
         let seed = seed ^ u64::from_le_bytes(id.0[..8].try_into().expect("eight bytes"));
         let mut group = Self {
-            id,
             me,
             profile: open.profile.clone(),
             seed,
@@ -100,6 +98,9 @@ impl Group {
         let Some(genesis) = recovered.genesis else {
             return;
         };
+        if let Some(founding) = recovered.founding {
+            self.formation.resume(founding);
+        }
         self.start(now, genesis, out, |start| RaftStart {
             ballot: recovered.ballot,
             base: recovered.base,
@@ -315,14 +316,18 @@ impl Group {
         if let Some(raft) = &mut self.raft {
             raft.on_link(now.time, member);
         }
+        self.on_source_up(now, member, out);
         self.follow_up(now, out);
     }
 
     /// Takes note that a peer has no route any more.
     pub(crate) fn on_peer_gone(&mut self, now: Now, peer: PeerId, out: &mut Out) {
-        self.peers.retain(|other| other.peer != peer);
+        let Some(place) = self.peers.iter().position(|other| other.peer == peer) else {
+            return;
+        };
+        let member = self.peers.remove(place);
         self.formation.on_gone(peer);
-        self.on_source_gone(now, peer, out);
+        self.on_source_gone(now, member, out);
         self.follow_up(now, out);
     }
 
@@ -368,7 +373,7 @@ impl Group {
     }
 
     /// Looks once at what follows from an input.
-    fn follow_up(&mut self, now: Now, out: &mut Out) {
+    pub(super) fn follow_up(&mut self, now: Now, out: &mut Out) {
         if self.raft.is_some() {
             for (request, op) in self.early.take() {
                 self.on_client(request, op, out);
@@ -461,7 +466,7 @@ impl Group {
         });
         if let Some((host, standing)) = hosts.first() {
             let history = standing.genesis.unwrap_or(GenesisId([0; 16]));
-            out.to_history(*host, history, Message::Join { member: self.me });
+            out.send_to_history(*host, history, Message::Join { member: self.me });
         }
     }
 

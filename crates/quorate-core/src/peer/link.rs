@@ -395,23 +395,6 @@ impl Links {
         self.routes.get(&peer).copied()
     }
 
-    /// Returns the members at the other ends of routes that have proven `group`.
-    pub(crate) fn proven(&self, group: GroupId) -> Vec<Member> {
-        self.routes
-            .iter()
-            .filter_map(|(peer, id)| {
-                let link = self
-                    .links
-                    .get(id)
-                    .filter(|link| link.proven.contains(&group))?;
-                Some(Member {
-                    peer: *peer,
-                    incarnation: link.incarnation?,
-                })
-            })
-            .collect()
-    }
-
     /// Takes the messages that wait on every link.
     pub(crate) fn take_outboxes(&mut self) -> Vec<(LinkId, Vec<Control>)> {
         self.links

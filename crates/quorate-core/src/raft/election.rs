@@ -112,6 +112,13 @@ impl Raft {
         });
     }
 
+    /// Campaigns at once: the leader hands over.
+    pub(super) fn on_timeout_now(&mut self, now: Time, from: Member, term: Term, out: &mut Out) {
+        if term == self.ballot.term && self.leader == Some(from) && self.may_campaign() {
+            self.campaign(now, out);
+        }
+    }
+
     /// Asks those voters that have not answered.
     fn ask(&mut self, now: Time, out: &mut Out) {
         let last = self.log.last();

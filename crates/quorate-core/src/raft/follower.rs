@@ -71,16 +71,29 @@ impl Raft {
         &mut self,
         now: Time,
         from: Member,
-        term: Term,
-        run: u64,
-        commit: Index,
-        read: u64,
+        (term, run): (Term, u64),
+        (commit, read): (Index, u64),
         out: &mut Out,
     ) {
         if self.hear_leader(now, from, term, run, out) {
             self.read_seen = self.read_seen.max(read);
             self.raise_commit(commit);
             self.ack_due = true;
+        }
+    }
+
+    /// Takes the leader's word that it no longer has what is needed here.
+    pub(super) fn on_behind(
+        &mut self,
+        now: Time,
+        from: Member,
+        (term, run): (Term, u64),
+        (first, commit): (Index, Index),
+        out: &mut Out,
+    ) {
+        if self.hear_leader(now, from, term, run, out) {
+            self.raise_commit(commit);
+            self.behind = Some(super::Behind { first });
         }
     }
 

@@ -338,10 +338,8 @@ impl Raft {
         &mut self,
         now: Time,
         from: Member,
-        term: Term,
-        run: u64,
-        matched: Index,
-        read: u64,
+        (term, run): (Term, u64),
+        (matched, read): (Index, u64),
         out: &mut Out,
     ) {
         if !self.hear_follower(now, from, term, run, out) {
@@ -372,10 +370,8 @@ impl Raft {
         &mut self,
         now: Time,
         from: Member,
-        term: Term,
-        run: u64,
-        previous: Cursor,
-        hint: Cursor,
+        (term, run): (Term, u64),
+        (previous, hint): (Cursor, Cursor),
         out: &mut Out,
     ) {
         if !self.hear_follower(now, from, term, run, out) {

@@ -154,7 +154,7 @@ pub(super) fn change_voters(
         return Some(joint(configuration, &[*old], &[*new]));
     }
     let wanted = profile.voters.min(limits::VOTERS);
-    let step = if voters.len() % 2 == 0 { 1 } else { 2 };
+    let step = if voters.len().is_multiple_of(2) { 1 } else { 2 };
     if voters.len() + step <= wanted && fresh.len() >= step {
         return Some(joint(configuration, &[], &fresh[..step]));
     }

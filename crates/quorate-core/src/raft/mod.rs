@@ -195,7 +195,7 @@ impl Raft {
                 commit,
                 read,
             } => {
-                self.on_heartbeat(now, from, term, run, commit, read, out);
+                self.on_heartbeat(now, from, (term, run), (commit, read), out);
             }
             Message::Ack {
                 term,
@@ -203,7 +203,7 @@ impl Raft {
                 matched,
                 read,
             } => {
-                self.on_ack(now, from, term, run, matched, read, out);
+                self.on_ack(now, from, (term, run), (matched, read), out);
             }
             Message::Reject {
                 term,
@@ -211,7 +211,7 @@ impl Raft {
                 previous,
                 hint,
             } => {
-                self.on_reject(now, from, term, run, previous, hint, out);
+                self.on_reject(now, from, (term, run), (previous, hint), out);
             }
             Message::Behind {
                 term,
@@ -219,20 +219,13 @@ impl Raft {
                 first,
                 commit,
             } => {
-                if self.hear_leader(now, from, term, run, out) {
-                    self.raise_commit(commit);
-                    self.behind = Some(Behind { first });
-                }
+                self.on_behind(now, from, (term, run), (first, commit), out);
             }
             Message::StageFrom { term, run, anchor } => {
                 self.on_stage_from(now, from, term, run, anchor, out);
             }
             Message::Staged { term, run, upto } => self.on_staged(now, from, term, run, upto, out),
-            Message::TimeoutNow { term } => {
-                if term == self.ballot.term && self.leader == Some(from) && self.may_campaign() {
-                    self.campaign(now, out);
-                }
-            }
+            Message::TimeoutNow { term } => self.on_timeout_now(now, from, term, out),
             Message::ReadIndex { id } => self.on_read_index(from, id, out),
             Message::ReadAt { id, index } => self.on_read_at(id, index),
             Message::Join { member } => {
@@ -376,11 +369,6 @@ impl Raft {
         self.leader
     }
 
-    /// Returns this peer's life.
-    pub(crate) fn me(&self) -> Member {
-        self.me
-    }
-
     /// Returns the ballot.
     pub(crate) fn ballot(&self) -> Ballot {
         self.ballot
@@ -389,6 +377,15 @@ impl Raft {
     /// Returns the commit index.
     pub(crate) fn commit(&self) -> Index {
         self.commit
+    }
+
+    /// Returns up to where the log is known to equal the leader's; all of it on the leader.
+    pub(crate) fn matched(&self) -> Index {
+        if self.is_leader() {
+            self.log.last().index
+        } else {
+            self.matched
+        }
     }
 
     /// Returns the log.
