@@ -427,7 +427,6 @@ impl Raft {
         }
         self.role = RoleState::Follower;
         if was == Role::Leader {
-            self.proposals.lose_leadership();
             self.reads.lose_leadership(out);
             self.joins.clear();
             self.reset_election(now);

@@ -35,6 +35,7 @@ use super::{Raft, RoleState, log::Log};
 pub(crate) struct Proposals {
     /// Not yet appended or passed on.
     queue: VecDeque<Queued>,
+    queue_bytes: usize,
     /// Appended here, by index.
     waiters: VecDeque<Waiter>,
     /// Passed on, by number.
@@ -188,7 +189,7 @@ impl Proposals {
                 {
                     break;
                 }
-                let Some(queued) = self.queue.pop_front() else {
+                let Some(queued) = self.dequeue() else {
                     break;
                 };
                 let Origin::Local(request) = queued.origin else {
@@ -263,9 +264,11 @@ impl Proposals {
     /// Answers those whose deadline has passed.
     pub(super) fn expire(&mut self, now: Time, out: &mut Out) {
         let mut late = Vec::new();
+        let bytes = &mut self.queue_bytes;
         self.queue.retain(|queued| {
             let stays = queued.deadline > now;
             if !stays {
+                *bytes -= queued.command.bytes.len();
                 late.push((queued.origin, Reply::Unavailable));
             }
             stays
@@ -294,8 +297,16 @@ impl Proposals {
         }
     }
 
-    /// Keeps what was appended: it may still commit under another leader.
-    pub(super) fn lose_leadership(&mut self) {}
+    fn enqueue(&mut self, queued: Queued) {
+        self.queue_bytes += queued.command.bytes.len();
+        self.queue.push_back(queued);
+    }
+
+    fn dequeue(&mut self) -> Option<Queued> {
+        let queued = self.queue.pop_front()?;
+        self.queue_bytes -= queued.command.bytes.len();
+        Some(queued)
+    }
 
     /// Tells everybody that the group takes no part here any more.
     pub(super) fn close(&mut self, out: &mut Out) {
@@ -333,7 +344,7 @@ impl Raft {
             out.reply(request, Reply::Busy);
         } else {
             let origin = Origin::Local(request);
-            self.proposals.queue.push_back(Queued {
+            self.proposals.enqueue(Queued {
                 origin,
                 command,
                 deadline,
@@ -341,10 +352,10 @@ impl Raft {
         }
     }
 
-    /// Tells whether the leader here holds as many bytes without a commit as it may.
+    /// Tells whether as many bytes wait here for a leader or a commit as may.
     fn is_full(&self) -> bool {
-        matches!(&self.role, RoleState::Leader(leader)
-            if leader.uncommitted >= limits::UNCOMMITTED_BYTES)
+        let waiting = self.proposals.queue_bytes + self.proposals.forwarded_bytes;
+        waiting + self.uncommitted_bytes() >= limits::UNCOMMITTED_BYTES
     }
 
     /// On the leader: appends what waits.
@@ -352,6 +363,7 @@ impl Raft {
         if self.proposals.queue.is_empty() {
             return;
         }
+        self.proposals.queue_bytes = 0;
         let queue = std::mem::take(&mut self.proposals.queue);
         let term = self.ballot.term;
         let mut index = self.log.last().index;
@@ -389,7 +401,7 @@ impl Raft {
                 None => {
                     // The client's own peer judges the deadline.
                     let deadline = Time::NEVER;
-                    self.proposals.queue.push_back(Queued {
+                    self.proposals.enqueue(Queued {
                         origin,
                         command,
                         deadline,
@@ -418,7 +430,7 @@ impl Raft {
                     deadline,
                 } = forwarded;
                 let origin = Origin::Local(request);
-                self.proposals.queue.push_back(Queued {
+                self.proposals.enqueue(Queued {
                     origin,
                     command,
                     deadline,

@@ -1,0 +1,258 @@
+//! What is on the wire: everything comes back as it was sent, and no bytes whatever can make a
+//! decoder panic or hand out more than came in.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use quorate_core::{
+    Body, ClientSequence, Command, Configuration, Cursor, Entry, GenesisId, GroupId, Incarnation,
+    Index, Marker, Member, PeerId, Requester, SessionId, Term, Wall, limits,
+    wire::{
+        Address, Append, BulkChunk, Control, Envelope, Forward, ForwardOutcome, Message, Outcomes,
+        Reader, Replication, decode_bulk, decode_control, decode_entry, decode_replication,
+        encode_bulk, encode_control, encode_entry, encode_replication, entry_size,
+    },
+};
+
+fn member() -> impl Strategy<Value = Member> {
+    (any::<[u8; 32]>(), any::<u64>()).prop_map(|(peer, incarnation)| Member {
+        peer: PeerId(peer),
+        incarnation: Incarnation(incarnation),
+    })
+}
+
+fn cursor() -> impl Strategy<Value = Cursor> {
+    (any::<u64>(), any::<u64>()).prop_map(|(term, index)| Cursor::new(Term(term), Index(index)))
+}
+
+fn body() -> impl Strategy<Value = Body> {
+    let command = (
+        any::<u64>(),
+        any::<u64>(),
+        prop::collection::vec(any::<u8>(), 0..300),
+    )
+        .prop_map(|(client, sequence, bytes)| {
+            let client = ClientSequence {
+                client: Index(client),
+                sequence,
+            };
+            Body::Command(Command {
+                client,
+                bytes: Bytes::from(bytes),
+            })
+        });
+    let configuration = prop::collection::vec(member(), 1..9)
+        .prop_map(|voters| Body::Configuration(Box::new(Configuration::of_voters(voters))));
+    let requester =
+        (member(), any::<u64>(), cursor()).prop_map(|(member, session, have)| Requester {
+            member,
+            session: SessionId(session),
+            have,
+        });
+    let marker =
+        (prop::collection::vec(requester, 0..5), any::<u64>()).prop_map(|(requesters, at)| {
+            Body::Marker(Box::new(Marker {
+                requesters,
+                requested_at: Wall(at),
+            }))
+        });
+    prop_oneof![Just(Body::Noop), command, configuration, marker]
+}
+
+fn address() -> impl Strategy<Value = Address> {
+    (any::<[u8; 16]>(), any::<[u8; 16]>(), any::<u64>()).prop_map(|(group, genesis, to)| Address {
+        group: GroupId(group),
+        genesis: GenesisId(genesis),
+        to: Incarnation(to),
+    })
+}
+
+proptest! {
+    #[test]
+    fn entries_come_back_and_never_take_more_than_their_size_says(term: u64, body in body()) {
+        let entry = Entry { term: Term(term), body };
+        let mut bytes = Vec::new();
+        encode_entry(&mut bytes, &entry);
+        prop_assert!(bytes.len() <= entry_size(&entry) + 16);
+        let mut reader = Reader::new(Bytes::from(bytes));
+        prop_assert_eq!(decode_entry(&mut reader).unwrap(), entry);
+        prop_assert!(reader.finish().is_ok());
+    }
+
+    #[test]
+    fn appends_come_back(
+        address in address(),
+        run: u64,
+        (previous_term, index) in (0_u64..100, 0_u64..u64::MAX / 2),
+        bodies in prop::collection::vec((0_u64..3, body()), 0..20),
+    ) {
+        let mut term = previous_term;
+        let entries: Vec<Entry> = bodies
+            .into_iter()
+            .map(|(step, body)| {
+                term += step;
+                Entry { term: Term(term), body }
+            })
+            .collect();
+        let append = Replication::Append(Append {
+            term: Term(term),
+            run,
+            previous: Cursor::new(Term(previous_term), Index(index)),
+            commit: Index(index),
+            read: 3,
+            entries,
+        });
+        let frame = encode_replication(&address, &append);
+        prop_assert_eq!(decode_replication(frame).unwrap(), (address, append));
+    }
+
+    #[test]
+    fn forwards_and_outcomes_come_back(
+        address in address(),
+        commands in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..20),
+    ) {
+        let outcomes = commands.iter().zip(0..).map(|(bytes, number)| {
+            let outcome = match number % 5 {
+                0 => ForwardOutcome::Busy,
+                1 => ForwardOutcome::NotLeader,
+                2 => ForwardOutcome::Unknown,
+                3 => ForwardOutcome::Superseded,
+                _ => ForwardOutcome::Committed {
+                    cursor: Cursor::new(Term(2), Index(number)),
+                    outcome: Bytes::from(bytes.clone()),
+                },
+            };
+            (number, outcome)
+        }).collect();
+        let commands = commands
+            .iter()
+            .map(|bytes| Command {
+                client: ClientSequence::ANONYMOUS,
+                bytes: Bytes::from(bytes.clone()),
+            })
+            .collect();
+        for message in [
+            Replication::Forward(Forward { term: Term(2), first: 7, commands }),
+            Replication::Outcomes(Outcomes { term: Term(2), outcomes }),
+        ] {
+            let frame = encode_replication(&address, &message);
+            prop_assert_eq!(decode_replication(frame).unwrap(), (address, message));
+        }
+    }
+
+    #[test]
+    fn control_messages_share_frames_within_the_limit_and_come_back_in_order(
+        address in address(),
+        cursors in prop::collection::vec(cursor(), 0..400),
+    ) {
+        let messages: Vec<Control> = cursors
+            .into_iter()
+            .map(|last| {
+                let message = Message::PreVote { term: last.term, last };
+                Control::Group(Envelope { address, message })
+            })
+            .collect();
+        let mut back = Vec::new();
+        let mut frames = 0;
+        encode_control(&messages, |frame| {
+            assert!(frame.len() <= limits::CONTROL_FRAME);
+            frames += 1;
+            back.extend(decode_control(&frame).unwrap());
+        });
+        prop_assert!(frames <= messages.len().div_ceil(20), "frames are shared");
+        prop_assert_eq!(back, messages);
+    }
+
+    #[test]
+    fn chunks_come_back(address in address(), chunk in prop::collection::vec(any::<u8>(), 0..999)) {
+        let message = BulkChunk {
+            address,
+            session: SessionId(1),
+            fetch: 2,
+            anchor: Cursor::new(Term(3), Index(4)),
+            chunk: Bytes::from(chunk),
+        };
+        prop_assert_eq!(decode_bulk(encode_bulk(&message)).unwrap(), message);
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        let _ = decode_control(&bytes);
+        let bytes = Bytes::from(bytes);
+        let _ = decode_bulk(bytes.clone());
+        let _ = decode_replication(bytes.clone());
+        let _ = decode_entry(&mut Reader::new(bytes));
+    }
+
+    #[test]
+    fn a_valid_frame_with_one_changed_byte_is_read_or_refused(
+        address in address(),
+        body in body(),
+        place: prop::sample::Index,
+        change in 1_u8..,
+    ) {
+        let append = Replication::Append(Append {
+            term: Term(9),
+            run: 1,
+            previous: Cursor::new(Term(1), Index(1)),
+            commit: Index(1),
+            read: 0,
+            entries: vec![Entry { term: Term(5), body }; 3],
+        });
+        let mut frame = encode_replication(&address, &append).to_vec();
+        let place = place.index(frame.len());
+        frame[place] ^= change;
+        if let Ok((_, Replication::Append(read))) = decode_replication(Bytes::from(frame)) {
+            let bytes: usize = read.entries.iter().map(entry_size).sum();
+            prop_assert!(read.entries.len() <= 3 && bytes < 10_000);
+        }
+    }
+}
+
+#[test]
+fn counts_and_lengths_beyond_the_frame_are_refused_before_anything_is_reserved() {
+    let address = Address {
+        group: GroupId([1; 16]),
+        genesis: GenesisId([2; 16]),
+        to: Incarnation(3),
+    };
+    let empty = Append {
+        term: Term(1),
+        run: 0,
+        previous: Cursor::ZERO,
+        commit: Index(0),
+        read: 0,
+        entries: Vec::new(),
+    };
+    let frame = encode_replication(&address, &Replication::Append(empty));
+    // The last byte is the number of entries.
+    for count in [
+        &[0x7f][..],
+        &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+    ] {
+        let mut hostile = frame[..frame.len() - 1].to_vec();
+        hostile.extend_from_slice(count);
+        assert!(decode_replication(Bytes::from(hostile)).is_err());
+    }
+}
+
+#[test]
+fn an_append_that_ends_at_the_last_possible_index_is_refused() {
+    let address = Address {
+        group: GroupId([1; 16]),
+        genesis: GenesisId([2; 16]),
+        to: Incarnation(3),
+    };
+    let append = Append {
+        term: Term(u64::MAX),
+        run: 0,
+        previous: Cursor::new(Term(1), Index(u64::MAX)),
+        commit: Index(u64::MAX),
+        read: 0,
+        entries: vec![Entry {
+            term: Term(2),
+            body: Body::Noop,
+        }],
+    };
+    let frame = encode_replication(&address, &Replication::Append(append));
+    assert!(decode_replication(frame).is_err());
+}
