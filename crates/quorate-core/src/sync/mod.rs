@@ -66,6 +66,8 @@ mod requests;
 mod restore;
 mod session;
 mod sources;
+#[cfg(test)]
+mod testing;
 
 use bytes::Bytes;
 

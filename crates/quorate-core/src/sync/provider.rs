@@ -300,6 +300,16 @@ impl Provider {
         self.kept.keys().copied()
     }
 
+    #[cfg(test)]
+    pub(super) fn waiting_at(&self, anchor: Cursor) -> Vec<(Member, SessionId)> {
+        let requesters = self
+            .kept
+            .get(&anchor)
+            .into_iter()
+            .flat_map(|s| &s.requesters);
+        requesters.map(|r| (r.member, r.session)).collect()
+    }
+
     /// Keeps a new snapshot; false if there is no room.
     fn cut(
         &mut self,

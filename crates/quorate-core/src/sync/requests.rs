@@ -143,7 +143,9 @@ impl Requests {
             if self.under_way.iter().any(|u| u.overdue) {
                 // Another marker would only wait behind the one that does not commit.
                 let waiting: Vec<Requester> = self.waiting.drain(..).map(|(r, _)| r).collect();
-                self.fall_back(&waiting);
+                let newer = |old: &Requester| waiting.iter().any(|r| r.member == old.member);
+                self.own.retain(|old| !newer(old));
+                self.own.extend(waiting);
             } else {
                 self.propose(now, out);
             }
@@ -225,12 +227,13 @@ impl Requests {
         }
     }
 
+    /// Offers the leader's own state to whoever waited for a marker in vain, but for those whose
+    /// newer session waits already.
     fn fall_back(&mut self, requesters: &[Requester]) {
         for requester in requesters {
-            let other = self.own.iter_mut().find(|r| r.member == requester.member);
-            match other {
-                Some(other) => *other = *requester,
-                None => self.own.push(*requester),
+            let waits = |other: &Requester| other.member == requester.member;
+            if !self.own.iter().any(waits) && !self.waiting.iter().any(|(r, _)| waits(r)) {
+                self.own.push(*requester);
             }
         }
     }
