@@ -1,1 +1,62 @@
-//! Peer-to-peer state sync: groups that organize themselves and never lose an acknowledged write.
+//! Quorate: groups of peers that organize themselves and never lose an acknowledged write.
+//!
+//! Peers that share a network's name find each other, form groups, elect a leader, replicate a log
+//! of commands, and bring a lagging peer up to date from every healthy peer at once.
+//!
+//! ```no_run
+//! use quorate::prelude::*;
+//!
+//! # async fn shop() -> Result<(), Box<dyn std::error::Error>> {
+//! let net = Network::builder("shop").build().await?;
+//! let group = net.group(GroupKey::named("orders")).form(Form::Expect(3)).open().await?;
+//! group.when().leader_elected().await?;
+//! let stock = group.map::<String, u64>("stock");
+//! let done = stock.insert("apple".to_owned(), 7).await?;
+//! assert_eq!(stock.get("apple", Read::AtLeast(done.cursor)).await?, Some(7));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Durability today is that of memory: an acknowledged write survives while a majority of the
+//! group's voters keeps running.
+//!
+//! Read in this order: [`Network`], [`Group`], [`Map`], [`Write`] and [`Reading`] (the operations),
+//! [`Changes`], [`When`], then [`testing`].
+
+#![forbid(unsafe_code)]
+
+mod ask;
+mod changes;
+mod driver;
+mod event;
+mod feed;
+mod group;
+mod hall;
+pub mod limits;
+mod map;
+mod network;
+pub mod prelude;
+mod read;
+mod snapshot;
+mod status;
+pub mod testing;
+mod when;
+mod write;
+
+pub use changes::{Change, Changes, ChangesError, Since};
+pub use event::{Events, EventsLagged};
+pub use group::{Group, GroupBuilder, OpenError, StateDigest};
+pub use map::{Exchange, Lookup, Map};
+pub use network::{BuildError, Network, NetworkBuilder};
+pub use quorate_core::{
+    CloseCode, Configuration, Cursor, Digest, Event, Form, GenesisId, GroupEvent, GroupId,
+    GroupKey, GroupProfile, Incarnation, Index, Member, NetworkId, PeerId, Refusal, Role,
+    SessionId, SessionView, Term,
+};
+pub use quorate_net::{ALPN, Address, Tuning, iroh};
+pub use quorate_state::collections::{Key, KeyReader, KeyWriter, Refusal as WriteRefusal};
+pub use read::{Read, ReadError, Reading};
+pub use snapshot::{MapIter, Snapshot};
+pub use status::GroupStatus;
+pub use when::{When, WhenClosed};
+pub use write::{Committed, Write, WriteError};

@@ -1,0 +1,233 @@
+//! The driver: one task per network that owns the peer's state machine and all it acts on.
+//!
+//! It takes no decision. What happens (requests from handles, the transport's events, sightings of
+//! peers, timers, finished work) becomes inputs of [`Peer::step`]; what the peer wants done is
+//! carried out in the order in which it was asked for. One task, because every input of a peer
+//! goes through one state machine anyway: locks around it would only add waiting.
+//!
+//! A turn takes what has gathered, steps the peer through it, settles once, and then follows up on
+//! work that is done at once (the memory log, states of groups) until nothing is left or the turn
+//! has had its share. So a busy peer batches and an idle one answers at once. Slices of long work
+//! (hashing a snapshot, freeing one) get one per turn.
+//!
+//! Invariant: a reply that says "fresh enough" is turned into the read itself before the next
+//! step, while the state is what the reply speaks of.
+
+pub(crate) mod clock;
+pub(crate) mod door;
+mod history;
+mod host;
+pub(crate) mod request;
+mod turn;
+mod waiters;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+};
+
+use quorate_core::{DiskOp, Effects, Event, GroupId, Input, Peer, PeerId, Reply, Time};
+use quorate_net::{
+    Address, Transport,
+    rendezvous::{Registration, Sighting, Sightings},
+};
+use quorate_store::{DiskCompletion, MemoryStore};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep},
+};
+
+use crate::{
+    feed::{Feed, Limit},
+    hall::Hall,
+    limits::SUBSCRIBER_EVENTS,
+};
+use host::Host;
+use request::{Answer, Query, Request};
+use waiters::Waiters;
+
+/// One peer at work.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    hall: Arc<Hall>,
+    peer: Peer,
+    store: MemoryStore,
+    transport: Transport,
+    events: quorate_net::Events,
+    finding: Option<Finding>,
+    /// Where peers were seen.
+    addresses: BTreeMap<PeerId, Vec<Address>>,
+    hosts: BTreeMap<GroupId, Host>,
+    waiters: Waiters<Waiter>,
+    /// Subscribers to the events of all groups.
+    feed: Feed<Event, ()>,
+    /// Work that is done, in order; inputs of the next round.
+    done: VecDeque<Input>,
+    /// What woke the driver and was taken from its queue by it.
+    first: Option<quorate_net::Event>,
+    sighted: Option<Sighting>,
+    // Kept to keep their memory.
+    effects: Effects,
+    disk: Vec<DiskOp>,
+    written: Vec<DiskCompletion>,
+    batch: Vec<Request>,
+}
+
+/// Who waits for a reply of the peer.
+#[derive(Debug)]
+enum Waiter {
+    Write(oneshot::Sender<Reply>),
+    Read {
+        group: GroupId,
+        query: Query,
+        reply: oneshot::Sender<Result<Answer, Reply>>,
+    },
+}
+
+/// How a peer finds others, and is found.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    pub(crate) sightings: Sightings,
+    /// Keeps this peer's card where others look.
+    pub(crate) _card: Registration,
+}
+
+/// What a driver is made of.
+pub(crate) struct Parts {
+    pub(crate) hall: Arc<Hall>,
+    pub(crate) peer: Peer,
+    pub(crate) store: MemoryStore,
+    pub(crate) transport: Transport,
+    pub(crate) events: quorate_net::Events,
+    pub(crate) finding: Option<Finding>,
+    /// Peers that need not be found: they are known from the start.
+    pub(crate) known: Vec<(PeerId, Vec<Address>)>,
+}
+
+impl Driver {
+    /// Puts a driver together; it does nothing before [`Self::run`].
+    pub(crate) fn new(parts: Parts) -> Self {
+        let done = parts.known.iter().map(|(peer, _)| Input::Found(*peer));
+        Self {
+            done: done.collect(),
+            hall: parts.hall,
+            peer: parts.peer,
+            store: parts.store,
+            transport: parts.transport,
+            events: parts.events,
+            finding: parts.finding,
+            addresses: parts.known.into_iter().collect(),
+            hosts: BTreeMap::new(),
+            waiters: Waiters::default(),
+            feed: Feed::new(Limit {
+                items: SUBSCRIBER_EVENTS,
+                bytes: usize::MAX,
+            }),
+            first: None,
+            sighted: None,
+            effects: Effects::new(),
+            disk: Vec::new(),
+            written: Vec::new(),
+            batch: Vec::new(),
+        }
+    }
+
+    /// Works until a handle asks it to stop, or forever.
+    ///
+    /// Dropping it is what a crash of the process would be to the other peers.
+    pub(crate) async fn run(mut self) {
+        let mut alarm = Alarm::new();
+        let stopped = loop {
+            if let Some(done) = self.turn() {
+                break done;
+            }
+            if self.is_idle() {
+                self.wait(&mut alarm).await;
+            } else {
+                tokio::task::yield_now().await;
+            }
+        };
+        self.stop().await;
+        // The caller may have gone; then nobody waits for the end.
+        stopped.send(()).unwrap_or_default();
+    }
+
+    /// Waits until there is something to do.
+    async fn wait(&mut self, alarm: &mut Alarm) {
+        alarm.set(self.peer.deadline(), &self.hall);
+        let finding = self.finding.as_mut();
+        tokio::select! {
+            () = poll_fn(|cx| self.hall.door.poll_ready(cx)) => {}
+            event = self.events.recv() => self.first = event,
+            sighting = next_sighting(finding) => self.sighted = Some(sighting),
+            () = alarm.ring() => {}
+        }
+    }
+
+    /// Says goodbye to all: handles get their answers, peers a close with a reason.
+    async fn stop(&mut self) {
+        self.hall.door.close();
+        for host in std::mem::take(&mut self.hosts).into_values() {
+            host.close();
+        }
+        // Whoever waits for a reply learns from its dropped sender that there will be none.
+        self.waiters = Waiters::default();
+        self.finding = None;
+        self.transport.shutdown().await;
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.hall.door.close();
+        for host in std::mem::take(&mut self.hosts).into_values() {
+            host.close();
+        }
+    }
+}
+
+async fn next_sighting(finding: Option<&mut Finding>) -> Sighting {
+    if let Some(finding) = finding
+        && let Some(sighting) = finding.sightings.recv().await
+    {
+        return sighting;
+    }
+    std::future::pending().await
+}
+
+/// The timer of the peer's deadline; set anew only when the deadline moves.
+struct Alarm {
+    at: Option<Time>,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Alarm {
+    fn new() -> Self {
+        Self {
+            at: None,
+            sleep: Box::pin(tokio::time::sleep_until(Instant::now())),
+        }
+    }
+
+    fn set(&mut self, at: Option<Time>, hall: &Hall) {
+        let at = at.filter(|at| *at != Time::NEVER);
+        if self.at == at {
+            return;
+        }
+        self.at = at;
+        if let Some(instant) = at.and_then(|at| hall.clock.instant(at)) {
+            self.sleep.as_mut().reset(instant);
+        } else {
+            self.at = None;
+        }
+    }
+
+    async fn ring(&mut self) {
+        match self.at {
+            Some(_) => self.sleep.as_mut().await,
+            None => std::future::pending().await,
+        }
+    }
+}

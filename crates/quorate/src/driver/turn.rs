@@ -1,0 +1,336 @@
+//! One turn of the driver: inputs in, effects out, until nothing follows.
+
+use std::sync::Arc;
+
+use quorate_core::{
+    ClientOp, ClientSequence, Command, Effect, Event, Input, Now, OpenGroup, Reply, RequestId,
+};
+use quorate_net::rendezvous::Sighting;
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    Driver, Waiter,
+    host::Host,
+    request::{Request, concerns},
+};
+use crate::{
+    event::EventsTap,
+    group::Seat,
+    limits::{TURN_EVENTS, TURN_ROUNDS, TURN_STATE},
+};
+
+impl Driver {
+    /// Does what there is to do now; returns who waits for the end if it is to stop.
+    pub(super) fn turn(&mut self) -> Option<oneshot::Sender<()>> {
+        let now = self.hall.clock.now();
+        let stop = self.take_requests(now);
+        self.take_events(now);
+        self.take_sighting(now);
+        if self.peer.deadline().is_some_and(|due| due <= now.time) {
+            self.step(now, Input::Wake);
+        }
+        self.settle(now);
+        let until = Instant::now() + TURN_STATE;
+        for host in self.hosts.values_mut() {
+            host.begin_turn();
+        }
+        for _ in 0..TURN_ROUNDS {
+            if !self.round(until) {
+                break;
+            }
+        }
+        self.show();
+        stop
+    }
+
+    /// Tells whether nothing waits that could be done now.
+    pub(super) fn is_idle(&self) -> bool {
+        self.done.is_empty() && self.hosts.values().all(Host::is_idle)
+    }
+
+    /// Follows up on finished work and does what groups' states were asked; false if there was
+    /// nothing.
+    fn round(&mut self, until: Instant) -> bool {
+        let now = self.hall.clock.now();
+        let mut any = false;
+        for _ in 0..self.done.len() {
+            if let Some(input) = self.done.pop_front() {
+                any = true;
+                self.step(now, input);
+            }
+        }
+        any |= self.work(until);
+        if any {
+            self.settle(now);
+        }
+        any
+    }
+
+    /// Lets the groups' states work until their share of the turn is used up.
+    fn work(&mut self, until: Instant) -> bool {
+        let mut any = false;
+        for (group, host) in &mut self.hosts {
+            while let Some(done) = host.work() {
+                any = true;
+                if let Some(done) = done {
+                    self.done.push_back(Input::State {
+                        group: *group,
+                        done,
+                    });
+                }
+                if Instant::now() >= until {
+                    return any;
+                }
+            }
+        }
+        any
+    }
+
+    fn step(&mut self, now: Now, input: Input) {
+        self.peer.step(now, input, &mut self.effects);
+        self.execute();
+    }
+
+    fn settle(&mut self, now: Now) {
+        self.peer.settle(now, &mut self.effects);
+        self.execute();
+    }
+
+    /// Carries out what the peer wants, in order.
+    fn execute(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            self.carry_out(effect);
+        }
+        self.effects = effects;
+        if !self.disk.is_empty() {
+            self.store
+                .submit_all(self.disk.drain(..), &mut self.written);
+            let done = self.written.drain(..).map(|done| Input::Disk {
+                id: done.id,
+                result: done.result,
+            });
+            self.done.extend(done);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send { link, lane, frame } => {
+                // A link that does not take a frame is down or going down: that comes as an event.
+                self.transport.send(link, lane, frame).unwrap_or_default();
+            }
+            // Gathered, so that one write takes all that one step asked for.
+            Effect::Disk(op) => self.disk.push(op),
+            Effect::State { group, op } => {
+                if let Some(host) = self.hosts.get_mut(&group) {
+                    host.ask(op);
+                }
+            }
+            Effect::Reply { request, reply } => self.reply(request, reply),
+            Effect::Event(event) => self.tell(&event),
+            Effect::Dial(peer) => {
+                let addresses = self.addresses.get(&peer).cloned().unwrap_or_default();
+                if self.transport.dial(peer, addresses).is_err() {
+                    self.done.push_back(Input::DialFailed(peer));
+                }
+            }
+            Effect::Authenticated(link) => self.transport.authenticate(link),
+            Effect::Close { link, code } => self.transport.close(link, code, code.reason()),
+            Effect::Mark(what) => tracing::trace!(target: "quorate::mark", what),
+        }
+    }
+
+    fn reply(&mut self, request: RequestId, reply: Reply) {
+        let Some(waiter) = self.waiters.take(request) else {
+            return;
+        };
+        // Whoever dropped the receiving end does not want to know.
+        match waiter {
+            Waiter::Write(waiting) => waiting.send(reply).unwrap_or_default(),
+            Waiter::Read {
+                group,
+                query,
+                reply: waiting,
+            } => {
+                let answer = match (&reply, self.hosts.get_mut(&group)) {
+                    (Reply::Fresh { .. }, Some(host)) => Ok(host.answer(&query)),
+                    _ => Err(reply),
+                };
+                waiting.send(answer).unwrap_or_default();
+            }
+        }
+    }
+
+    /// Tells an event to those it concerns.
+    fn tell(&mut self, event: &Event) {
+        tracing::debug!(target: "quorate::event", ?event);
+        self.feed.push(event, 0, &());
+        for (group, host) in &mut self.hosts {
+            if concerns(event, *group) {
+                host.tell(event);
+            }
+        }
+    }
+
+    fn take_requests(&mut self, now: Now) -> Option<oneshot::Sender<()>> {
+        let mut batch = std::mem::take(&mut self.batch);
+        self.hall.door.take(&mut batch);
+        let mut stop = None;
+        for request in batch.drain(..) {
+            match request {
+                Request::Stop { done } => stop = Some(done),
+                request => self.take_request(now, request),
+            }
+        }
+        self.batch = batch;
+        stop
+    }
+
+    fn take_request(&mut self, now: Now, request: Request) {
+        match request {
+            Request::Write {
+                group,
+                command,
+                deadline,
+                reply,
+            } => {
+                let op = ClientOp::Write {
+                    command: Command {
+                        client: ClientSequence::ANONYMOUS,
+                        bytes: command,
+                    },
+                    deadline,
+                };
+                let request = self.waiters.add(Waiter::Write(reply));
+                self.step(now, Input::Client { group, request, op });
+            }
+            Request::Read {
+                group,
+                freshness: Some(freshness),
+                deadline,
+                query,
+                reply,
+            } => {
+                let op = ClientOp::Read {
+                    freshness,
+                    deadline,
+                };
+                let waiter = Waiter::Read {
+                    group,
+                    query,
+                    reply,
+                };
+                let request = self.waiters.add(waiter);
+                self.step(now, Input::Client { group, request, op });
+            }
+            Request::Read {
+                group,
+                freshness: None,
+                query,
+                reply,
+                ..
+            } => {
+                let answer = match self.hosts.get_mut(&group) {
+                    Some(host) => Ok(host.answer(&query)),
+                    None => Err(Reply::Closed),
+                };
+                reply.send(answer).unwrap_or_default();
+            }
+            Request::Open { group, open, reply } => {
+                let seat = self.open(now, group, *open);
+                reply.send(seat).unwrap_or_default();
+            }
+            Request::Events { group, reply } => {
+                if let Some(tap) = self.subscribe(group) {
+                    reply.send(tap).unwrap_or_default();
+                }
+            }
+            Request::Changes {
+                group,
+                map,
+                since,
+                reply,
+            } => {
+                let host = self.hosts.get_mut(&group);
+                if let Some(tap) = host.and_then(|host| host.changes(&map, since)) {
+                    reply.send(tap).unwrap_or_default();
+                }
+            }
+            Request::Stop { .. } => {}
+        }
+    }
+
+    fn open(&mut self, now: Now, group: quorate_core::GroupId, open: OpenGroup) -> Arc<Seat> {
+        if let Some(host) = self.hosts.get(&group) {
+            return host.seat();
+        }
+        let host = Host::new(&self.hall, group, open.key.label());
+        let seat = host.seat();
+        self.hosts.insert(group, host);
+        self.step(now, Input::Open(open));
+        seat
+    }
+
+    fn subscribe(&mut self, group: Option<quorate_core::GroupId>) -> Option<EventsTap> {
+        match group {
+            None => Some(self.feed.subscribe()),
+            Some(group) => self.hosts.get_mut(&group).map(Host::subscribe),
+        }
+    }
+
+    fn take_events(&mut self, now: Now) {
+        let mut next = self.first.take().or_else(|| self.events.try_recv());
+        for _ in 0..TURN_EVENTS {
+            let Some(event) = next else {
+                return;
+            };
+            self.step(now, input_of(event));
+            next = self.events.try_recv();
+        }
+        self.first = next;
+    }
+
+    fn take_sighting(&mut self, now: Now) {
+        match self.sighted.take() {
+            Some(Sighting::Found(found)) => {
+                self.addresses.insert(found.peer, found.card.addresses);
+                self.step(now, Input::Found(found.peer));
+            }
+            Some(Sighting::Lost(peer)) => {
+                self.addresses.remove(&peer);
+                self.step(now, Input::Lost(peer));
+            }
+            None => {}
+        }
+    }
+
+    /// Shows how the groups stand.
+    fn show(&mut self) {
+        for (group, host) in &mut self.hosts {
+            if let Some(view) = self.peer.view(*group) {
+                host.show(&view);
+            }
+        }
+    }
+}
+
+fn input_of(event: quorate_net::Event) -> Input {
+    match event {
+        quorate_net::Event::LinkUp {
+            link,
+            peer,
+            dialed,
+            exporter,
+        } => Input::LinkUp {
+            link,
+            peer,
+            dialed,
+            exporter,
+        },
+        quorate_net::Event::Frame { link, lane, bytes } => Input::Frame { link, lane, bytes },
+        quorate_net::Event::LinkDown { link, code, .. } => Input::LinkDown { link, code },
+        quorate_net::Event::DialFailed { peer, .. } => Input::DialFailed(peer),
+        _ => Input::Wake,
+    }
+}

@@ -1,0 +1,22 @@
+//! What all handles of one network share with its driver.
+
+use std::time::Duration;
+
+use quorate_core::{NetworkId, PeerId};
+
+use crate::driver::{clock::Clock, door::Door};
+
+/// What all handles of one network share with its driver.
+#[derive(Debug)]
+pub(crate) struct Hall {
+    /// The way to the driver.
+    pub(crate) door: Door,
+    /// The driver's clocks.
+    pub(crate) clock: Clock,
+    /// This peer.
+    pub(crate) peer: PeerId,
+    /// The network.
+    pub(crate) network: NetworkId,
+    /// How long an operation waits unless it is told otherwise.
+    pub(crate) timeout: Duration,
+}

@@ -1,0 +1,46 @@
+//! Every limit of the driver and the handles, with the reason for its number.
+
+use std::time::Duration;
+
+pub use quorate_core::limits::VOTERS as FOUNDERS;
+
+/// Requests that wait for the driver's next turn: several turns' worth, so that a burst does not
+/// make callers wait; beyond it they wait for room.
+pub const DOOR_REQUESTS: usize = 16_384;
+
+/// Bytes of commands that wait for the driver's next turn, for the same reason.
+pub const DOOR_BYTES: usize = 16 << 20;
+
+/// Transport events taken in one turn: enough to batch, few enough that timers stay punctual.
+pub const TURN_EVENTS: usize = 2_048;
+
+/// Times one turn goes from finished work to the work that follows from it, before it looks at
+/// the network again. A write at a peer without others takes four.
+pub const TURN_ROUNDS: usize = 16;
+
+/// Time one turn spends on the states of groups: a small part of an election timeout, a large
+/// part of what it costs to switch tasks.
+pub const TURN_STATE: Duration = Duration::from_millis(2);
+
+/// Events that wait for a subscriber before it is told that it lags: a whole catch-up reports
+/// fewer.
+pub const SUBSCRIBER_EVENTS: usize = 4_096;
+
+/// Changes that wait for a subscriber before it is told that it lags.
+pub const SUBSCRIBER_CHANGES: usize = 65_536;
+
+/// Bytes of keys and values of those changes.
+pub const SUBSCRIBER_BYTES: usize = 32 << 20;
+
+/// Changes that a group remembers for subscribers who resume from a cursor: as many as the log
+/// keeps entries by default.
+pub const REMEMBERED_CHANGES: usize = 8_192;
+
+/// Bytes of keys and values of those changes.
+pub const REMEMBERED_BYTES: usize = 8 << 20;
+
+/// How long an operation waits unless it is told otherwise: many elections, few for a person.
+pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an orderly stop may take in all.
+pub const CLOSE_TIME: Duration = Duration::from_secs(2);

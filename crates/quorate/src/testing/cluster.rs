@@ -1,0 +1,339 @@
+//! A cluster: peers that can be added, killed and started again.
+
+use std::{io, time::Duration};
+
+use futures::future::try_join_all;
+use quorate_core::{Cursor, Form, GroupKey, GroupProfile, Member, PeerId, Term};
+
+use super::directory::Directory;
+use crate::{
+    event::Events,
+    group::{Group, OpenError, StateDigest},
+    network::{BuildError, Network},
+    read::ReadError,
+    status::GroupStatus,
+    when::WhenClosed,
+};
+
+/// Peers of one group in one process, each with its own endpoint on 127.0.0.1.
+///
+/// Dropping it crashes every peer; [`Cluster::close`] says goodbye.
+#[derive(Debug)]
+pub struct Cluster {
+    builder: ClusterBuilder,
+    peers: Vec<Slot>,
+    directory: Directory,
+}
+
+#[derive(Debug)]
+struct Slot {
+    key: [u8; 32],
+    running: Option<ClusterPeer>,
+    /// What happened to the peer since it was started, until somebody takes it.
+    events: Option<Events>,
+}
+
+/// One peer of a cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterPeer {
+    /// Its network.
+    pub net: Network,
+    /// Its handle to the cluster's group.
+    pub group: Group,
+}
+
+/// How a cluster is to be made; see [`Cluster::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "a cluster is made by `start`"]
+pub struct ClusterBuilder {
+    peers: usize,
+    seed: u64,
+    network: String,
+    key: GroupKey,
+    profile: GroupProfile,
+    timeout: Option<Duration>,
+}
+
+/// A cluster could not be made, or did not do what was waited for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClusterError {
+    /// A cluster has at least one peer.
+    #[error("a cluster has at least one peer")]
+    Empty,
+    /// The directory where the peers meet could not be made.
+    #[error("the directory where the peers meet could not be made")]
+    Directory(#[from] io::Error),
+    /// A peer could not be made.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A peer could not open the group.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A peer was closed while it was waited for.
+    #[error(transparent)]
+    Closed(#[from] WhenClosed),
+    /// A peer's state could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl Cluster {
+    /// Starts `n` peers that found a group together, and waits until all know its leader.
+    ///
+    /// # Errors
+    /// See [`ClusterError`].
+    pub async fn local(n: usize) -> Result<Self, ClusterError> {
+        Self::builder(n).start().await
+    }
+
+    /// Says how to make a cluster of `n` founders.
+    pub fn builder(n: usize) -> ClusterBuilder {
+        ClusterBuilder {
+            peers: n,
+            seed: 0,
+            network: "cluster".to_owned(),
+            key: GroupKey::named("cluster"),
+            profile: GroupProfile::lan(),
+            timeout: None,
+        }
+    }
+
+    /// Returns how many peers there have been, killed ones included.
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Tells whether there has never been a peer; there has.
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
+    /// Returns a running peer.
+    ///
+    /// # Panics
+    /// If peer `i` was killed or never was.
+    pub fn peer(&self, i: usize) -> &ClusterPeer {
+        self.peers[i].running.as_ref().expect("the peer runs")
+    }
+
+    /// Takes everything that happens to peer `i`, from its start on.
+    ///
+    /// # Panics
+    /// If there was never a peer `i`, or its events were taken before.
+    pub fn events(&mut self, i: usize) -> Events {
+        self.peers[i].events.take().expect("events are taken once")
+    }
+
+    /// Returns the numbers of the running peers, in order.
+    pub fn living(&self) -> Vec<usize> {
+        let runs = |i: &usize| self.peers[*i].running.is_some();
+        (0..self.peers.len()).filter(runs).collect()
+    }
+
+    /// Returns the number of the running peer with this id.
+    pub fn number_of(&self, peer: PeerId) -> Option<usize> {
+        self.living()
+            .into_iter()
+            .find(|i| self.peer(*i).net.peer() == peer)
+    }
+
+    /// Starts one more peer, which joins the group; returns its number at once.
+    ///
+    /// # Errors
+    /// See [`ClusterError`].
+    pub async fn add(&mut self) -> Result<usize, ClusterError> {
+        let i = self.peers.len();
+        let key = self.builder.key_of(i);
+        let slot = self.builder.spawn(&self.directory, key, Form::Join).await?;
+        self.peers.push(slot);
+        Ok(i)
+    }
+
+    /// Stops peer `i` as a crash would: without a goodbye, and its memory is gone.
+    ///
+    /// # Panics
+    /// If there was never a peer `i`.
+    pub fn kill(&mut self, i: usize) {
+        if let Some(peer) = self.peers[i].running.take() {
+            peer.net.crash();
+        }
+    }
+
+    /// Starts peer `i` again after it was killed: the same key, a new life.
+    ///
+    /// # Errors
+    /// See [`ClusterError`].
+    ///
+    /// # Panics
+    /// If there was never a peer `i`.
+    pub async fn restart(&mut self, i: usize) -> Result<(), ClusterError> {
+        self.kill(i);
+        let key = self.peers[i].key;
+        self.peers[i] = self.builder.spawn(&self.directory, key, Form::Join).await?;
+        Ok(())
+    }
+
+    /// Waits until all running peers know one leader among them; returns its number and term.
+    ///
+    /// # Errors
+    /// [`ClusterError::Closed`].
+    pub async fn leader(&self) -> Result<(usize, Term), ClusterError> {
+        loop {
+            let mut known = Vec::new();
+            for i in self.living() {
+                let leads = |status: &GroupStatus| self.lives(status.leader);
+                known.push(self.peer(i).group.when().holds(leads).await?);
+            }
+            let first = known.first().ok_or(ClusterError::Empty)?;
+            let agreed = known
+                .iter()
+                .all(|status| (status.leader, status.term) == (first.leader, first.term));
+            if agreed && let Some(i) = first.leader.and_then(|l| self.number_of(l.peer)) {
+                return Ok((i, first.term));
+            }
+            // They disagree for as long as an election takes: look again once something changes.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until all running peers have applied everything up to `cursor`.
+    ///
+    /// # Errors
+    /// [`ClusterError::Closed`].
+    pub async fn applied(&self, cursor: Cursor) -> Result<(), ClusterError> {
+        for i in self.living() {
+            self.peer(i).group.when().applied(cursor).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all running peers stand at one cursor, and returns their digests there.
+    ///
+    /// Returns once nothing more is written, elected or joined; put a timeout around it.
+    ///
+    /// # Errors
+    /// [`ClusterError::Closed`] or [`ClusterError::Read`].
+    pub async fn digests(&self) -> Result<Vec<(usize, StateDigest)>, ClusterError> {
+        loop {
+            let furthest = self
+                .living()
+                .into_iter()
+                .map(|i| self.peer(i).group.status().applied)
+                .max()
+                .ok_or(ClusterError::Empty)?;
+            self.applied(furthest).await?;
+            let mut digests = Vec::new();
+            for i in self.living() {
+                digests.push((i, self.peer(i).group.digest().await?));
+            }
+            let cursor = digests[0].1.cursor;
+            if digests.iter().all(|(_, digest)| digest.cursor == cursor) {
+                return Ok(digests);
+            }
+        }
+    }
+
+    /// Stops every peer in good order.
+    pub async fn close(mut self) {
+        for slot in &mut self.peers {
+            if let Some(peer) = slot.running.take() {
+                peer.net.close().await;
+            }
+        }
+    }
+
+    fn lives(&self, leader: Option<Member>) -> bool {
+        leader.is_some_and(|leader| self.number_of(leader.peer).is_some())
+    }
+}
+
+impl ClusterBuilder {
+    /// Sets the seed that the peers' keys follow from.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Sets the network's name.
+    pub fn network(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.network);
+        self
+    }
+
+    /// Sets the group's key.
+    pub fn key(mut self, key: GroupKey) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// Sets the operational parameters of every peer.
+    pub fn profile(mut self, profile: GroupProfile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// Sets how long operations wait unless they are told otherwise.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Starts the founders and waits until all of them know the group's leader.
+    ///
+    /// # Errors
+    /// See [`ClusterError`].
+    pub async fn start(self) -> Result<Cluster, ClusterError> {
+        if self.peers == 0 {
+            return Err(ClusterError::Empty);
+        }
+        let directory = Directory::new()?;
+        let form = Form::Expect(self.peers);
+        let founders = (0..self.peers).map(|i| self.spawn(&directory, self.key_of(i), form));
+        let peers = try_join_all(founders).await?;
+        let cluster = Cluster {
+            builder: self,
+            peers,
+            directory,
+        };
+        cluster.leader().await?;
+        Ok(cluster)
+    }
+
+    async fn spawn(
+        &self,
+        directory: &Directory,
+        key: [u8; 32],
+        form: Form,
+    ) -> Result<Slot, ClusterError> {
+        let mut net = Network::builder(&self.network)
+            .secret_key(key)
+            .rendezvous(directory.path());
+        if let Some(timeout) = self.timeout {
+            net = net.timeout(timeout);
+        }
+        let net = net.build().await?;
+        let events = net.events().await?;
+        let group = net
+            .group(self.key.clone())
+            .form(form)
+            .profile(self.profile.clone())
+            .open()
+            .await?;
+        Ok(Slot {
+            key,
+            running: Some(ClusterPeer { net, group }),
+            events: Some(events),
+        })
+    }
+
+    /// The secret key of peer `i`.
+    fn key_of(&self, i: usize) -> [u8; 32] {
+        let mut hasher =
+            blake3::Hasher::new_derive_key("quorate 2026 key of a test cluster's peer");
+        hasher
+            .update(&self.seed.to_le_bytes())
+            .update(&(i as u64).to_le_bytes());
+        *hasher.finalize().as_bytes()
+    }
+}
