@@ -6,15 +6,18 @@
 //!
 //! Read in this order: [`tree`] (the structure under everything), [`tree::chunk`] and
 //! [`tree::assembly`] (moving it between peers), [`space`] (who owns which keys), [`machine`] (what
-//! commands may do), [`collections`] (the machine most groups run).
+//! commands may do), [`collections`] (the machine most groups run), [`replica`] (what the core talks
+//! to).
 
 #![forbid(unsafe_code)]
 
 pub mod collections;
 pub mod limits;
 pub mod machine;
+pub mod replica;
 pub mod space;
 pub mod tree;
 
 pub use collections::Collections;
 pub use machine::{ApplyContext, Change, StateMachine, View};
+pub use replica::Replica;

@@ -5,7 +5,11 @@
 //! nodes are made at the end, and the digest of the whole is compared once more before anybody sees
 //! the tree.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::IntoValues},
+    ops::Range,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use quorate_core::{Digest, Part};
@@ -141,7 +145,8 @@ impl Assembly {
     ///
     /// # Errors
     ///
-    /// Whatever does not prove to be a part of the tree is refused and changes nothing.
+    /// Whatever does not prove to be a part of the tree is refused and changes nothing;
+    /// [`Rejected::NotCanonical`] says that the digest itself is worth nothing.
     pub fn offer(&mut self, chunk: &[u8]) -> Result<Accepted, Rejected> {
         let mut reader = Reader::new(chunk);
         let (Some(version), Some(kind)) = (reader.byte(), reader.byte()) else {
@@ -402,6 +407,34 @@ impl Assembly {
             return Err(Unfinished::Mismatch);
         }
         Ok(tree)
+    }
+}
+
+impl Assembly {
+    /// Hands over everything kept, to be freed bit by bit.
+    pub(super) fn into_remains(self) -> Remains {
+        Remains {
+            leaves: self.leaves.into_values(),
+            oversize: self.oversize.into_values(),
+            values: self.values.into_values(),
+        }
+    }
+}
+
+/// What is left of an assembly that nobody needs.
+#[derive(Debug)]
+pub(super) struct Remains {
+    leaves: IntoValues<u64, Whole>,
+    oversize: IntoValues<u64, Oversize>,
+    values: IntoValues<u64, Pieces>,
+}
+
+impl Remains {
+    /// Frees one leaf or value; tells whether there was one.
+    pub(super) fn free_one(&mut self) -> bool {
+        self.leaves.next().is_some()
+            || self.oversize.next().is_some()
+            || self.values.next().is_some()
     }
 }
 

@@ -1,0 +1,388 @@
+//! A group's state as the core sees it: it executes the core's operations and answers them.
+//!
+//! The real driver and the simulator run this same type, each operation in the order asked, so
+//! nothing is decided outside the simulated world. It holds the tree, the machine that works on
+//! it, the snapshots being served (clones of the tree, each O(1)), and at most one restore.
+//!
+//! Nothing here may take long for its place between two steps: digests and frees run in slices,
+//! and every operation frees a slice of what was dropped, so that memory comes back even if nobody
+//! asks for a sweep. The exceptions are named: applying a batch costs what its commands cost, and
+//! an install builds the inner nodes (some 50 ms for a million items).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use quorate_core::{
+    Body, Cursor, Entry, Genesis, GenesisId, Index, Part, Restored, SessionId, StateDone, StateOp,
+    Verdict,
+};
+
+use crate::{
+    limits,
+    machine::{ApplyContext, Change, StateMachine, View},
+    space,
+    tree::{Assembly, Digesting, Graveyard, Salt, Tree, assembly::Accepted, chunk::Want},
+};
+
+/// A machine, its state, and the snapshots and restores of that state.
+pub struct Replica {
+    machine: Arc<dyn StateMachine>,
+    tree: Tree,
+    applied: Cursor,
+    snapshots: BTreeMap<Cursor, Snapshot>,
+    restore: Option<Restore>,
+    graveyard: Graveyard,
+    /// Changes since they were last taken, if anybody watches.
+    changes: Option<Vec<Change>>,
+}
+
+/// The state at one cursor, kept to be served.
+#[derive(Debug)]
+struct Snapshot {
+    tree: Tree,
+    /// The digest under way; nothing once it is known, the tree remembers it then.
+    digesting: Option<Digesting>,
+}
+
+/// A state being received.
+#[derive(Debug)]
+struct Restore {
+    session: SessionId,
+    anchor: Cursor,
+    assembly: Assembly,
+}
+
+impl Replica {
+    /// Makes the replica of a group that runs `machine`; its history begins with
+    /// [`StateOp::Begin`].
+    pub fn new(machine: Arc<dyn StateMachine>) -> Self {
+        Self {
+            machine,
+            tree: Tree::new(Salt([0; 32])),
+            applied: Cursor::ZERO,
+            snapshots: BTreeMap::new(),
+            restore: None,
+            graveyard: Graveyard::default(),
+            changes: None,
+        }
+    }
+
+    /// Returns the machine.
+    pub fn machine(&self) -> &Arc<dyn StateMachine> {
+        &self.machine
+    }
+
+    /// Returns the cursor of the last entry applied.
+    pub fn applied(&self) -> Cursor {
+        self.applied
+    }
+
+    /// Returns the state as of [`Replica::applied`]; a clone of it is an O(1) snapshot.
+    ///
+    /// A clone that is kept makes the next writes copy the nodes they touch.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Returns the machine's items as of [`Replica::applied`].
+    pub fn view(&self) -> View<'_> {
+        View::new(&self.tree)
+    }
+
+    /// Answers a query of the machine as of [`Replica::applied`].
+    pub fn query(&self, query: &[u8]) -> Bytes {
+        self.machine.query(self.view(), query)
+    }
+
+    /// Starts or stops collecting changes.
+    pub fn watch(&mut self, on: bool) {
+        match (on, &self.changes) {
+            (true, None) => self.changes = Some(Vec::new()),
+            (false, _) => self.changes = None,
+            (true, Some(_)) => {}
+        }
+    }
+
+    /// Takes the changes collected since the last call, in order.
+    ///
+    /// To be called after each batch: their number is bounded only by what a batch changes. An
+    /// install is no change; whoever watches learns of it from [`StateDone::Installed`].
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        self.changes
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
+    /// Executes one operation; returns its answer, if it has one.
+    pub fn execute(&mut self, op: StateOp) -> Option<StateDone> {
+        let done = self.dispatch(op);
+        if !matches!(done, Some(StateDone::Swept { .. })) {
+            self.graveyard.sweep(limits::SWEEP_SLICE);
+        }
+        done
+    }
+
+    fn dispatch(&mut self, op: StateOp) -> Option<StateDone> {
+        match op {
+            StateOp::Begin { genesis } => {
+                self.begin(genesis);
+                None
+            }
+            StateOp::Apply {
+                first,
+                entries,
+                outcomes,
+            } => Some(self.apply(first, &entries, outcomes)),
+            StateOp::Cut { anchor } => Some(self.cut(anchor)),
+            StateOp::Hash { anchor } => Some(self.hash(anchor)),
+            StateOp::Forget { anchor } => {
+                self.forget(anchor);
+                None
+            }
+            StateOp::Sweep => Some(StateDone::Swept {
+                more: self.graveyard.sweep(limits::SWEEP_SLICE),
+            }),
+            StateOp::Read {
+                fetch,
+                anchor,
+                part,
+                max_items,
+                max_bytes,
+            } => {
+                let read = self.read(anchor, part, max_items, max_bytes);
+                let (chunk, items) = read.map_or((None, 0), |(chunk, items)| (Some(chunk), items));
+                Some(StateDone::Read {
+                    fetch,
+                    chunk,
+                    items,
+                })
+            }
+            StateOp::Restore {
+                session,
+                anchor,
+                items,
+                digest,
+                genesis,
+            } => {
+                let assembly = Assembly::new(digest, items, salt(genesis));
+                self.bury_restore();
+                self.restore = Some(Restore {
+                    session,
+                    anchor,
+                    assembly,
+                });
+                None
+            }
+            StateOp::Verify {
+                session,
+                fetch,
+                chunk,
+            } => Some(StateDone::Verified {
+                session,
+                fetch,
+                verdict: self.verify(session, &chunk),
+            }),
+            StateOp::Install { session } => Some(StateDone::Installed {
+                session,
+                restored: self.install(session),
+            }),
+            StateOp::Abandon { session } => {
+                if self.restore.as_ref().is_some_and(|r| r.session == session) {
+                    self.bury_restore();
+                }
+                None
+            }
+        }
+    }
+
+    fn begin(&mut self, genesis: GenesisId) {
+        self.bury_restore();
+        for snapshot in std::mem::take(&mut self.snapshots).into_values() {
+            self.graveyard.bury(snapshot.tree);
+        }
+        let before = std::mem::replace(&mut self.tree, Tree::new(salt(genesis)));
+        self.graveyard.bury(before);
+        self.applied = Cursor::ZERO;
+    }
+
+    fn apply(&mut self, first: Cursor, entries: &[Entry], wanted: bool) -> StateDone {
+        let version = space::machine_version(&self.tree);
+        let mut outcomes = Vec::with_capacity(if wanted { entries.len() } else { 0 });
+        let mut index = first.index;
+        for entry in entries {
+            let cursor = Cursor::new(entry.term, index);
+            let outcome = self.apply_one(cursor, version, entry);
+            if wanted {
+                outcomes.push(outcome);
+            }
+            self.applied = cursor;
+            index = index.next();
+        }
+        StateDone::Applied {
+            last: self.applied,
+            outcomes,
+            items: self.tree.len(),
+            bytes: self.tree.bytes(),
+        }
+    }
+
+    fn apply_one(&mut self, cursor: Cursor, version: u32, entry: &Entry) -> Bytes {
+        debug_assert!(
+            cursor.index == self.applied.index.next() || self.applied.index == Index(0),
+            "{cursor} after {}",
+            self.applied
+        );
+        match &entry.body {
+            Body::Command(command) => {
+                let feed = self.changes.as_mut();
+                let mut cx = ApplyContext::new(&mut self.tree, cursor, version, feed);
+                self.machine.apply(&mut cx, &command.bytes)
+            }
+            Body::Configuration(configuration) => {
+                space::set_configuration(&mut self.tree, configuration);
+                Bytes::new()
+            }
+            Body::Noop | Body::Marker(_) => Bytes::new(),
+        }
+    }
+
+    fn cut(&mut self, anchor: Cursor) -> StateDone {
+        debug_assert_eq!(anchor, self.applied, "a snapshot is of the present state");
+        let tree = self.tree.clone();
+        let (items, bytes) = (tree.len(), tree.bytes());
+        let digesting = Some(tree.digesting());
+        let snapshot = Snapshot { tree, digesting };
+        if let Some(before) = self.snapshots.insert(anchor, snapshot) {
+            self.graveyard.bury(before.tree);
+        }
+        StateDone::Cut {
+            anchor,
+            items,
+            bytes,
+        }
+    }
+
+    fn hash(&mut self, anchor: Cursor) -> StateDone {
+        let digest = self.snapshots.get_mut(&anchor).and_then(|snapshot| {
+            let Some(digesting) = &mut snapshot.digesting else {
+                return Some(snapshot.tree.digest());
+            };
+            let digest = digesting.advance(limits::HASH_SLICE)?;
+            snapshot.digesting = None;
+            Some(digest)
+        });
+        StateDone::Hashed { anchor, digest }
+    }
+
+    fn forget(&mut self, anchor: Cursor) {
+        if let Some(snapshot) = self.snapshots.remove(&anchor) {
+            // The digest under way shares the snapshot's nodes: it must not be their last owner.
+            drop(snapshot.digesting);
+            self.graveyard.bury(snapshot.tree);
+        }
+    }
+
+    fn read(
+        &self,
+        anchor: Cursor,
+        part: Part,
+        max_items: u64,
+        max_bytes: u64,
+    ) -> Option<(Bytes, u64)> {
+        let tree = &self.snapshots.get(&anchor)?.tree;
+        match part {
+            Part::Items { start, end, offset } => {
+                let want = Want {
+                    start,
+                    end,
+                    offset,
+                    max_items,
+                    max_bytes,
+                };
+                let chunk = tree.read_range(&want).ok()?;
+                let items = match chunk.next_offset {
+                    // The last part of a leaf brings its items.
+                    Some(_) => 0,
+                    None => chunk.ranks.end - chunk.ranks.start,
+                };
+                Some((chunk.encoded, items))
+            }
+            Part::Piece { rank, piece } => Some((tree.read_piece(rank, piece).ok()?, 0)),
+        }
+    }
+
+    fn verify(&mut self, session: SessionId, chunk: &[u8]) -> Verdict {
+        let restore = self.restore.as_mut().filter(|r| r.session == session);
+        let Some(restore) = restore else {
+            return Verdict::Known;
+        };
+        match restore.assembly.offer(chunk) {
+            // A known part of a leaf that is not whole still says where to go on.
+            Ok(accepted) if !accepted.new && accepted.unfinished.is_none() => Verdict::Known,
+            Ok(accepted) => kept(accepted),
+            Err(rejected) => Verdict::Wrong {
+                reason: rejected.reason(),
+            },
+        }
+    }
+
+    fn install(&mut self, session: SessionId) -> Option<Restored> {
+        let restore = self.restore.as_mut().filter(|r| r.session == session)?;
+        let finished = restore.assembly.finish().ok();
+        let anchor = restore.anchor;
+        self.bury_restore();
+        let tree = finished?;
+        let Some(configuration) = space::configuration(&tree) else {
+            // Every history begins with a configuration: what was voted for is no state of ours.
+            self.graveyard.bury(tree);
+            return None;
+        };
+        let restored = Restored {
+            anchor,
+            configuration,
+            items: tree.len(),
+            bytes: tree.bytes(),
+        };
+        let before = std::mem::replace(&mut self.tree, tree);
+        self.graveyard.bury(before);
+        self.applied = anchor;
+        Some(restored)
+    }
+
+    fn bury_restore(&mut self) {
+        if let Some(restore) = self.restore.take() {
+            self.graveyard.bury_assembly(restore.assembly);
+        }
+    }
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica")
+            .field("machine", &self.machine.name())
+            .field("applied", &self.applied)
+            .field("items", &self.tree.len())
+            .field("snapshots", &self.snapshots.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The salt of a history's tree.
+pub fn salt(genesis: GenesisId) -> Salt {
+    Salt(Genesis::salt(genesis))
+}
+
+fn kept(accepted: Accepted) -> Verdict {
+    let count = |len: u64| len.div_ceil(limits::PIECE as u64);
+    Verdict::Kept {
+        items: (accepted.ranks.start, accepted.ranks.end),
+        unfinished: accepted.unfinished,
+        pieces: accepted
+            .wanted
+            .into_iter()
+            .map(|(rank, len)| (rank, count(len)))
+            .collect(),
+        bytes: accepted.bytes,
+    }
+}
