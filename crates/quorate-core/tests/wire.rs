@@ -176,11 +176,11 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-        let _ = decode_control(&bytes);
+        drop(decode_control(&bytes));
         let bytes = Bytes::from(bytes);
-        let _ = decode_bulk(bytes.clone());
-        let _ = decode_replication(bytes.clone());
-        let _ = decode_entry(&mut Reader::new(bytes));
+        drop(decode_bulk(bytes.clone()));
+        drop(decode_replication(bytes.clone()));
+        drop(decode_entry(&mut Reader::new(bytes)));
     }
 
     #[test]

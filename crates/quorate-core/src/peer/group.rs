@@ -278,6 +278,7 @@ impl Group {
             } => {
                 self.applier.applied(last, items, bytes);
                 if let Some(raft) = &mut self.raft {
+                    raft.note_state(bytes);
                     raft.applied(last, &outcomes, out);
                 }
                 self.prune(out);

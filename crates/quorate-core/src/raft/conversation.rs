@@ -46,6 +46,8 @@ pub(crate) struct Conversation {
     staged: Index,
     /// When it was last told that it is behind.
     told_behind: Time,
+    /// Up to where it matched when it fell behind.
+    behind_at: Index,
     inflight: VecDeque<(Index, usize)>,
     inflight_bytes: usize,
     /// When entries on their way count as lost.
@@ -82,6 +84,7 @@ impl Conversation {
             probed: Cursor::ZERO,
             staged: Index(0),
             told_behind: Time(0),
+            behind_at: Index(0),
             inflight: VecDeque::new(),
             inflight_bytes: 0,
             resend_at: Time::NEVER,
@@ -172,7 +175,7 @@ impl Conversation {
             Mode::Probe => !self.is_idle() && matched >= self.probed.index,
             Mode::Stage(anchor) => matched >= anchor.index,
             // It restored without having been streamed to.
-            Mode::Behind => matched >= base && matched > Index(0),
+            Mode::Behind => matched >= base && matched > self.behind_at,
         };
         if proven {
             self.restart(Mode::Replicate, self.matched.next());
@@ -195,6 +198,7 @@ impl Conversation {
 
     /// Stops sending: the entries it needs are gone.
     pub(crate) fn fall_behind(&mut self) {
+        self.behind_at = self.matched;
         self.restart(Mode::Behind, self.next);
     }
 

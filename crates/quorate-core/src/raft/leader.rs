@@ -360,9 +360,43 @@ impl Raft {
             return;
         }
         conversation.read = conversation.read.max(read);
+        let probed = conversation.mode == Mode::Probe;
         conversation.acked(matched, base, now, patience);
+        if probed && conversation.mode == Mode::Replicate && self.state_is_cheaper(matched) {
+            self.leave_behind(from, out);
+        }
         self.advance_commit(now, out);
         self.confirm_reads(out);
+    }
+
+    /// Tells whether the entries after `matched` cost more to ship than the whole state.
+    fn state_is_cheaper(&self, matched: Index) -> bool {
+        let Some(state_bytes) = self.state_bytes.filter(|_| !self.profile.keep_log) else {
+            return false;
+        };
+        // A marker, offers and an install cost something too: short gaps are always replayed.
+        let budget = state_bytes.max(REPLAY_ALWAYS_BYTES);
+        let missing = usize::try_from(self.log.last().index.since(matched)).unwrap_or(usize::MAX);
+        let entries = self.log.entries();
+        let mut bytes = 0_u64;
+        entries.iter().rev().take(missing).any(|entry| {
+            bytes += entry_size(entry) as u64;
+            bytes > budget
+        })
+    }
+
+    /// Has a follower restore although the log still has what it needs.
+    fn leave_behind(&mut self, member: Member, out: &mut Out) {
+        let RoleState::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let Some(conversation) = leader.conversations.get_mut(&member) else {
+            return;
+        };
+        out.mark("raft.restore_is_cheaper");
+        conversation.fall_behind();
+        let run = conversation.run;
+        self.say_behind(member, run, out);
     }
 
     /// Takes a reject: looks further back, or finds the follower behind the log's start.
@@ -476,6 +510,9 @@ impl Raft {
         );
     }
 }
+
+/// Bytes of entries that are always replayed, however small the state is.
+const REPLAY_ALWAYS_BYTES: u64 = 1 << 20;
 
 /// Bytes of entries sent along with a probe, which may be sent in vain.
 const PROBE_BYTES: usize = 16 << 10;

@@ -109,6 +109,8 @@ pub(crate) struct Raft {
     joins: BTreeMap<PeerId, Member>,
     /// Set when the leader says that the entries needed here are gone there.
     behind: Option<Behind>,
+    /// Bytes of keys and values in the state here, once it has said so.
+    state_bytes: Option<u64>,
     poisoned: Option<&'static str>,
     expiry_at: Time,
 }
@@ -161,6 +163,7 @@ impl Raft {
             reads: Reads::default(),
             joins: BTreeMap::new(),
             behind: None,
+            state_bytes: None,
             poisoned: None,
             expiry_at: Time::NEVER,
         };
@@ -339,6 +342,11 @@ impl Raft {
         if self.leader == Some(member) {
             self.reads.ask_again();
         }
+    }
+
+    /// Takes note of how large the state is.
+    pub(crate) fn note_state(&mut self, bytes: u64) {
+        self.state_bytes = Some(bytes);
     }
 
     /// Returns what this peer is.
