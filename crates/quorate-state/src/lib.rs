@@ -6,8 +6,8 @@
 //!
 //! Read in this order: [`tree`] (the structure under everything), [`tree::chunk`] and
 //! [`tree::assembly`] (moving it between peers), [`space`] (who owns which keys), [`machine`] (what
-//! commands may do), [`collections`] (the machine most groups run), [`replica`] (what the core talks
-//! to).
+//! commands may do), [`collections`] (the machine most groups run), [`replica`] (what the core
+//! talks to).
 
 #![forbid(unsafe_code)]
 

@@ -151,7 +151,8 @@ impl Replica {
                 max_bytes,
             } => {
                 let read = self.read(anchor, part, max_items, max_bytes);
-                let (chunk, items) = read.map_or((None, 0), |(chunk, items)| (Some(chunk), items));
+                let items = read.as_ref().map_or(0, |(_, items)| *items);
+                let chunk = read.map(|(chunk, _)| chunk);
                 Some(StateDone::Read {
                     fetch,
                     chunk,
@@ -166,12 +167,7 @@ impl Replica {
                 genesis,
             } => {
                 let assembly = Assembly::new(digest, items, salt(genesis));
-                self.bury_restore();
-                self.restore = Some(Restore {
-                    session,
-                    anchor,
-                    assembly,
-                });
+                self.begin_restore(session, anchor, assembly);
                 None
             }
             StateOp::Verify {
@@ -310,6 +306,15 @@ impl Replica {
             }
             Part::Piece { rank, piece } => Some((tree.read_piece(rank, piece).ok()?, 0)),
         }
+    }
+
+    fn begin_restore(&mut self, session: SessionId, anchor: Cursor, assembly: Assembly) {
+        self.bury_restore();
+        self.restore = Some(Restore {
+            session,
+            anchor,
+            assembly,
+        });
     }
 
     fn verify(&mut self, session: SessionId, chunk: &[u8]) -> Verdict {

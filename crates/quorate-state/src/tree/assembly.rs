@@ -453,7 +453,9 @@ impl Pieces {
         }
     }
 
-    /// Keeps a copy of the piece, so that it does not hold the frame it came in; tells if it is new.
+    /// Keeps a copy of the piece, so that it does not hold the frame it came in.
+    ///
+    /// Tells whether it is new.
     fn keep(&mut self, number: u64, piece: &[u8]) -> bool {
         debug_assert_eq!(piece.len() as u64, piece_len(self.len, number));
         match self.kept.get_mut(number as usize) {

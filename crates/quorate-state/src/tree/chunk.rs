@@ -2,8 +2,8 @@
 //!
 //! A chunk is the tree cut down to whole adjacent leaves: whatever lies beside the range is reduced
 //! to a count, a byte count and a hash. Whoever knows the root digest can compute it again from the
-//! chunk alone, so that every chunk is verified before it is kept, whoever sent it and whatever else
-//! is missing, and its ranks follow from the counts on its left. The alternative, a list of leaf
+//! chunk alone, so every chunk is verified before it is kept, whoever sent it and whatever else is
+//! missing, and its ranks follow from the counts on its left. The alternative, a list of leaf
 //! hashes sent ahead, costs megabytes before the first item and must itself be proven.
 //!
 //! ```text
@@ -215,7 +215,7 @@ impl<'a> Leaves<'a> {
             path: vec![std::slice::from_ref(&tree.root)],
             rank: 0,
         };
-        // Skips whole subtrees that end at or before the rank, then goes into the one that holds it.
+        // Skips subtrees that end at or before the rank, then goes into the one that holds it.
         while let Some(children) = leaves.path.last_mut()
             && let Some((child, rest)) = children.split_first()
         {

@@ -4,7 +4,7 @@
 //! never pass for another.
 //!
 //! - piece: a stretch of at most 256 KiB of a leaf's encoding, or of a large value (two kinds);
-//! - leaf: items, bytes, length of the encoding, and the hashes of its pieces (of a usual leaf one);
+//! - leaf: items, bytes, length of the encoding, and the hashes of its pieces (usually one);
 //! - pair: two neighbouring parts of an inner node's children with their items and bytes;
 //! - inner: height, number of children, items, bytes, and the pair tree over its children;
 //! - root: version, salt, items, bytes and the top node.

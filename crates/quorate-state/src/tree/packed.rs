@@ -1,7 +1,7 @@
 //! A list of byte strings in one buffer: how nodes hold their items and separators.
 //!
 //! One allocation for a whole node's bytes instead of one per item: about 10 bytes of overhead per
-//! item instead of 60, one `memcpy` to copy a node, and the buffer of a leaf is at the same time its
+//! item instead of 60, one `memcpy` to copy a node, and the buffer of a leaf is also its
 //! canonical encoding, so hashing and sending it need no encoding step. The price is that an insert
 //! moves the bytes behind it: about a kilobyte in a usual leaf.
 
