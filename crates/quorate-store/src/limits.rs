@@ -1,0 +1,40 @@
+//! Every limit of the store, with the reason for its number.
+
+use std::time::Duration;
+
+/// Bytes of one segment file before the next one begins.
+///
+/// A segment is removed whole, so this is the grain in which a pruned log gives its space back;
+/// smaller ones cost a file creation and a directory sync more often.
+pub const SEGMENT_BYTES: u64 = 4 << 20;
+
+/// Bytes of records after which a batch takes no further operation.
+///
+/// One batch is one write and one sync: large enough that the sync is the smaller part, small
+/// enough that an operation behind it does not wait long.
+pub const BATCH_BYTES: usize = 8 << 20;
+
+/// Bytes of entries after which a record is closed and the next one begins.
+///
+/// A record is what damage is named by, and what recovery checks at once.
+pub const RECORD_BYTES: usize = 1 << 20;
+
+/// The largest entry the store writes: four times the largest command a group may be set to.
+pub const ENTRY_BYTES: usize = 64 << 20;
+
+/// Refused histories remembered per group, the oldest forgotten first.
+///
+/// Each stands for one genesis that this peer had accepted and given up; a group that forms in
+/// peace refuses none.
+pub const REFUSED: usize = 256;
+
+/// The largest superblock: every group a peer may have, each with every refusal.
+pub const SUPERBLOCK_BYTES: u64 = 32 << 20;
+
+/// How long a driver lets a store be idle before it calls [`crate::Store::seal`].
+///
+/// Until then a crash together with rot in the last batch looks like a torn tail.
+pub const SEAL_IDLE: Duration = Duration::from_millis(10);
+
+const _: () = assert!(RECORD_BYTES <= BATCH_BYTES);
+const _: () = assert!(BATCH_BYTES + RECORD_BYTES + ENTRY_BYTES < u32::MAX as usize);

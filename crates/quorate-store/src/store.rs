@@ -1,0 +1,544 @@
+//! The durable log of one peer, for all its groups.
+//!
+//! Logical operations come in, requests to files go out, results of files come in, completions go
+//! out. Two pipelines run side by side:
+//!
+//! * **The log.** Operations become records; records gather in a batch; a batch is one write and
+//!   one sync. While a batch is under way further operations gather in the next, so that under load
+//!   one sync serves every group that waits, and at rest an operation waits for nothing.
+//! * **The superblock** ([`crate::mirror`]): ballots, and whatever must outlive the segment that
+//!   says it. A rewrite carries all facts that are due.
+//!
+//! Completions of one group come in the order of its operations, whichever pipeline they took: an
+//! append that is reported durable never rests on a ballot that a crash could take back.
+//!
+//! An operation is reported durable only after the sync that covers it (and, for a ballot or a
+//! change of genesis, after both copies of the superblock). The first failed request ends the store
+//! for good: what was written since the last sync is in doubt, and asking the device again would
+//! get an answer about something else (a page that could not be written is often marked clean). So
+//! every operation under way and every later one fails.
+//!
+//! The store keeps no entries; the core has them. It keeps, per group, where the log starts and
+//! ends, and refuses what does not fit: that is a bug above, and acknowledging it would promise
+//! what no recovery can keep.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use quorate_core::{
+    Cursor, DiskError, DiskId, DiskOp, DiskWrite, Entry, Genesis, GenesisId, GroupId,
+    wire::entry_size,
+};
+
+use crate::{
+    batch::Batch,
+    file::{Awaited, FileError, FileOp, FileOpId, FileRequest, FileResult, Requests},
+    limits,
+    mirror::{Mirror, Progress},
+    record::{Base, Position, SEGMENT_HEADER, SegmentHeader},
+    segment::{self, Change, Segments, end_of},
+    superblock::Superblock,
+};
+
+/// What the store wants done and has done.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StoreEffects {
+    /// Requests for the files, in the order in which they are to be carried out.
+    pub files: Vec<FileRequest>,
+    /// Operations that are finished.
+    pub done: Vec<DiskCompletion>,
+}
+
+/// The end of one operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DiskCompletion {
+    /// Which operation.
+    pub id: DiskId,
+    /// Whether what it wrote is durable.
+    pub result: Result<(), DiskError>,
+}
+
+/// The durable log of one peer. [`crate::Recovery`] makes one.
+#[derive(Debug)]
+pub struct Store {
+    segment_bytes: u64,
+    requests: Requests,
+    /// What is synced, and the ballots as submitted.
+    superblock: Superblock,
+    mirror: Mirror,
+    /// Whether the superblock tells less than it should.
+    due: bool,
+    segments: Segments,
+    groups: BTreeMap<GroupId, Group>,
+    /// Groups with an operation that waits for the superblock.
+    awaiting_superblock: BTreeSet<GroupId>,
+    next_sequence: u64,
+    gathered: VecDeque<Batch>,
+    flight: Option<Flight>,
+    /// Whether a segment may be free.
+    freed: bool,
+    /// Whether records are synced that no seal on the disk covers.
+    unsealed: bool,
+    failed: Option<DiskError>,
+}
+
+/// A group's log as submitted.
+#[derive(Debug, Default)]
+struct Group {
+    genesis: Option<GenesisId>,
+    base: Cursor,
+    end: Cursor,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    id: DiskId,
+    needs: Needs,
+}
+
+/// What must be durable before an operation is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Needs {
+    /// The batch with this sequence number.
+    Batch(u64),
+    /// The superblock of this version.
+    Superblock(u64),
+    /// The batch, and then the superblock that tells what it changed.
+    Both(u64),
+}
+
+/// The batch under way.
+#[derive(Debug)]
+struct Flight {
+    awaited: Awaited,
+    sequence: u64,
+    end: Position,
+    changes: Vec<(GroupId, Change)>,
+}
+
+impl Store {
+    /// Takes over from recovery, with everything in `superblock` durable.
+    pub(crate) fn new(
+        segment_bytes: u64,
+        requests: Requests,
+        superblock: Superblock,
+        mirror: Mirror,
+        segments: Segments,
+        bases: &BTreeMap<GroupId, Cursor>,
+    ) -> Self {
+        let groups = superblock.groups.iter().map(|(group, facts)| {
+            let log = Group {
+                genesis: facts.genesis,
+                base: bases.get(group).copied().unwrap_or_default(),
+                end: facts.sealed,
+                waiting: VecDeque::new(),
+            };
+            (*group, log)
+        });
+        Self {
+            segment_bytes,
+            requests,
+            groups: groups.collect(),
+            awaiting_superblock: BTreeSet::new(),
+            next_sequence: superblock.sequence.saturating_add(1),
+            superblock,
+            mirror,
+            due: false,
+            segments,
+            gathered: VecDeque::new(),
+            flight: None,
+            freed: true,
+            unsealed: false,
+            failed: None,
+        }
+    }
+
+    /// Takes one operation. Cost: encoding it once.
+    ///
+    /// After a failure it is answered at once with the error that ended the store.
+    pub fn submit(&mut self, op: DiskOp, effects: &mut StoreEffects) {
+        self.submit_all([op], effects);
+    }
+
+    /// Takes operations that come together, so that they go out together.
+    pub fn submit_all(
+        &mut self,
+        ops: impl IntoIterator<Item = DiskOp>,
+        effects: &mut StoreEffects,
+    ) {
+        for op in ops {
+            if self.failed.is_none() && !self.take(&op) {
+                self.fail(DiskError::Device, effects);
+            }
+            if let Some(error) = self.failed {
+                let result = Err(error);
+                effects.done.push(DiskCompletion { id: op.id, result });
+            }
+        }
+        self.pump(effects);
+    }
+
+    /// Takes the result of a request.
+    pub fn completed(&mut self, id: FileOpId, result: &FileResult, effects: &mut StoreEffects) {
+        if self.failed.is_some() {
+            return;
+        }
+        match result {
+            Err(FileError::NoSpace) => return self.fail(DiskError::NoSpace, effects),
+            Err(_) => return self.fail(DiskError::Device, effects),
+            Ok(_) => {}
+        }
+        if let Some(last) = self
+            .flight
+            .as_mut()
+            .and_then(|flight| flight.awaited.note(id))
+        {
+            if last && let Some(flight) = self.flight.take() {
+                self.land(flight, effects);
+            }
+        } else {
+            let progress = self
+                .mirror
+                .completed(id, &mut self.requests, &mut effects.files);
+            if progress == Progress::Durable {
+                for group in std::mem::take(&mut self.awaiting_superblock) {
+                    self.release(group, effects);
+                }
+            }
+        }
+        self.pump(effects);
+    }
+
+    /// Tells whether records are synced that only the next batch would seal.
+    ///
+    /// A driver calls [`Store::seal`] when that has been so for [`limits::SEAL_IDLE`].
+    pub fn needs_seal(&self) -> bool {
+        self.unsealed && self.flight.is_none() && self.failed.is_none()
+    }
+
+    /// Writes a batch without records, whose header tells that all before it is synced.
+    ///
+    /// Nothing waits for it; from then on bad bytes in those records are damage, not a torn tail.
+    pub fn seal(&mut self, effects: &mut StoreEffects) {
+        if self.needs_seal() && self.gathered.is_empty() {
+            let sequence = self.take_sequence();
+            let batch = Batch::new(self.superblock.marker, sequence);
+            self.launch(batch, effects);
+        }
+    }
+
+    /// Tells why the store accepts nothing any more, if it does not.
+    pub fn failure(&self) -> Option<DiskError> {
+        self.failed
+    }
+
+    /// Tells whether every operation taken is finished.
+    pub fn is_idle(&self) -> bool {
+        self.flight.is_none() && self.gathered.is_empty() && !self.mirror.is_busy() && !self.due
+    }
+
+    /// Returns how many bytes of records wait for the batch under way; for flow control.
+    pub fn gathered_bytes(&self) -> usize {
+        self.gathered.iter().map(Batch::len).sum()
+    }
+
+    /// Returns how many segment files the log has.
+    pub fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Makes records of an operation; `false` if it does not fit its group's log.
+    fn take(&mut self, op: &DiskOp) -> bool {
+        let group = op.group;
+        let needs = match &op.write {
+            DiskWrite::Ballot(ballot) => {
+                self.superblock.groups.entry(group).or_default().ballot = *ballot;
+                self.due = true;
+                self.awaiting_superblock.insert(group);
+                Some(Needs::Superblock(self.mirror.next_version()))
+            }
+            DiskWrite::Genesis(genesis) => self.take_genesis(group, genesis),
+            DiskWrite::Refuse(genesis) => Some(self.take_refuse(group, *genesis)),
+            DiskWrite::Append { previous, entries } => self.take_append(group, *previous, entries),
+            DiskWrite::Base {
+                base,
+                configuration,
+                genesis,
+                keep,
+            } => {
+                let log = self.groups.entry(group).or_default();
+                let keep = *keep && log.end.index > base.index;
+                let record = Base {
+                    base: *base,
+                    end: if keep { log.end } else { *base },
+                    genesis: *genesis,
+                    keep,
+                    configuration: configuration.clone(),
+                };
+                self.take_base(group, &record)
+            }
+        };
+        if let Some(needs) = needs {
+            let log = self.groups.entry(group).or_default();
+            log.waiting.push_back(Waiting { id: op.id, needs });
+        }
+        needs.is_some()
+    }
+
+    fn take_genesis(&mut self, group: GroupId, genesis: &Genesis) -> Option<Needs> {
+        if genesis.group != group {
+            return None;
+        }
+        let log = self.groups.entry(group).or_default();
+        log.genesis = Some(genesis.id());
+        (log.base, log.end) = (Cursor::ZERO, Genesis::CURSOR);
+        let sequence = self.open_batch().put_genesis(genesis);
+        Some(Needs::Both(sequence))
+    }
+
+    /// Refuses a history; the log goes with it only if it is the history of the log.
+    fn take_refuse(&mut self, group: GroupId, genesis: GenesisId) -> Needs {
+        let log = self.groups.entry(group).or_default();
+        let drop = log.genesis == Some(genesis);
+        if drop {
+            log.genesis = None;
+            (log.base, log.end) = (Cursor::ZERO, Cursor::ZERO);
+        }
+        Needs::Both(self.open_batch().put_refuse(group, genesis, drop))
+    }
+
+    fn take_append(
+        &mut self,
+        group: GroupId,
+        mut previous: Cursor,
+        mut entries: &[Entry],
+    ) -> Option<Needs> {
+        let log = self.groups.entry(group).or_default();
+        previous.index.0.checked_add(entries.len() as u64)?;
+        let fits = log.base.index <= previous.index
+            && previous.index <= log.end.index
+            && (previous.index != log.base.index || previous == log.base)
+            && (previous.index != log.end.index || previous == log.end)
+            && entries
+                .iter()
+                .all(|entry| entry_size(entry) <= limits::ENTRY_BYTES);
+        if !fits {
+            return None;
+        }
+        log.end = end_of(previous, entries);
+        loop {
+            let (sequence, taken) = self.open_batch().put_append(group, previous, entries);
+            let (record, rest) = entries.split_at(taken);
+            previous = end_of(previous, record);
+            entries = rest;
+            if entries.is_empty() {
+                return Some(Needs::Batch(sequence));
+            }
+        }
+    }
+
+    fn take_base(&mut self, group: GroupId, base: &Base) -> Option<Needs> {
+        let log = self.groups.entry(group).or_default();
+        if base.keep && base.base.index < log.base.index {
+            return None;
+        }
+        let known = log.genesis.replace(base.genesis);
+        (log.base, log.end) = (base.base, base.end);
+        let sequence = self.open_batch().put_base(group, base);
+        Some(if known == Some(base.genesis) {
+            Needs::Batch(sequence)
+        } else {
+            Needs::Both(sequence)
+        })
+    }
+
+    /// Returns the batch that takes the next record.
+    fn open_batch(&mut self) -> &mut Batch {
+        if self
+            .gathered
+            .back()
+            .is_none_or(|batch| batch.len() >= limits::BATCH_BYTES)
+        {
+            let sequence = self.take_sequence();
+            self.gathered
+                .push_back(Batch::new(self.superblock.marker, sequence));
+        }
+        self.gathered
+            .back_mut()
+            .expect("a batch was pushed if there was none")
+    }
+
+    fn take_sequence(&mut self) -> u64 {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        sequence
+    }
+
+    /// Starts whatever can start.
+    fn pump(&mut self, effects: &mut StoreEffects) {
+        if self.failed.is_some() {
+            return;
+        }
+        if self.flight.is_none()
+            && let Some(batch) = self.gathered.pop_front()
+        {
+            self.launch(batch, effects);
+        }
+        if self.due && !self.mirror.is_busy() {
+            self.due = false;
+            self.superblock.version = self.mirror.next_version();
+            self.superblock.first = self.mirror.first();
+            let bytes = self.superblock.encode();
+            self.mirror
+                .start(bytes, &mut self.requests, &mut effects.files);
+        }
+        // What a removed segment said of its groups must be in the superblock first.
+        if self.freed && !self.mirror.is_busy() {
+            self.freed = false;
+            for number in self.segments.sweep(self.superblock.seal.segment) {
+                let name = segment::name(number);
+                self.requests
+                    .push(&mut effects.files, FileOp::Remove { name });
+            }
+        }
+    }
+
+    /// Hands a batch out to be written behind all others.
+    fn launch(&mut self, batch: Batch, effects: &mut StoreEffects) {
+        let from = self.requests.next();
+        let out = &mut effects.files;
+        let mut at = self.segments.end().unwrap_or_default();
+        let seal = self.superblock.seal;
+        let full = at.offset > SEGMENT_HEADER as u64
+            && at.offset.saturating_add(batch.len() as u64) > self.segment_bytes;
+        let roll = self.segments.len() == 0 || full;
+        if roll {
+            if full {
+                let file = segment::file(at.segment);
+                self.requests.push(out, FileOp::Close { file });
+            }
+            at = Position {
+                segment: at.segment.saturating_add(1),
+                offset: 0,
+            };
+            self.segments.push(at.segment, 0);
+            let (file, name) = (segment::file(at.segment), segment::name(at.segment));
+            self.requests.push(
+                out,
+                FileOp::Open {
+                    file,
+                    name,
+                    create: true,
+                },
+            );
+        }
+        let file = segment::file(at.segment);
+        if at.offset == 0 {
+            let header = SegmentHeader {
+                number: at.segment,
+                marker: self.superblock.marker,
+                first: batch.sequence(),
+            };
+            let bytes = header.encode().to_vec().into();
+            self.requests.push(
+                out,
+                FileOp::Write {
+                    file,
+                    offset: 0,
+                    bytes,
+                },
+            );
+            at.offset = SEGMENT_HEADER as u64;
+        }
+        let sequence = batch.sequence();
+        let (bytes, changes) = batch.finish(seal);
+        let end = Position {
+            segment: at.segment,
+            offset: at.offset + bytes.len() as u64,
+        };
+        self.requests.push(
+            out,
+            FileOp::Write {
+                file,
+                offset: at.offset,
+                bytes,
+            },
+        );
+        self.requests.push(out, FileOp::Sync { file });
+        if roll {
+            self.requests.push(out, FileOp::SyncDirectory);
+        }
+        self.segments.set_end(end.offset);
+        let awaited = Awaited::since(from, &self.requests);
+        self.flight = Some(Flight {
+            awaited,
+            sequence,
+            end,
+            changes,
+        });
+    }
+
+    /// A batch is synced.
+    fn land(&mut self, flight: Flight, effects: &mut StoreEffects) {
+        self.superblock.seal = flight.end;
+        self.superblock.sequence = flight.sequence;
+        self.unsealed = !flight.changes.is_empty();
+        for (group, change) in &flight.changes {
+            let facts = self.superblock.groups.entry(*group).or_default();
+            self.freed |= self.segments.apply(*group, *change, facts.sealed.index);
+            self.due |= change.note(flight.sequence, facts);
+        }
+        for (group, _) in &flight.changes {
+            self.release(*group, effects);
+        }
+    }
+
+    /// Reports what has become durable of a group, in order.
+    fn release(&mut self, group: GroupId, effects: &mut StoreEffects) {
+        let Some(log) = self.groups.get_mut(&group) else {
+            return;
+        };
+        let sequence = self.superblock.sequence;
+        let next = self.mirror.next_version();
+        while let Some(first) = log.waiting.front_mut() {
+            let durable = match first.needs {
+                Needs::Batch(batch) => batch <= sequence,
+                Needs::Superblock(version) => version <= self.mirror.durable_version(),
+                Needs::Both(batch) if batch <= sequence => {
+                    // What the batch changed is among the facts now: the next rewrite tells it.
+                    first.needs = Needs::Superblock(next);
+                    self.due = true;
+                    false
+                }
+                Needs::Both(_) => false,
+            };
+            if !durable {
+                break;
+            }
+            let (id, result) = (first.id, Ok(()));
+            effects.done.push(DiskCompletion { id, result });
+            log.waiting.pop_front();
+        }
+        let waits = |first: &Waiting| matches!(first.needs, Needs::Superblock(_));
+        if log.waiting.front().is_some_and(waits) {
+            self.awaiting_superblock.insert(group);
+        }
+    }
+
+    /// Ends the store: whatever was under way has failed.
+    fn fail(&mut self, error: DiskError, effects: &mut StoreEffects) {
+        self.failed = Some(error);
+        self.flight = None;
+        self.gathered.clear();
+        let groups = self.groups.values_mut();
+        let mut lost: Vec<DiskId> = groups
+            .flat_map(|log| log.waiting.drain(..))
+            .map(|waiting| waiting.id)
+            .collect();
+        lost.sort_unstable();
+        let result = Err(error);
+        effects
+            .done
+            .extend(lost.into_iter().map(|id| DiskCompletion { id, result }));
+    }
+}

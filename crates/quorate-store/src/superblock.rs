@@ -1,0 +1,251 @@
+//! The superblock: the few facts that must outlive every segment and any one bad block.
+//!
+//! A ballot that goes back lets a peer vote twice; a boot number that goes back hides a copied
+//! directory; a refusal that is forgotten lets two histories mix. They change rarely and are
+//! small, so they are not in the log (where keeping them would pin its oldest segments) but in
+//! two equal files, `superblock-a` and `superblock-b`, each rewritten in place as a whole: one
+//! written and synced, then the other. Whatever is reported durable is in both, so that one bad
+//! copy never brings back an older fact. [`crate::mirror`] does the writing.
+//!
+//! Genesis, refusals and `since` also have records in the log, which come first; the superblock
+//! tells the sequence number of the last synced batch whose records it reflects, and recovery adds
+//! those of later ones.
+//!
+//! ```text
+//! superblock (little-endian)
+//!  0  8  "quorsupr"
+//!  8  4  format, 1
+//! 12  4  crc32c of the bytes from 16 to the end, continued over bytes 0..12
+//! 16  8  length of all this in bytes; what follows in the file is left over and means nothing
+//! 24  8  version: one more at each rewrite, the greater of two good copies counts
+//! 32  8  incarnation
+//! 40  8  marker of the log's batches
+//! 48  8  boot number
+//! 56  8  seal: segment ...
+//! 64  8  ... and offset; every byte of the log before it is synced
+//! 72  8  sequence number of the last synced batch
+//! 80  1  which copy was written first with this version, 0 or 1
+//! 81  4  number of groups
+//! 85     groups, by id
+//!
+//! group
+//!  0 16  group
+//! 16  8  term of the ballot
+//! 24 16  sealed cursor, term then index: the end of the group's log as last synced
+//! 40  8  since: records of the group in batches before this sequence number are void
+//! 48  1  bit 0: a vote follows; bit 1: a genesis follows
+//! 49  4  number of refused histories
+//! 53     40 bytes of member voted for, if any; 16 bytes of genesis id, if any; 16 bytes each of
+//!        refused genesis ids, oldest first
+//! ```
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use quorate_core::{
+    Ballot, Cursor, GenesisId, GroupId, Incarnation, Term,
+    wire::{Malformed, Reader},
+};
+
+use crate::{
+    limits,
+    record::{Position, put_cursor, put_member, take_cursor, take_member},
+};
+
+/// The version of the superblock's format.
+pub const FORMAT: u32 = 1;
+
+/// The names of the two copies, in the order in which a new directory gets them.
+pub const NAMES: [&str; 2] = ["superblock-a", "superblock-b"];
+
+const MAGIC: [u8; 8] = *b"quorsupr";
+const HEADER: usize = 24;
+const VOTED: u8 = 1;
+const BEGUN: u8 = 2;
+
+/// What a data directory knows besides its log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Superblock {
+    /// Grows at each rewrite.
+    pub version: u64,
+    /// Which life of the data directory this is.
+    pub incarnation: Incarnation,
+    /// What the log's batches begin with.
+    pub marker: u64,
+    /// How often this life has been started.
+    pub boot: u64,
+    /// Every byte of the log before it is synced.
+    pub seal: Position,
+    /// The last synced batch.
+    pub sequence: u64,
+    /// Which copy was written, and synced, before the other was touched.
+    pub first: usize,
+    /// The facts of each group.
+    pub groups: BTreeMap<GroupId, Facts>,
+}
+
+/// What must be known of a group whatever segments are left.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Facts {
+    /// Its ballot.
+    pub ballot: Ballot,
+    /// The history it takes part in.
+    pub genesis: Option<GenesisId>,
+    /// Histories never to accept, oldest first.
+    pub refused: Vec<GenesisId>,
+    /// The end of its log as last synced.
+    pub sealed: Cursor,
+    /// Its records in batches before this one are void.
+    pub since: u64,
+}
+
+/// Why a copy of the superblock does not count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BadCopy {
+    /// It is torn, rotten or missing.
+    Unreadable,
+    /// It is whole, but of a format that this version does not know.
+    Format(u32),
+}
+
+impl Facts {
+    /// Adds a refused history, forgetting the oldest beyond the limit.
+    pub(crate) fn refuse(&mut self, genesis: GenesisId) {
+        if !self.refused.contains(&genesis) {
+            self.refused.push(genesis);
+            let beyond = self.refused.len().saturating_sub(limits::REFUSED);
+            self.refused.drain(..beyond);
+        }
+    }
+}
+
+impl Superblock {
+    /// Returns one copy's bytes. Cost: linear in the number of groups.
+    pub fn encode(&self) -> Bytes {
+        let mut out = Vec::with_capacity(85 + self.groups.len() * 128);
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&FORMAT.to_le_bytes());
+        out.extend_from_slice(&[0; 12]);
+        for word in [
+            self.version,
+            self.incarnation.0,
+            self.marker,
+            self.boot,
+            self.seal.segment,
+            self.seal.offset,
+            self.sequence,
+        ] {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+        out.push(u8::from(self.first != 0));
+        out.extend_from_slice(&(self.groups.len() as u32).to_le_bytes());
+        for (group, facts) in &self.groups {
+            put_facts(&mut out, *group, facts);
+        }
+        let length = out.len() as u64;
+        out[16..24].copy_from_slice(&length.to_le_bytes());
+        let checksum = checksum(&out);
+        out[12..16].copy_from_slice(&checksum.to_le_bytes());
+        out.into()
+    }
+
+    /// Reads one copy; bytes behind its stated length are ignored.
+    pub fn decode(bytes: &Bytes) -> Result<Self, BadCopy> {
+        let mut reader = Reader::new(bytes.slice(..bytes.len().min(HEADER)));
+        let header = (|| {
+            let magic: [u8; 8] = reader.array()?;
+            let format = u32::from_le_bytes(reader.array()?);
+            let stated = u32::from_le_bytes(reader.array()?);
+            let length = u64::from_le_bytes(reader.array()?);
+            Ok::<_, Malformed>((magic, format, stated, length))
+        })();
+        let Ok((MAGIC, format, stated, length)) = header else {
+            return Err(BadCopy::Unreadable);
+        };
+        let length = usize::try_from(length).map_err(|_| BadCopy::Unreadable)?;
+        if length < HEADER || length > bytes.len() || checksum(&bytes[..length]) != stated {
+            return Err(BadCopy::Unreadable);
+        }
+        if format != FORMAT {
+            return Err(BadCopy::Format(format));
+        }
+        take_superblock(bytes.slice(HEADER..length)).map_err(|_| BadCopy::Unreadable)
+    }
+}
+
+fn checksum(bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&bytes[16..]), &bytes[..12])
+}
+
+fn put_facts(out: &mut Vec<u8>, group: GroupId, facts: &Facts) {
+    out.extend_from_slice(&group.0);
+    out.extend_from_slice(&facts.ballot.term.0.to_le_bytes());
+    put_cursor(out, facts.sealed);
+    out.extend_from_slice(&facts.since.to_le_bytes());
+    let voted = if facts.ballot.voted_for.is_some() {
+        VOTED
+    } else {
+        0
+    };
+    out.push(voted | if facts.genesis.is_some() { BEGUN } else { 0 });
+    out.extend_from_slice(&(facts.refused.len() as u32).to_le_bytes());
+    if let Some(member) = facts.ballot.voted_for {
+        put_member(out, member);
+    }
+    for genesis in facts.genesis.iter().chain(&facts.refused) {
+        out.extend_from_slice(&genesis.0);
+    }
+}
+
+fn take_superblock(body: Bytes) -> Result<Superblock, Malformed> {
+    let mut reader = Reader::new(body);
+    let mut word = || reader.array().map(u64::from_le_bytes);
+    let mut superblock = Superblock {
+        version: word()?,
+        incarnation: Incarnation(word()?),
+        marker: word()?,
+        boot: word()?,
+        seal: Position {
+            segment: word()?,
+            offset: word()?,
+        },
+        sequence: word()?,
+        first: 0,
+        groups: BTreeMap::new(),
+    };
+    superblock.first = usize::from(reader.u8()? != 0);
+    let count = u32::from_le_bytes(reader.array()?);
+    for _ in 0..count {
+        let group = GroupId(reader.array()?);
+        superblock.groups.insert(group, take_facts(&mut reader)?);
+    }
+    reader.finish()?;
+    Ok(superblock)
+}
+
+fn take_facts(reader: &mut Reader) -> Result<Facts, Malformed> {
+    let term = Term(u64::from_le_bytes(reader.array()?));
+    let sealed = take_cursor(reader)?;
+    let since = u64::from_le_bytes(reader.array()?);
+    let flags = reader.u8()?;
+    let refused = u32::from_le_bytes(reader.array()?);
+    let voted_for = if flags & VOTED != 0 {
+        Some(take_member(reader)?)
+    } else {
+        None
+    };
+    let genesis = if flags & BEGUN != 0 {
+        Some(GenesisId(reader.array()?))
+    } else {
+        None
+    };
+    Ok(Facts {
+        ballot: Ballot { term, voted_for },
+        genesis,
+        refused: (0..refused)
+            .map(|_| reader.array().map(GenesisId))
+            .collect::<Result<_, _>>()?,
+        sealed,
+        since,
+    })
+}
