@@ -7,10 +7,15 @@
 
 #![forbid(unsafe_code)]
 
+mod catch_up;
+mod cluster;
+mod memory;
 mod raw;
 mod row;
 mod sample;
+mod start;
 mod table;
+mod write;
 
 use clap::Parser;
 
@@ -23,6 +28,9 @@ struct Arguments {
     /// Measure only the rows whose names start with this; may be given more than once.
     #[arg(long, value_name = "PREFIX")]
     only: Vec<String>,
+    /// Is the process whose memory is measured.
+    #[arg(long = memory::ARGUMENT, hide = true)]
+    measure_memory: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -31,6 +39,10 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
+    if arguments.measure_memory {
+        println!("{}", runtime.block_on(memory::measure_here())?);
+        return Ok(());
+    }
     let mut output = table::Output::new(arguments.json);
     let mut measured = row::Measured::default();
     for row in wanted {
