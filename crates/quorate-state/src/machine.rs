@@ -13,7 +13,7 @@ use quorate_core::Cursor;
 
 use crate::{
     space::MACHINE,
-    tree::{InsertError, Iter, Tree, Value, ValueRef},
+    tree::{Difference, InsertError, Iter, Tree, Value, ValueRef},
 };
 
 /// What a group's commands and queries do.
@@ -90,6 +90,21 @@ impl<'a> View<'a> {
             iter: self.tree.range(ranks),
             skip: 1,
         }
+    }
+}
+
+impl<'a> View<'a> {
+    /// Iterates over the items in which `newer` differs from this state, in key order.
+    ///
+    /// For whoever watched when a restored state took the place of this one: a clone of the tree,
+    /// taken before, is O(1), and so is each step over what both share.
+    pub fn differences(&self, newer: Self) -> impl Iterator<Item = Difference<'a>> + use<'a> {
+        self.tree.differences(newer.tree).filter_map(|difference| {
+            match difference.key.split_first() {
+                Some((&MACHINE, key)) => Some(Difference { key, ..difference }),
+                _ => None,
+            }
+        })
     }
 }
 

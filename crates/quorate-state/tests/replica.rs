@@ -10,7 +10,7 @@ use quorate_core::{
     Wall,
 };
 use quorate_state::{
-    Collections, Replica,
+    Collections, Replica, View,
     collections::{self, MapOp, MapOutcome, MapView, Op, OpOutcome, Outcome, Raw},
 };
 
@@ -239,7 +239,13 @@ fn a_late_peer_becomes_equal_and_goes_on() {
     let mut late = replica();
     restore(&mut late, (anchor, items, digest));
     fetch(&mut late, &mut one, anchor, items);
+    let before = late.tree().clone();
     let restored = installed(&mut late).expect("whole and true");
+    // Whoever watched learns the machine's items, and nothing else.
+    let new: Vec<_> = View::new(&before).differences(late.view()).collect();
+    assert_eq!(new.len(), 1_000);
+    assert!(new.iter().all(|d| d.old.is_none() && d.new.is_some()));
+    assert!(collections::split_key(new[0].key).is_some());
     assert_eq!(restored.anchor, anchor);
     assert_eq!(restored.configuration, configuration(5));
     assert_eq!(restored.items, items);

@@ -25,6 +25,7 @@ pub mod assembly;
 pub mod build;
 pub mod chunk;
 mod codec;
+mod diff;
 mod digest;
 mod digesting;
 mod edit;
@@ -42,6 +43,7 @@ mod tests;
 
 pub use assembly::Assembly;
 pub use build::Builder;
+pub use diff::{Difference, Differences};
 pub use digesting::Digesting;
 pub use graveyard::Graveyard;
 pub use iter::Iter;

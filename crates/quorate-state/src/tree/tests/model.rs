@@ -3,7 +3,10 @@
 use proptest::{prelude::*, sample::Index};
 
 use super::*;
-use crate::tree::{Graveyard, InsertError, node::Kind};
+use crate::tree::{
+    Graveyard, InsertError, ValueRef,
+    node::{Child, Kind},
+};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -154,8 +157,44 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn differences_are_the_models(
+        model in model(), changes in prop::collection::vec((any::<Index>(), 0_u8..3), 0..30),
+        rebuilt in any::<bool>(),
+    ) {
+        let old = build(&model);
+        let (mut new, mut after) = (old.clone(), model.clone());
+        for (key, value) in changes {
+            let key = key.get(keys());
+            if value == 0 {
+                new.remove(key);
+                after.remove(key);
+            } else {
+                new.insert(key, &[value]).unwrap();
+                after.insert(key.clone(), vec![value]);
+            }
+        }
+        if rebuilt {
+            new = build(&after);
+        }
+        let bytes = |value: Option<ValueRef<'_>>| value.map(|value| value.to_bytes().to_vec());
+        let found: Vec<_> = old
+            .differences(&new)
+            .map(|d| (d.key.to_vec(), bytes(d.old), bytes(d.new)))
+            .collect();
+        let all: std::collections::BTreeSet<_> = model.keys().chain(after.keys()).collect();
+        let expected: Vec<_> = all
+            .into_iter()
+            .filter(|key| model.get(*key) != after.get(*key))
+            .map(|key| (key.clone(), model.get(key).cloned(), after.get(key).cloned()))
+            .collect();
+        prop_assert_eq!(found, expected);
+    }
+}
+
 fn nodes(tree: &Tree) -> std::collections::BTreeSet<usize> {
-    fn add(child: &crate::tree::node::Child, nodes: &mut std::collections::BTreeSet<usize>) {
+    fn add(child: &Child, nodes: &mut std::collections::BTreeSet<usize>) {
         nodes.insert(std::sync::Arc::as_ptr(&child.node) as usize);
         if let Kind::Inner(inner) = &child.node.kind {
             inner.children.iter().for_each(|child| add(child, nodes));
