@@ -151,6 +151,13 @@ impl MemoryFiles {
         self.synced_names.insert(name.to_owned(), number);
     }
 
+    /// Takes a file away, synced: a file that somebody deleted.
+    pub fn remove(&mut self, name: &str) {
+        self.names.remove(name);
+        self.synced_names.remove(name);
+        self.collect();
+    }
+
     /// Loses power: of what was not synced, `fate` tells what survived.
     ///
     /// It is asked about names first and then about each file's writes, in the order in which they

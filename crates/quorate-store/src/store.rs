@@ -7,7 +7,8 @@
 //!   one sync. While a batch is under way further operations gather in the next, so that under load
 //!   one sync serves every group that waits, and at rest an operation waits for nothing.
 //! * **The superblock** ([`crate::mirror`]): ballots, and whatever must outlive the segment that
-//!   says it. A rewrite carries all facts that are due.
+//!   says it. A rewrite carries all facts that are due, and the seal. Under load the seal also
+//!   travels in the header of each batch, so that it costs the path of an operation no sync.
 //!
 //! Completions of one group come in the order of its operations, whichever pipeline they took: an
 //! append that is reported durable never rests on a ballot that a crash could take back.
@@ -76,7 +77,7 @@ pub struct Store {
     flight: Option<Flight>,
     /// Whether a segment may be free.
     freed: bool,
-    /// Whether records are synced that no seal on the disk covers.
+    /// Whether records are synced that the superblock does not seal.
     unsealed: bool,
     failed: Option<DiskError>,
 }
@@ -209,21 +210,21 @@ impl Store {
         self.pump(effects);
     }
 
-    /// Tells whether records are synced that only the next batch would seal.
+    /// Tells whether records are synced that the superblock does not seal yet.
     ///
     /// A driver calls [`Store::seal`] when that has been so for [`limits::SEAL_IDLE`].
     pub fn needs_seal(&self) -> bool {
-        self.unsealed && self.flight.is_none() && self.failed.is_none()
+        self.unsealed && self.is_idle() && self.failed.is_none()
     }
 
-    /// Writes a batch without records, whose header tells that all before it is synced.
+    /// Writes the seal to the superblock, since no batch comes that would carry it.
     ///
-    /// Nothing waits for it; from then on bad bytes in those records are damage, not a torn tail.
+    /// Nothing waits for it; from then on bad bytes in those records are damage, not a torn tail,
+    /// and so is their absence. Cost: a rewrite of the superblock; nothing if none is needed.
     pub fn seal(&mut self, effects: &mut StoreEffects) {
-        if self.needs_seal() && self.gathered.is_empty() {
-            let sequence = self.take_sequence();
-            let batch = Batch::new(self.superblock.marker, sequence);
-            self.launch(batch, effects);
+        if self.needs_seal() {
+            self.due = true;
+            self.pump(effects);
         }
     }
 
@@ -386,6 +387,7 @@ impl Store {
         }
         if self.due && !self.mirror.is_busy() {
             self.due = false;
+            self.unsealed = false;
             self.superblock.version = self.mirror.next_version();
             self.superblock.first = self.mirror.first();
             let bytes = self.superblock.encode();
@@ -482,7 +484,7 @@ impl Store {
     fn land(&mut self, flight: Flight, effects: &mut StoreEffects) {
         self.superblock.seal = flight.end;
         self.superblock.sequence = flight.sequence;
-        self.unsealed = !flight.changes.is_empty();
+        self.unsealed = true;
         for (group, change) in &flight.changes {
             let facts = self.superblock.groups.entry(*group).or_default();
             self.freed |= self.segments.apply(*group, *change, facts.sealed.index);

@@ -1,0 +1,313 @@
+//! When operations are reported durable, and when they fail.
+
+mod common;
+
+use common::{command, configuration, genesis, group, member, options, recover_for};
+use quorate_core::{
+    Ballot, Cursor, DiskError, DiskId, DiskOp, DiskWrite, Genesis, GroupId, Index, Term,
+};
+use quorate_store::{
+    FileDone, FileError, FileOp, FileRequest, MemoryFiles, Store, StoreEffects, superblock::NAMES,
+};
+
+fn opened() -> (Store, MemoryFiles) {
+    let mut files = MemoryFiles::crashing();
+    let opened = recover_for(options(1 << 20), &mut files, u64::MAX);
+    (opened.expect("it ends").expect("it is new").store, files)
+}
+
+fn op(id: u64, group: GroupId, write: DiskWrite) -> DiskOp {
+    DiskOp {
+        id: DiskId(id),
+        group,
+        write,
+    }
+}
+
+fn append(id: u64, number: u8, at: u64) -> DiskOp {
+    let previous = if at == 0 {
+        Cursor::ZERO
+    } else {
+        Cursor::new(Term(1), Index(at))
+    };
+    let entries = vec![command(1, number, 100)];
+    op(id, group(number), DiskWrite::Append { previous, entries })
+}
+
+fn ballot(id: u64, number: u8, term: u64) -> DiskOp {
+    let ballot = Ballot {
+        term: Term(term),
+        voted_for: Some(member(1)),
+    };
+    op(id, group(number), DiskWrite::Ballot(ballot))
+}
+
+fn ids(effects: &mut StoreEffects) -> Vec<u64> {
+    effects.done.drain(..).map(|done| done.id.0).collect()
+}
+
+/// Names what requests do, in short.
+fn names(requests: &[FileRequest]) -> Vec<&'static str> {
+    requests
+        .iter()
+        .map(|request| match request.op {
+            FileOp::Open { .. } => "open",
+            FileOp::Close { .. } => "close",
+            FileOp::Write { .. } => "write",
+            FileOp::Sync { .. } => "sync",
+            FileOp::SyncDirectory => "sync directory",
+            FileOp::Remove { .. } => "remove",
+            _ => "other",
+        })
+        .collect()
+}
+
+/// Reports the requests handed out so far as done; returns them.
+fn complete(store: &mut Store, effects: &mut StoreEffects) -> Vec<FileRequest> {
+    let requests = std::mem::take(&mut effects.files);
+    for request in &requests {
+        assert!(
+            effects.done.is_empty(),
+            "before the last request of its batch"
+        );
+        store.completed(request.id, &Ok(FileDone::Done), effects);
+    }
+    requests
+}
+
+#[test]
+fn one_write_and_one_sync_serve_all_that_wait() {
+    let (mut store, _) = opened();
+    let mut effects = StoreEffects::default();
+    store.submit(append(1, 1, 0), &mut effects);
+    let first = ["open", "write", "write", "sync", "sync directory"];
+    assert_eq!(names(&effects.files), first);
+    let under_way = std::mem::take(&mut effects.files);
+    for (id, number) in [(2, 2), (3, 1), (4, 3)] {
+        store.submit(append(id, number, u64::from(id == 3)), &mut effects);
+    }
+    assert!(effects.files.is_empty(), "one batch at a time");
+    assert!(store.gathered_bytes() > 300);
+    for request in under_way {
+        assert_eq!(ids(&mut effects), [] as [u64; 0]);
+        store.completed(request.id, &Ok(FileDone::Done), &mut effects);
+    }
+    assert_eq!(ids(&mut effects), [1]);
+    let second = complete(&mut store, &mut effects);
+    assert_eq!(names(&second), ["write", "sync"]);
+    assert_eq!(ids(&mut effects), [2, 3, 4]);
+    assert!(store.is_idle());
+}
+
+#[test]
+fn a_ballot_is_durable_after_the_second_copy() {
+    let (mut store, _) = opened();
+    let mut effects = StoreEffects::default();
+    store.submit(ballot(1, 1, 5), &mut effects);
+    assert_eq!(
+        names(&complete(&mut store, &mut effects)),
+        ["write", "sync"]
+    );
+    assert_eq!(ids(&mut effects), [] as [u64; 0]);
+    // What comes during the rewrite goes into the next.
+    store.submit(ballot(2, 2, 5), &mut effects);
+    assert_eq!(
+        names(&complete(&mut store, &mut effects)),
+        ["write", "sync"]
+    );
+    assert_eq!(ids(&mut effects), [1]);
+    complete(&mut store, &mut effects);
+    assert_eq!(ids(&mut effects), [] as [u64; 0]);
+    complete(&mut store, &mut effects);
+    assert_eq!(ids(&mut effects), [2]);
+}
+
+#[test]
+fn an_append_is_not_reported_before_the_ballot_it_came_after() {
+    let (mut store, _) = opened();
+    let mut effects = StoreEffects::default();
+    store.submit_all(
+        [append(1, 1, 0), ballot(2, 1, 5), append(3, 1, 1)],
+        &mut effects,
+    );
+    store.submit(append(4, 2, 0), &mut effects);
+    let mut requests = std::mem::take(&mut effects.files);
+    let superblock = requests.split_off(5);
+    for request in requests {
+        store.completed(request.id, &Ok(FileDone::Done), &mut effects);
+    }
+    assert_eq!(
+        ids(&mut effects),
+        [1],
+        "the rest of the group waits for the ballot"
+    );
+    complete(&mut store, &mut effects);
+    assert_eq!(ids(&mut effects), [4], "another group does not");
+    for request in superblock {
+        store.completed(request.id, &Ok(FileDone::Done), &mut effects);
+    }
+    complete(&mut store, &mut effects);
+    assert_eq!(ids(&mut effects), [2, 3]);
+}
+
+#[test]
+fn a_failed_request_ends_the_store() {
+    let reasons = [
+        (FileError::Device, DiskError::Device),
+        (FileError::NoSpace, DiskError::NoSpace),
+    ];
+    for (reason, error) in reasons {
+        for broken in 0..5 {
+            let (mut store, _) = opened();
+            let mut effects = StoreEffects::default();
+            store.submit(append(1, 1, 0), &mut effects);
+            let requests = std::mem::take(&mut effects.files);
+            store.submit(append(2, 2, 0), &mut effects);
+            for (at, request) in requests.iter().enumerate() {
+                let result = if at == broken {
+                    Err(reason)
+                } else {
+                    Ok(FileDone::Done)
+                };
+                store.completed(request.id, &result, &mut effects);
+            }
+            store.submit(append(3, 3, 0), &mut effects);
+            store.seal(&mut effects);
+            let results: Vec<_> = effects
+                .done
+                .iter()
+                .map(|done| (done.id.0, done.result))
+                .collect();
+            assert_eq!(results, [(1, Err(error)), (2, Err(error)), (3, Err(error))]);
+            assert_eq!(effects.files, [], "nothing is tried again");
+            assert_eq!(store.failure(), Some(error));
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_the_log_is_never_reported_durable() {
+    let base = |index, keep| DiskWrite::Base {
+        base: Cursor::new(Term(1), Index(index)),
+        configuration: configuration(),
+        genesis: genesis(group(1), 1).id(),
+        keep,
+    };
+    let behind_a_gap = DiskWrite::Append {
+        previous: Cursor::new(Term(1), Index(3)),
+        entries: vec![command(1, 1, 10)],
+    };
+    let wrong_term = DiskWrite::Append {
+        previous: Cursor::new(Term(2), Genesis::CURSOR.index),
+        entries: vec![command(2, 1, 10)],
+    };
+    let below_the_base = DiskWrite::Append {
+        previous: Genesis::CURSOR,
+        entries: Vec::new(),
+    };
+    let cases = [
+        vec![behind_a_gap],
+        vec![wrong_term],
+        vec![base(5, false), below_the_base],
+        vec![base(5, false), base(4, true)],
+        vec![DiskWrite::Genesis(genesis(group(2), 1))],
+    ];
+    for writes in cases {
+        let (mut store, _) = opened();
+        let mut effects = StoreEffects::default();
+        store.submit(
+            op(0, group(1), DiskWrite::Genesis(genesis(group(1), 1))),
+            &mut effects,
+        );
+        for (id, write) in (1..).zip(writes.clone()) {
+            assert_eq!(store.failure(), None);
+            store.submit(op(id, group(1), write), &mut effects);
+        }
+        assert_eq!(store.failure(), Some(DiskError::Device), "{writes:?}");
+        let last = effects.done.last().expect("all have failed");
+        assert_eq!(
+            (last.id.0, last.result),
+            (writes.len() as u64, Err(DiskError::Device))
+        );
+    }
+}
+
+#[test]
+fn refusing_another_history_leaves_the_log() {
+    let mut files = MemoryFiles::crashing();
+    let mut driver = common::Driver::start(options(1 << 20), files).expect("it is new");
+    let (mine, other) = (genesis(group(1), 1), genesis(group(1), 2));
+    driver.submit(group(1), DiskWrite::Genesis(mine.clone()));
+    driver.submit(group(1), DiskWrite::Refuse(other.id()));
+    driver.settle();
+    files = driver.files;
+    let opened = recover_for(options(1 << 20), &mut files, u64::MAX).expect("it ends");
+    let recovered = &opened.expect("it is whole").recovered.groups[0];
+    assert_eq!(recovered.genesis, Some(mine.id()));
+    assert_eq!(recovered.founding, Some(mine));
+    assert_eq!(recovered.refused, [other.id()]);
+    assert_eq!(recovered.entries.len(), 1);
+}
+
+#[test]
+fn no_space_leaves_what_was_promised() {
+    let mut files = MemoryFiles::crashing();
+    let opened = recover_for(options(1 << 20), &mut files, u64::MAX).expect("it ends");
+    let mut store = opened.expect("it is new").store;
+    files.set_capacity(Some(10_000));
+    let mut effects = StoreEffects::default();
+    let (mut durable, mut failed) = (0, 0);
+    for id in 0..200 {
+        store.submit(append(id, 1, id), &mut effects);
+        while !effects.files.is_empty() {
+            for request in std::mem::take(&mut effects.files) {
+                let (id, result) = files.execute(request);
+                store.completed(id, &result, &mut effects);
+            }
+        }
+        for done in effects.done.drain(..) {
+            match done.result {
+                Ok(()) => durable += 1,
+                Err(error) => {
+                    assert_eq!(error, DiskError::NoSpace);
+                    failed += 1;
+                }
+            }
+        }
+    }
+    assert!(durable > 10 && failed > 10);
+    files.set_capacity(None);
+    files.crash(|_| quorate_store::Fate::Lost);
+    let opened = recover_for(options(1 << 20), &mut files, u64::MAX).expect("it ends");
+    let recovered = opened.expect("it is whole").recovered;
+    assert_eq!(recovered.groups[0].entries.len(), durable);
+}
+
+#[test]
+fn one_copy_of_the_superblock_is_enough_and_none_is_the_end() {
+    for copy in NAMES {
+        let mut driver =
+            common::Driver::start(options(1 << 20), MemoryFiles::crashing()).expect("it is new");
+        let ballot = Ballot {
+            term: Term(9),
+            voted_for: Some(member(3)),
+        };
+        driver.submit(group(1), DiskWrite::Ballot(ballot));
+        driver.settle();
+        let mut files = driver.files;
+        files.replace(copy, b"not a superblock".to_vec());
+        let opened = recover_for(options(1 << 20), &mut files, u64::MAX).expect("it ends");
+        let opened = opened.expect("the other copy is good");
+        assert_eq!(opened.recovered.groups[0].ballot, ballot);
+        assert_eq!(opened.report.bad_copies, 1);
+        assert_eq!(opened.recovered.boot, 2);
+        for copy in NAMES {
+            files.replace(copy, b"not a superblock".to_vec());
+        }
+        let lost = recover_for(options(1 << 20), &mut files, u64::MAX).expect("it ends");
+        assert_eq!(
+            lost.err(),
+            Some(quorate_store::RecoveryError::SuperblockLost)
+        );
+    }
+}

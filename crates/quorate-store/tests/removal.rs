@@ -1,0 +1,157 @@
+//! A log whose base moves gives its space back.
+
+mod common;
+
+use common::{Driver, Log, command, configuration, genesis, group, options, recover_for};
+use quorate_core::{Cursor, DiskId, DiskOp, DiskWrite, Entry, Index, Term};
+use quorate_store::{MemoryFiles, MemoryStore, limits};
+
+#[test]
+fn a_million_entries_with_a_moving_base_stay_in_a_few_segments() {
+    const RESERVE: u64 = 8_192;
+    const BATCH: u64 = 256;
+    let (mut store, _) = MemoryStore::new(options(limits::SEGMENT_BYTES));
+    let genesis = genesis(group(1), 1);
+    let mut id = 0;
+    let mut submit = |store: &mut MemoryStore, write| {
+        id += 1;
+        let group = group(1);
+        let done = store.submit(DiskOp {
+            id: DiskId(id),
+            group,
+            write,
+        });
+        assert_eq!(done.len(), 1);
+        assert_eq!(done[0].result, Ok(()));
+    };
+    submit(&mut store, DiskWrite::Genesis(genesis.clone()));
+    let entries: Vec<Entry> = (0..BATCH).map(|_| command(1, 7, 100)).collect();
+    let (mut last, mut base, mut most) = (1, 0, 0);
+    while last < 1_000_000 {
+        let previous = Cursor::new(Term(1), Index(last));
+        submit(
+            &mut store,
+            DiskWrite::Append {
+                previous,
+                entries: entries.clone(),
+            },
+        );
+        last += BATCH;
+        if last - base > RESERVE + RESERVE / 4 {
+            base = last - RESERVE;
+            let write = DiskWrite::Base {
+                base: Cursor::new(Term(1), Index(base)),
+                configuration: configuration(),
+                genesis: genesis.id(),
+                keep: true,
+            };
+            submit(&mut store, write);
+        }
+        most = most.max(store.bytes());
+    }
+    // The reserve with its quarter is 1.2 MiB; the oldest and the newest segment are not all of it.
+    assert!(most < 3 * limits::SEGMENT_BYTES, "{most} bytes");
+    assert!(most > RESERVE * 100);
+    let recovered = MemoryStore::open(options(limits::SEGMENT_BYTES), store.into_files());
+    let (_, recovered) = recovered.expect("it is whole");
+    assert_eq!(recovered.groups[0].base.index.0, base);
+    assert_eq!(recovered.groups[0].entries.len() as u64, last - base);
+    assert_eq!(recovered.groups[0].genesis, Some(genesis.id()));
+}
+
+/// Appends `count` entries of `term` behind the first `keep` entries, each in a segment of its own.
+fn append(driver: &mut Driver, number: u8, keep: usize, term: u64, count: usize) {
+    for at in keep..keep + count {
+        let previous = driver.log(group(number)).cursor(at);
+        let entries = vec![command(term, number, 200)];
+        driver.submit(group(number), DiskWrite::Append { previous, entries });
+        driver.settle();
+    }
+}
+
+fn rebase(driver: &mut Driver, number: u8, at: usize) {
+    let log = driver.log(group(number));
+    let base = DiskWrite::Base {
+        base: log.cursor(at),
+        configuration: configuration(),
+        genesis: log.genesis.expect("it has begun"),
+        keep: true,
+    };
+    driver.submit(group(number), base);
+    driver.settle();
+}
+
+fn check(driver: Driver) {
+    let mut files = driver.files;
+    let opened = recover_for(options(300), &mut files, u64::MAX).expect("it ends");
+    let opened = opened.expect("it is whole");
+    for recovered in &opened.recovered.groups {
+        assert_eq!(Log::from(recovered), driver.pasts[&recovered.group].now().0);
+    }
+}
+
+fn started(groups: &[u8]) -> Driver {
+    let mut driver = Driver::start(options(300), MemoryFiles::new()).expect("it is new");
+    for number in groups {
+        driver.submit(
+            group(*number),
+            DiskWrite::Genesis(genesis(group(*number), 1)),
+        );
+        driver.settle();
+    }
+    driver
+}
+
+#[test]
+fn overwritten_entries_do_not_rise_from_a_segment_that_another_group_needs() {
+    let mut driver = started(&[1, 2]);
+    // Entries of both groups share segments: group 2 stays, group 1's are overwritten.
+    for _ in 0..6 {
+        let ops = [1, 2].map(|number| {
+            let previous = driver.log(group(number)).end();
+            let entries = vec![command(1, number, 10)];
+            (group(number), DiskWrite::Append { previous, entries })
+        });
+        driver.submit_all(ops.into());
+        driver.settle();
+    }
+    append(&mut driver, 1, 3, 2, 1);
+    let before = driver.store.segments();
+    // The segment with the cut goes, since the base covers its entry; those before it stay.
+    rebase(&mut driver, 1, 4);
+    append(&mut driver, 2, 7, 1, 3);
+    assert!(driver.store.segments() <= before + 3);
+    assert_eq!(driver.log(group(1)).entries.len(), 0);
+    check(driver);
+}
+
+#[test]
+fn a_cold_group_pins_only_what_it_needs() {
+    let mut driver = started(&[1, 2]);
+    append(&mut driver, 1, 1, 1, 40);
+    let held = driver.store.segments();
+    rebase(&mut driver, 1, 35);
+    append(&mut driver, 1, 6, 1, 1);
+    assert!(
+        driver.store.segments() < held - 25,
+        "{}",
+        driver.store.segments()
+    );
+    assert_eq!(driver.log(group(2)).entries.len(), 1);
+    check(driver);
+}
+
+#[test]
+fn a_dropped_history_frees_its_segments_and_stays_refused() {
+    let mut driver = started(&[1]);
+    append(&mut driver, 1, 1, 1, 20);
+    let id = genesis(group(1), 1).id();
+    driver.submit(group(1), DiskWrite::Refuse(id));
+    driver.settle();
+    driver.submit(group(1), DiskWrite::Genesis(genesis(group(1), 2)));
+    driver.settle();
+    append(&mut driver, 1, 1, 1, 1);
+    assert!(driver.store.segments() <= 4, "{}", driver.store.segments());
+    assert_eq!(driver.log(group(1)).refused, [id]);
+    check(driver);
+}
