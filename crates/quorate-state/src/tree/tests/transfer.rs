@@ -11,6 +11,7 @@ use crate::{
         Assembly,
         assembly::{Rejected, Unfinished},
         chunk::{ReadError, Want},
+        node::{Child, Kind},
     },
 };
 
@@ -387,6 +388,47 @@ fn leaves_that_no_tree_would_have_are_refused() {
     assert_eq!(assembly.offer(&chunk.encoded), Err(Rejected::NotCanonical));
     // Removing from it all the same does not matter here: it is not ours.
     lying.remove(&0_u32.to_be_bytes());
+}
+
+#[test]
+fn a_chunk_with_a_gap_is_refused() {
+    // Three leaves under one node: the middle one sealed, its neighbours whole. The digest is
+    // right, but whoever reads the ranks would believe that all three came.
+    let boundaries = keys().iter().filter(|key| SALT.level(key) == 1).take(3);
+    let model: Model = boundaries.map(|key| (key.clone(), vec![7])).collect();
+    let tree = build(&model);
+    let Kind::Inner(inner) = &tree.root.node.kind else {
+        panic!("three leaves");
+    };
+    let leaf = |out: &mut Vec<u8>, child: &Child| {
+        let Kind::Leaf(leaf) = &child.node.kind else {
+            panic!("a leaf");
+        };
+        out.extend([1, 1, child.bytes as u8, leaf.encoded().len() as u8]);
+        out.extend(leaf.encoded());
+    };
+    let sealed = |out: &mut Vec<u8>, child: &Child| {
+        out.extend([0, 1, child.bytes as u8]);
+        out.extend(child.summary().hash);
+    };
+    type Write<'a> = &'a dyn Fn(&mut Vec<u8>, &Child);
+    let encode = |parts: [Write<'_>; 3]| {
+        let mut out = vec![1, 0, 1, 3, 3, 4, 4];
+        for (part, child) in parts.iter().zip(&inner.children) {
+            part(&mut out, child);
+        }
+        out
+    };
+    let mut assembly = Assembly::new(tree.digest(), tree.len(), SALT);
+    let gap = encode([&leaf, &sealed, &leaf]);
+    assert_eq!(assembly.offer(&gap), Err(Rejected::Malformed));
+    assert_eq!(assembly.items().0, 0);
+    let nothing = encode([&sealed, &sealed, &sealed]);
+    assert_eq!(assembly.offer(&nothing), Err(Rejected::Malformed));
+    // The same by hand without the gap is what the tree writes.
+    let whole = encode([&sealed, &leaf, &leaf]);
+    assert_eq!(whole, tree.read_range(&want(1, 3)).unwrap().encoded);
+    assert_eq!(assembly.offer(&whole).unwrap().ranks, 1..3);
 }
 
 #[test]
