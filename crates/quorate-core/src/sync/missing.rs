@@ -94,6 +94,27 @@ impl Missing {
         })
     }
 
+    /// Returns what is still missing of `part`, from its first missing rank on.
+    pub(super) fn rest_of(&self, part: Part) -> Option<Part> {
+        match part {
+            Part::Piece { rank, piece } => {
+                let open = self.wanted.get(&rank).is_some_and(|w| w.contains(piece));
+                open.then_some(part)
+            }
+            Part::Items { start, offset, .. } if offset > 0 && !self.verified.contains(start) => {
+                Some(part)
+            }
+            Part::Items { start, end, .. } => {
+                let (start, end) = *self.verified.gaps(start, end).first()?;
+                Some(Part::Items {
+                    start,
+                    end,
+                    offset: 0,
+                })
+            }
+        }
+    }
+
     /// Takes back work that `part` did not finish, unless it is with somebody else (`elsewhere`).
     pub(super) fn put_back(&mut self, part: Part, elsewhere: &[Part]) {
         match part {

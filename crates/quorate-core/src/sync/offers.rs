@@ -18,6 +18,10 @@ use crate::{
     time::Time,
 };
 
+/// Questions to the leader within one retry time: more than honest providers ever cause, and a
+/// bound on what a hostile one makes us ask.
+const QUESTIONS: usize = 8;
+
 /// What a provider states about its snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Terms {
@@ -48,6 +52,8 @@ pub(super) struct Offers {
     /// How long the leader's word waits for a second one.
     patience: Duration,
     anchors: BTreeMap<Cursor, Anchor>,
+    /// When the present window for questions began, and how many were asked in it.
+    window: (Time, usize),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -73,6 +79,7 @@ impl Offers {
             have,
             patience,
             anchors: BTreeMap::new(),
+            window: (Time(0), 0),
         }
     }
 
@@ -160,6 +167,8 @@ impl Offers {
     }
 
     /// Returns the anchors to ask the leader of `term` about now, and notes that it was asked.
+    ///
+    /// Those that most providers state come first, so that invented ones wait.
     pub(super) fn questions(
         &mut self,
         now: Time,
@@ -167,17 +176,27 @@ impl Offers {
         retry: Duration,
         chosen: Option<Cursor>,
     ) -> Vec<Cursor> {
-        self.anchors
-            .iter_mut()
+        if self.window.0.after(retry) <= now {
+            self.window = (now, 0);
+        }
+        let mut due: Vec<(usize, Cursor)> = self
+            .anchors
+            .iter()
             .filter(|(cursor, anchor)| {
                 anchor.is_open(**cursor, term, chosen)
                     && anchor.asked.is_none_or(|asked| asked.after(retry) <= now)
             })
-            .map(|(cursor, anchor)| {
+            .map(|(cursor, anchor)| (anchor.stated.len(), *cursor))
+            .collect();
+        due.sort_unstable_by_key(|(stated, cursor)| (std::cmp::Reverse(*stated), *cursor));
+        due.truncate(QUESTIONS.saturating_sub(self.window.1));
+        self.window.1 += due.len();
+        for (_, cursor) in &due {
+            if let Some(anchor) = self.anchors.get_mut(cursor) {
                 anchor.asked = Some(now);
-                *cursor
-            })
-            .collect()
+            }
+        }
+        due.into_iter().map(|(_, cursor)| cursor).collect()
     }
 
     /// Returns the best snapshot to restore, if there is one; never of `but`.
@@ -264,6 +283,10 @@ impl Offers {
         retry: Duration,
         chosen: Option<Cursor>,
     ) -> Option<Time> {
+        let room = match self.window {
+            (_, asked) if asked < QUESTIONS => Time(0),
+            (began, _) => began.after(retry),
+        };
         self.anchors
             .iter()
             .flat_map(|(cursor, entry)| {
@@ -274,7 +297,12 @@ impl Offers {
                     .map(|(_, since)| since.after(self.patience));
                 let again = leader
                     .filter(|_| entry.is_open(*cursor, term, chosen))
-                    .map(|_| entry.asked.map_or(now, |asked| asked.after(retry)));
+                    .map(|_| {
+                        entry
+                            .asked
+                            .map_or(now, |asked| asked.after(retry))
+                            .max(room)
+                    });
                 [word.filter(|at| *at > now), again]
             })
             .flatten()

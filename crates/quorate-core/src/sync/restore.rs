@@ -338,23 +338,45 @@ impl Restore {
                 continue;
             }
             for owed in self.under_way.values() {
-                let copies = self
-                    .under_way
-                    .values()
-                    .filter(|f| f.part == owed.part)
-                    .count();
-                if owed.from == thief || owed.verifying || copies > 1 {
+                let rest = self
+                    .missing
+                    .rest_of(owed.part)
+                    .filter(|rest| self.is_lone(*rest));
+                let Some(rest) = rest.filter(|_| !owed.verifying) else {
                     continue;
-                }
+                };
                 let at = owed.asked.after(patience(source, around.fetch_timeout));
                 if at <= now {
-                    return Some((thief, owed.part, source.batch));
+                    return Some((thief, rest, source.batch));
                 }
                 soonest = Some(soonest.map_or(at, |other| other.min(at)));
             }
         }
         self.steal_at = soonest;
         None
+    }
+
+    /// Tells whether one fetch at most is under way for what `rest` begins with, and none that
+    /// is further in the same leaf.
+    ///
+    /// Together with asking only for what is missing, this is what makes each double bring
+    /// something, or find that somebody else just brought it: without it two slow providers could
+    /// be asked in turn for the half that is there already, for ever.
+    fn is_lone(&self, rest: Part) -> bool {
+        let copies = self.under_way.values().filter(|f| match (f.part, rest) {
+            (Part::Items { start, end, .. }, Part::Items { start: rank, .. }) => {
+                (start..end).contains(&rank)
+            }
+            (part, rest) => part == rest,
+        });
+        let offset = |part: Part| match part {
+            Part::Items { offset, .. } => offset,
+            Part::Piece { .. } => 0,
+        };
+        let (count, further) = copies.fold((0, false), |(count, further), f| {
+            (count + 1, further || offset(f.part) > offset(rest))
+        });
+        count <= 1 && !further
     }
 
     fn asked_bytes(&self) -> u64 {

@@ -39,7 +39,7 @@ use crate::{
 const LEAST_RETRY: Duration = Duration::from_millis(20);
 
 /// Where a catch-up stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Phase {
     /// It asked for a snapshot and has no offer.
     Asking,
@@ -98,6 +98,8 @@ pub struct Session {
     ask_at: Option<Time>,
     strays: u64,
     now: Time,
+    #[cfg(test)]
+    taken: Vec<(Phase, Phase)>,
 }
 
 impl Session {
@@ -124,6 +126,8 @@ impl Session {
             ask_at: None,
             strays: 0,
             now,
+            #[cfg(test)]
+            taken: Vec::new(),
         };
         session.ask(out);
         session
@@ -499,3 +503,6 @@ impl Session {
 fn confirm_patience(profile: &GroupProfile) -> Duration {
     profile.election_max.saturating_mul(2)
 }
+
+#[cfg(test)]
+mod tests;

@@ -153,10 +153,10 @@ impl Source {
         self.rate = smooth(self.rate, rate.unwrap_or(u64::MAX));
         (self.strikes.silent, self.strikes.busy) = (0, 0);
         self.revive();
-        if took < fetch_timeout / 50 {
+        if took < fetch_timeout / 4 {
             self.batch.0 = self.batch.0.saturating_mul(2).min(limits::FETCH_ITEMS);
             self.batch.1 = self.batch.1.saturating_mul(2).min(limits::FETCH_BYTES);
-        } else if took > fetch_timeout / 5 {
+        } else if took > fetch_timeout / 2 {
             self.halve();
         }
     }

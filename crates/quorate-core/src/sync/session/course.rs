@@ -220,6 +220,10 @@ impl Session {
             "no step from {:?} to {phase:?}",
             self.phase
         );
+        #[cfg(test)]
+        if self.phase != phase {
+            self.taken.push((self.phase, phase));
+        }
         self.phase = phase;
     }
 }

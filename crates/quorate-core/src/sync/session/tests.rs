@@ -1,0 +1,6 @@
+mod choosing;
+mod fetching;
+mod model;
+mod rig;
+mod toy;
+mod world;
