@@ -8,6 +8,7 @@
 //! no correct peer sends, close the link they came over and change nothing else.
 
 mod applier;
+mod catching;
 mod early;
 mod formation;
 mod group;

@@ -1,48 +1,36 @@
 //! State sync of one group, put together with its consensus and its state.
 //!
 //! The parts (requests, provider, session) know nothing of each other; here what they want is
-//! turned into messages, operations and proposals, and what happens is told to them. Install is one
-//! critical section: while the state puts a restored snapshot in place nothing is applied, and the
-//! log, the configuration and the commit index follow in the step that takes the state's answer.
+//! turned into messages, operations and proposals, and what happens is told to them.
 
 use crate::{
     cursor::{Cursor, Index},
     entry::{Body, Marker, Requester},
-    event::GroupEvent,
     id::{Member, SessionId},
     out::{Chunk, Out},
     profile::GroupProfile,
-    raft::Raft,
-    random::Purpose,
-    state_op::{Restored, StateDone, StateOp},
+    state_op::{StateDone, StateOp},
     sync::{
-        FetchRequest, Leading, MarkerApplied, Phase, Provider, Requests, Session, SessionStart,
-        SyncOut, authorize, pass_on,
+        FetchRequest, Leading, MarkerApplied, Phase, Provider, Requests, SyncOut, authorize,
+        pass_on,
     },
     time::{Now, Time},
-    wire::{BulkChunk, Message},
+    wire::Message,
 };
 
-use super::{group::Group, view::SessionView};
+use super::{catching::Catching, group::Group};
 
 /// The parts of state sync, and what ties them to the group.
 #[derive(Debug)]
 pub(crate) struct Syncing {
-    requests: Requests,
+    pub(super) requests: Requests,
     provider: Provider,
-    session: Option<Catching>,
+    pub(super) session: Option<Catching>,
     /// The commit index at which this peer started: older markers are nobody's any more.
     started_commit: Index,
-    was_leader: bool,
+    pub(super) was_leader: bool,
     /// Wishes of the parts, on their way to the group's.
-    wishes: Vec<SyncOut>,
-}
-
-/// A catch-up, and how far the log matched the leader's when it began.
-#[derive(Debug)]
-struct Catching {
-    session: Session,
-    matched: Index,
+    pub(super) wishes: Vec<SyncOut>,
 }
 
 impl Syncing {
@@ -152,78 +140,6 @@ impl Group {
         None
     }
 
-    /// Takes a message for the session here; gives back any other.
-    fn on_session_message(
-        &mut self,
-        now: Time,
-        from: Member,
-        message: Message,
-        out: &mut Out,
-    ) -> Option<Message> {
-        let Syncing {
-            session, wishes, ..
-        } = &mut self.syncing;
-        let wanted = matches!(
-            message,
-            Message::SnapshotRefused { .. }
-                | Message::Offer { .. }
-                | Message::Authorized { .. }
-                | Message::FetchRefused { .. }
-        );
-        if !wanted {
-            return Some(message);
-        }
-        let Some(Catching {
-            session: catching, ..
-        }) = session
-        else {
-            out.mark("session.answer_without_session");
-            return None;
-        };
-        match message {
-            Message::SnapshotRefused {
-                session,
-                retry_after_ms,
-                ..
-            } => {
-                let wait = std::time::Duration::from_millis(u64::from(retry_after_ms));
-                catching.on_refused(now, from, session, wait, wishes);
-            }
-            Message::Offer {
-                session,
-                anchor,
-                items,
-                bytes,
-                digest,
-            } => {
-                let terms = crate::sync::Terms {
-                    items,
-                    bytes,
-                    digest,
-                };
-                catching.on_offer(now, from, session, (anchor, terms), wishes);
-            }
-            Message::Authorized {
-                term,
-                session,
-                anchor,
-                good,
-                voters,
-            } => {
-                catching.on_authorized(now, from, session, anchor, (term, good, &voters), wishes);
-            }
-            Message::FetchRefused {
-                session,
-                fetch,
-                reason,
-            } => {
-                catching.on_fetch_refused(now, from, (session, fetch), reason, wishes);
-            }
-            _ => {}
-        }
-        None
-    }
-
     fn on_snapshot_request(&mut self, now: Now, from: Member, requester: Requester) {
         let Some(raft) = &self.raft else { return };
         let Syncing {
@@ -256,34 +172,6 @@ impl Group {
             leading,
             &mut self.syncing.wishes,
         );
-    }
-
-    /// Takes a chunk for the session here.
-    pub(crate) fn on_chunk(&mut self, now: Now, from: Member, chunk: BulkChunk, out: &mut Out) {
-        let BulkChunk {
-            address,
-            session,
-            fetch,
-            anchor,
-            chunk,
-        } = chunk;
-        let Syncing {
-            session: catching,
-            wishes,
-            ..
-        } = &mut self.syncing;
-        match catching
-            .as_mut()
-            .filter(|_| self.genesis == Some(address.genesis))
-        {
-            Some(Catching {
-                session: catching, ..
-            }) => {
-                catching.on_chunk(now.time, from, (session, fetch, anchor), chunk, wishes);
-            }
-            None => out.mark("session.answer_without_session"),
-        }
-        self.follow_up(now, out);
     }
 
     /// Takes an answer of the state that concerns snapshots.
@@ -348,40 +236,6 @@ impl Group {
     fn leading_voters(&self) -> Option<(crate::cursor::Term, Vec<Member>)> {
         let raft = self.raft.as_ref().filter(|raft| raft.is_leader())?;
         Some((raft.ballot().term, raft.configuration().1.all_voters()))
-    }
-
-    /// The second half of the install: the log, the configuration and the commit index follow the
-    /// state in one step.
-    fn on_installed(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        restored: Option<Restored>,
-        out: &mut Out,
-    ) {
-        let Syncing {
-            session: catching,
-            wishes,
-            ..
-        } = &mut self.syncing;
-        if let Some(catching) = catching.as_mut().filter(|c| c.session.id() == session) {
-            catching
-                .session
-                .on_installed(now.time, restored.as_ref(), wishes);
-        }
-        let (Some(restored), Some(raft)) = (restored, &mut self.raft) else {
-            return;
-        };
-        let Restored {
-            anchor,
-            configuration,
-            items,
-            bytes,
-        } = restored;
-        self.applier.installed(anchor, items, bytes);
-        raft.install(anchor, configuration, out);
-        raft.passed_over(anchor, out);
-        self.markers.retain(|index, _| *index > anchor.index);
     }
 
     /// Takes note of a peer that has a new route.
@@ -459,110 +313,6 @@ impl Group {
         self.carry_out(out);
     }
 
-    /// Starts, moves on and ends the catch-up as the consensus asks for it.
-    pub(super) fn follow_sync(&mut self, now: Now, out: &mut Out) {
-        let Some(raft) = &mut self.raft else { return };
-        let leads = raft.is_leader();
-        if self.syncing.was_leader && !leads {
-            self.syncing.requests.on_leadership_lost();
-        }
-        self.syncing.was_leader = leads;
-        let lacks_state = self.applier.handed().index < raft.log().base().index;
-        if let Some(behind) = raft.take_behind() {
-            self.on_behind(now, behind.first, out);
-        } else if lacks_state && self.syncing.session.is_none() && !leads {
-            self.start_session(now);
-        }
-        self.follow_session(now, out);
-        self.carry_out(out);
-    }
-
-    /// The leader no longer has what is needed here.
-    fn on_behind(&mut self, now: Now, first: Index, out: &mut Out) {
-        match &mut self.syncing.session {
-            None => self.start_session(now),
-            Some(Catching { session, .. }) => match (session.phase(), session.anchor()) {
-                (Phase::Following, _) => {
-                    self.syncing.session = None;
-                    self.start_session(now);
-                }
-                (Phase::Fetching, Some(anchor)) if first > anchor.index.next() => {
-                    if let Some(raft) = &mut self.raft {
-                        raft.stop_staging();
-                    }
-                    session.on_staging_lost(now.time, &mut self.syncing.wishes);
-                }
-                (Phase::Fetching | Phase::Installing, Some(anchor)) => {
-                    if let Some(raft) = &mut self.raft {
-                        raft.stage_from(anchor, out);
-                    }
-                }
-                _ => {}
-            },
-        }
-    }
-
-    fn start_session(&mut self, now: Now) {
-        let (Some(raft), Some(genesis)) = (&self.raft, self.genesis) else {
-            return;
-        };
-        let start = SessionStart {
-            session: SessionId(self.random.draw(Purpose::Session)),
-            genesis,
-            me: self.me,
-            have: self.applier.applied,
-            leader: raft.leader(),
-            term: raft.ballot().term,
-        };
-        let wishes = &mut self.syncing.wishes;
-        let session = Session::new(now.time, start, &self.profile, wishes);
-        self.syncing.session = Some(Catching {
-            session,
-            matched: raft.matched(),
-        });
-    }
-
-    /// Tells the session who leads, and ends it when there is nothing to catch up with any more.
-    fn follow_session(&mut self, now: Now, out: &mut Out) {
-        let (Some(raft), Some(Catching { session, matched })) =
-            (&self.raft, &mut self.syncing.session)
-        else {
-            return;
-        };
-        session.on_leader(
-            now.time,
-            raft.leader(),
-            raft.ballot().term,
-            &mut self.syncing.wishes,
-        );
-        let followed = is_followed(raft, &self.applier.applied);
-        match session.phase() {
-            Phase::Following if followed => {
-                let session = session.id();
-                let applied = self.applier.applied;
-                out.event(GroupEvent::CaughtUp { session, applied });
-                self.syncing.session = None;
-            }
-            Phase::Asking | Phase::Choosing | Phase::Fetching
-                if followed && raft.matched() > *matched =>
-            {
-                out.mark("session.overtaken_by_replay");
-                if let Some(Catching { session, .. }) = self.syncing.session.take() {
-                    let (id, applied) = (session.id(), self.applier.applied);
-                    session.abandon(&mut self.syncing.wishes);
-                    out.event(GroupEvent::CaughtUp {
-                        session: id,
-                        applied,
-                    });
-                }
-                if let Some(raft) = &mut self.raft {
-                    raft.stop_staging();
-                }
-            }
-            _ => {}
-        }
-    }
-
     /// Turns what the parts want into what the group wants.
     pub(super) fn carry_out(&mut self, out: &mut Out) {
         for wish in std::mem::take(&mut self.syncing.wishes) {
@@ -600,31 +350,6 @@ impl Group {
         }
     }
 
-    /// Has the restored snapshot put in place, unless the state has passed its anchor meanwhile.
-    fn install(&mut self, session: SessionId, out: &mut Out) {
-        let handed = self.applier.handed().index;
-        let Some(Catching {
-            session: catching, ..
-        }) = &self.syncing.session
-        else {
-            return;
-        };
-        if catching
-            .anchor()
-            .is_some_and(|anchor| anchor.index > handed)
-        {
-            out.state.push(StateOp::Install { session });
-            return;
-        }
-        out.mark("install.state_is_ahead");
-        if let Some(Catching { session, .. }) = self.syncing.session.take() {
-            session.abandon(&mut self.syncing.wishes);
-        }
-        if let Some(raft) = &mut self.raft {
-            raft.stop_staging();
-        }
-    }
-
     fn propose_marker(&mut self, marker: Marker, out: &mut Out) {
         let body = Body::Marker(Box::new(marker.clone()));
         let proposed = self.raft.as_mut().and_then(|raft| raft.propose(body, out));
@@ -635,29 +360,4 @@ impl Group {
             requests.on_unproposable(&marker, wishes);
         }
     }
-
-    /// Returns what a catch-up here looks like.
-    pub(super) fn session_view(&self) -> Option<SessionView> {
-        let Catching { session, .. } = self.syncing.session.as_ref()?;
-        let progress = session.progress();
-        Some(SessionView {
-            session: session.id(),
-            anchor: progress.anchor,
-            verified: progress.verified,
-            total: progress.total,
-            staged: self
-                .raft
-                .as_ref()
-                .and_then(Raft::staged)
-                .map_or(0, |(_, staged)| staged),
-        })
-    }
-}
-
-/// Tells whether the state here follows the log of the leader.
-fn is_followed(raft: &Raft, applied: &Cursor) -> bool {
-    raft.leader().is_some()
-        && raft.matched() >= raft.commit()
-        && applied.index >= raft.commit()
-        && raft.commit() > Index(0)
 }
