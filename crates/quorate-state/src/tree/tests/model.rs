@@ -212,6 +212,34 @@ fn the_test_keys_make_tall_trees() {
 }
 
 #[test]
+fn prefixes_of_the_greatest_bytes_end_where_they_should() {
+    let keys: [&[u8]; 6] = [
+        &[1],
+        &[1, 255],
+        &[1, 255, 255],
+        &[1, 255, 255, 0],
+        &[2],
+        &[255, 255],
+    ];
+    let tree = build(&keys.iter().map(|key| (key.to_vec(), vec![])).collect());
+    for prefix in [
+        &[1, 255][..],
+        &[1, 255, 255],
+        &[255],
+        &[255, 255],
+        &[255, 255, 255],
+        &[],
+    ] {
+        let found: Vec<&[u8]> = tree.prefix(prefix).map(|(key, _)| key).collect();
+        let expected: Vec<&[u8]> = keys
+            .into_iter()
+            .filter(|key| key.starts_with(prefix))
+            .collect();
+        assert_eq!(found, expected, "{prefix:?}");
+    }
+}
+
+#[test]
 fn large_values_come_back_and_leave() {
     let mut tree = Tree::new(SALT);
     let sizes = [
@@ -227,7 +255,10 @@ fn large_values_come_back_and_leave() {
     };
     let mut model = Model::new();
     for round in 0..3_u8 {
-        for (at, key) in inner_keys(30).into_iter().enumerate() {
+        // In an order that puts new large values before, between and behind those that are there.
+        let mut keys = inner_keys(30);
+        keys.sort_by_key(|key| key[3] % 7);
+        for (at, key) in keys.into_iter().enumerate() {
             let value = value(sizes[(at + usize::from(round)) % sizes.len()], round);
             let old = tree.insert(&key, &value).unwrap();
             let old = old.map(|value| value.into_bytes().to_vec());

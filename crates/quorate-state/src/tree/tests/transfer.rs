@@ -171,9 +171,13 @@ proptest! {
         // ... and short of it only if the next leaf does not fit the bytes.
         if chunk.ranks.end < asked {
             let at = leaves.binary_search(&chunk.ranks.end).unwrap();
-            let more = tree.range(chunk.ranks.start..leaves[at + 1]);
-            let more: u64 = more.map(|(key, value)| key.len() as u64 + value.len() + 2).sum();
+            let more = encoded_len(&tree, chunk.ranks.start..leaves[at + 1]);
             prop_assert!(more + 32 * leaves.len() as u64 > bytes);
+        }
+        // Never over the bytes, unless it is one leaf.
+        let one = leaves.binary_search(&chunk.ranks.start).unwrap() + 1;
+        if chunk.ranks.end > leaves[one] {
+            prop_assert!(encoded_len(&tree, chunk.ranks.clone()) <= bytes);
         }
         let mut assembly = Assembly::new(tree.digest(), tree.len(), SALT);
         let accepted = assembly.offer(&chunk.encoded).unwrap();
@@ -240,6 +244,13 @@ fn mixed_small() -> Model {
         .iter()
         .map(|key| (key.clone(), key.clone()))
         .collect()
+}
+
+/// The encoded length of items whose keys and values are short.
+fn encoded_len(tree: &Tree, ranks: std::ops::Range<u64>) -> u64 {
+    tree.range(ranks)
+        .map(|(key, value)| key.len() as u64 + value.len() + 2)
+        .sum()
 }
 
 /// The ranks at which leaves begin, and the length.
