@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::Command,
+    sync::OnceLock,
 };
 
 use serde_json::Value;
@@ -183,6 +184,29 @@ fn crates_say_who_they_are() {
 }
 
 #[test]
+fn every_dependency_has_a_reason() {
+    let workspace = Workspace::read();
+    let map = files(|path| path == "ARCHITECTURE.md").remove(0).text;
+    let (_, reasons) = map
+        .split_once("\n## Dependencies\n")
+        .expect("ARCHITECTURE.md has a section on dependencies");
+    let mut violations = BTreeSet::new();
+    for name in workspace.members.keys() {
+        for (dependency, _) in workspace.direct(name) {
+            let ours = workspace.members.contains_key(dependency);
+            if !ours && !reasons.contains(&format!("`{dependency}`")) {
+                violations.insert(format!("{dependency}, of {name}"));
+            }
+        }
+    }
+    report(
+        "every dependency has a line with its reason",
+        "write it in ARCHITECTURE.md under Dependencies, or do without the crate",
+        &violations.into_iter().collect::<Vec<_>>(),
+    );
+}
+
+#[test]
 fn every_crate_comes_from_one_registry() {
     let index = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
     let mut violations = Vec::new();
@@ -219,7 +243,12 @@ struct Workspace {
 
 impl Workspace {
     /// Asks cargo, offline: what was needed to build these tests is all that is needed.
-    fn read() -> Self {
+    fn read() -> &'static Self {
+        static READ: OnceLock<Workspace> = OnceLock::new();
+        READ.get_or_init(Self::ask_cargo)
+    }
+
+    fn ask_cargo() -> Self {
         let version = run(&["-vV"]);
         let host = version
             .lines()
