@@ -404,6 +404,26 @@ fn what_is_not_whole_or_not_true_is_not_installed() {
     });
     assert!(matches!(verify(&mut late, &chunk), Verdict::Kept { .. }));
     assert_eq!(late.tree().digest(), before);
+    for op in [
+        StateOp::Verify {
+            session: SessionId(99),
+            fetch: FetchId(1),
+            chunk: chunk.clone(),
+        },
+        StateOp::Install {
+            session: SessionId(99),
+        },
+    ] {
+        assert!(matches!(
+            late.execute(op),
+            Some(
+                StateDone::Verified {
+                    verdict: Verdict::Known,
+                    ..
+                } | StateDone::Installed { restored: None, .. }
+            )
+        ));
+    }
 
     // A state without a configuration is no state of a group.
     let mut bare = replica();

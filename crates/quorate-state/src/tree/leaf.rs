@@ -229,3 +229,51 @@ impl Leaf {
         self.bytes += other.bytes;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(key: &[u8], tagged: u8, body: &[u8]) -> Vec<u8> {
+        [&[key.len() as u8, tagged][..], key, body].concat()
+    }
+
+    #[test]
+    fn only_what_a_leaf_would_write_is_read() {
+        let (a, b) = (item(b"a", 2, b"1"), item(b"b", 4, b"22"));
+        let good = [&a[..], &b].concat();
+        let leaf = Leaf::decode(&good).unwrap();
+        assert_eq!((leaf.len(), leaf.bytes()), (2, 5));
+        assert_eq!(leaf.encoded(), good);
+        assert_eq!(Leaf::decode(&[]).unwrap().len(), 0);
+
+        let long = vec![0; limits::INLINE_VALUE as usize + 1];
+        let long_tag = [0x82, 0x80, 0x04];
+        let key_len = [0x81, 0x40];
+        for (bad, why) in [
+            ([&b[..], &a].concat(), "keys out of order"),
+            ([&a[..], &a].concat(), "a key twice"),
+            (good[..good.len() - 1].to_vec(), "cut short"),
+            ([&good[..], &[0]].concat(), "something left over"),
+            (item(b"a", 3, &[0; HASH_LEN]), "a small value in pieces"),
+            (
+                [&[1][..], &long_tag, b"a", &long].concat(),
+                "a large one inside",
+            ),
+            ([&[1, 0x82, 0][..], b"a", b"1"].concat(), "a longer form"),
+            (
+                [&key_len[..], &[0], &long[..limits::KEY + 1]].concat(),
+                "a long key",
+            ),
+        ] {
+            assert!(Leaf::decode(&bad).is_none(), "{why}");
+        }
+        // The same large value as it should be.
+        let tag = [0x83, 0x80, 0x04];
+        let large = [&[1][..], &tag, b"a", &[0; HASH_LEN]].concat();
+        assert_eq!(
+            Leaf::decode(&large).unwrap().entry(0).len,
+            long.len() as u64
+        );
+    }
+}

@@ -153,7 +153,7 @@ impl<'a> Walk<'a> {
         }
         let tag = self.reader.byte().ok_or(Rejected::Malformed)?;
         let summary = self.node(tag, height)?;
-        if !self.reader.is_empty() || self.place == Place::Before {
+        if !self.reader.is_empty() {
             return Err(Rejected::Malformed);
         }
         Ok(summary)

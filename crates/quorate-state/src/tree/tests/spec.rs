@@ -3,6 +3,7 @@
 use super::*;
 use crate::tree::{
     digest::Hash,
+    leaf::Leaf,
     node::{Child, Kind},
 };
 
@@ -63,6 +64,17 @@ fn shape_of_node(child: &Child) -> Shape {
             Shape::Inner(children.iter().map(shape_of_node).collect())
         }
     }
+}
+
+/// The leaves of a tree, in order.
+pub(super) fn leaves(tree: &Tree) -> Box<dyn Iterator<Item = &Leaf> + '_> {
+    fn below(child: &Child) -> Box<dyn Iterator<Item = &Leaf> + '_> {
+        match &child.node.kind {
+            Kind::Leaf(leaf) => Box::new(std::iter::once(leaf)),
+            Kind::Inner(inner) => Box::new(inner.children.iter().flat_map(below)),
+        }
+    }
+    below(&tree.root)
 }
 
 fn first_key(child: &Child) -> &[u8] {

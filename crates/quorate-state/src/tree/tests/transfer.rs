@@ -10,8 +10,12 @@ use crate::{
     tree::{
         Assembly,
         assembly::{Rejected, Unfinished},
+        build::Spine,
         chunk::{ReadError, Want},
+        codec::put_varint,
+        leaf::Leaf,
         node::{Child, Kind},
+        value::Draft,
     },
 };
 
@@ -118,6 +122,9 @@ proptest! {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             ((state >> 33) % 100, (state >> 40) % 600_000)
         });
+        let large = model.values().filter(|value| value.len() > 32 << 10).map(Vec::len);
+        let leaves: usize = spec::leaves(&built).map(|leaf| leaf.encoded().len()).sum();
+        prop_assert_eq!(assembly.bytes(), (leaves + large.sum::<usize>()) as u64);
         let tree = assembly.finish().unwrap();
         prop_assert_eq!(tree.digest(), built.digest());
         prop_assert_eq!(spec::shape(&tree), spec::shape(&built));
@@ -297,6 +304,10 @@ fn an_oversize_leaf_comes_in_pieces_in_any_order() {
         };
         assert!(assembly.missing(10).contains(&first));
     }
+    let mut changed = chunks[0].encoded.to_vec();
+    let last = changed.len() - 1;
+    changed[last] ^= 1;
+    assert_eq!(assembly.offer(&changed), Err(Rejected::Digest));
     let accepted = assembly.offer(&chunks[0].encoded).unwrap();
     assert_eq!(accepted.ranks, chunks[0].ranks);
     assert_eq!(accepted.unfinished, None);
@@ -440,6 +451,38 @@ fn a_chunk_with_a_gap_is_refused() {
     let whole = encode([&sealed, &leaf, &leaf]);
     assert_eq!(whole, tree.read_range(&want(1, 3)).unwrap().encoded);
     assert_eq!(assembly.offer(&whole).unwrap().ranks, 1..3);
+}
+
+#[test]
+fn leaves_in_the_wrong_order_make_no_tree() {
+    // Each leaf is as it should be, and the digest is that of both: only their order is wrong.
+    let mut boundaries: Vec<&Vec<u8>> = keys().iter().filter(|key| SALT.level(key) == 1).collect();
+    boundaries.sort();
+    let mut spine = Spine::default();
+    for key in [boundaries[1], boundaries[0]] {
+        let mut leaf = Leaf::default();
+        leaf.insert(0, Draft::new(key, b"value"));
+        spine.push(leaf, 1);
+    }
+    let lying = spine.finish(SALT);
+    let mut assembly = Assembly::new(lying.digest(), lying.len(), SALT);
+    let chunk = lying.read_range(&want(0, 2)).unwrap();
+    assembly.offer(&chunk.encoded).unwrap();
+    assert_eq!(assembly.finish().unwrap_err(), Unfinished::Mismatch);
+}
+
+#[test]
+fn an_oversize_leaf_does_not_come_whole() {
+    let model = inner_keys(20).into_iter().map(|key| (key, vec![1; 30_000]));
+    let tree = build(&model.collect());
+    let leaf = spec::leaves(&tree).next().unwrap();
+    let mut whole = vec![1, 0, 0, 1];
+    for number in [tree.len(), tree.bytes(), leaf.encoded().len() as u64] {
+        put_varint(&mut whole, number);
+    }
+    whole.extend(leaf.encoded());
+    let mut assembly = Assembly::new(tree.digest(), tree.len(), SALT);
+    assert_eq!(assembly.offer(&whole), Err(Rejected::Malformed));
 }
 
 #[test]
