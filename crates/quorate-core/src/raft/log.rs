@@ -181,12 +181,15 @@ impl Log {
     }
 
     /// Replaces everything by nothing after `base`; the write of the base is under way as `id`.
+    ///
+    /// Until it is done nothing is durable: what the disk still holds is not this log, and what
+    /// lies below the base may never have been on it.
     pub(crate) fn reset(&mut self, base: Cursor, id: DiskId) {
         self.entries.clear();
         self.bytes = 0;
         self.base = base;
         self.writing.clear();
-        self.writing.insert(id, base.index);
+        self.writing.insert(id, Index(1));
     }
 
     /// Makes acks wait for a write that replaces the base, as `id`.

@@ -135,7 +135,8 @@ const EXPIRY: std::time::Duration = std::time::Duration::from_millis(50);
 
 impl Raft {
     /// Starts from what the durable log held, all of it durable.
-    pub(crate) fn new(start: RaftStart, now: Time) -> Self {
+    pub(crate) fn new(mut start: RaftStart, now: Time) -> Self {
+        let first_number = start.random.draw(Purpose::Run) >> 1;
         let configurations =
             Configurations::recovered(start.base.index, start.configuration, &start.entries);
         let mut raft = Self {
@@ -159,7 +160,7 @@ impl Raft {
             read_seen: 0,
             ack_due: false,
             staging: None,
-            proposals: Proposals::default(),
+            proposals: Proposals::starting_at(first_number),
             reads: Reads::default(),
             joins: BTreeMap::new(),
             behind: None,

@@ -44,7 +44,14 @@ pub(crate) struct Proposals {
     forwarded_bytes: usize,
     /// Outcomes of others' commands that wait to be sent.
     outcomes: BTreeMap<Member, Vec<(u64, ForwardOutcome)>>,
+    /// The number after the last one that each member passed on to this peer.
+    taken: BTreeMap<Member, u64>,
 }
+
+/// How far behind the last number taken a number is still one of the same process.
+///
+/// A process starts its numbers at random, so another one's are farther away than this.
+const SAME_PROCESS: u64 = 1 << 32;
 
 #[derive(Debug)]
 struct Queued {
@@ -78,6 +85,36 @@ enum Origin {
 }
 
 impl Proposals {
+    /// Starts with nothing waiting and with numbers from `number` on.
+    pub(super) fn starting_at(number: u64) -> Self {
+        Self {
+            next_number: number,
+            ..Self::default()
+        }
+    }
+
+    /// Leaves out of `forward` what was taken, or overtaken, before.
+    ///
+    /// A link that delivers a frame twice must not make two entries of one command, whatever became
+    /// of the first copy: its client may have been told already that it was refused.
+    fn skip_taken(&mut self, from: Member, forward: &mut Forward) {
+        let end = forward.first.saturating_add(forward.commands.len() as u64);
+        let next = self.taken.entry(from).or_insert(forward.first);
+        let behind = next.wrapping_sub(forward.first);
+        if behind >= SAME_PROCESS {
+            *next = end;
+        } else {
+            *next = end.max(*next);
+            let seen = usize::try_from(behind).unwrap_or(usize::MAX);
+            let seen = seen.min(forward.commands.len());
+            forward.commands.drain(..seen);
+            forward.first += seen as u64;
+        }
+        if self.taken.len() > limits::PEERS {
+            self.taken.retain(|member, _| *member == from);
+        }
+    }
+
     /// Tells whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.waiters.is_empty() && self.forwarded.is_empty()
@@ -383,7 +420,8 @@ impl Raft {
     }
 
     /// On the leader: takes commands that a follower passes on.
-    pub(super) fn on_forward(&mut self, from: Member, forward: Forward, out: &mut Out) {
+    pub(super) fn on_forward(&mut self, from: Member, mut forward: Forward, out: &mut Out) {
+        self.proposals.skip_taken(from, &mut forward);
         let refusal = if !self.is_leader() || forward.term != self.ballot.term {
             Some(ForwardOutcome::NotLeader)
         } else if self.is_full() || self.proposals.waiters.len() >= limits::WAITING * 4 {
