@@ -173,7 +173,7 @@ impl Group {
         out: &mut Out,
     ) {
         match message {
-            Message::Standing(standing) => self.formation.on_standing(from, standing),
+            Message::Standing(standing) => self.on_standing(from, standing, out),
             Message::Propose(genesis) => {
                 self.formation.on_propose(from, genesis, self.genesis, out);
             }
@@ -440,6 +440,15 @@ impl Group {
         }
     }
 
+    /// Takes note of where a peer stands; one that looks for the history is told where it is.
+    fn on_standing(&mut self, from: Member, standing: Standing, out: &mut Out) {
+        self.formation.on_standing(from, standing);
+        let mine = self.standing();
+        if mine.established && (!standing.established || standing.leader.is_none()) {
+            out.send(from, Message::Standing(mine));
+        }
+    }
+
     /// Tells whether nobody replicates to this peer.
     fn may_join(&self) -> bool {
         self.raft
@@ -453,6 +462,8 @@ impl Group {
             return;
         }
         self.join_at = now.after(JOIN_EVERY);
+        // Said again until somebody leads here: what was lost on the way is not missed for ever.
+        self.told = None;
         let genesis = self.genesis;
         let mut hosts: Vec<(Member, Standing)> = self
             .formation

@@ -28,12 +28,16 @@ const POLITENESS: Duration = Duration::from_millis(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(2);
 
+/// How long a stranger may take to prove a group's key.
+const STRANGER_PATIENCE: Duration = Duration::from_secs(5);
+
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) peer: PeerId,
     pub(crate) dialed: bool,
     exporter: [u8; 32],
+    up_at: Time,
     /// The other side's life, once it has said hello.
     pub(crate) incarnation: Option<Incarnation>,
     /// Proofs that came, also of groups not opened here yet.
@@ -163,7 +167,7 @@ impl Links {
         id: LinkId,
         peer: PeerId,
         dialed: bool,
-        exporter: [u8; 32],
+        (exporter, now): ([u8; 32], Time),
         keys: &Keys,
     ) {
         if let Some(known) = self.known.get_mut(&peer).filter(|_| dialed) {
@@ -173,6 +177,7 @@ impl Links {
             peer,
             dialed,
             exporter,
+            up_at: now,
             incarnation: None,
             proofs: Vec::new(),
             proven: BTreeSet::new(),
@@ -364,6 +369,25 @@ impl Links {
             }
         }
         due
+    }
+
+    /// Returns the links whose other sides have not proven a key in time.
+    pub(crate) fn strangers(&self, now: Time) -> Vec<LinkId> {
+        self.links
+            .iter()
+            .filter(|(_, link)| link.proven.is_empty())
+            .filter(|(_, link)| now.since(link.up_at) >= STRANGER_PATIENCE)
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// Returns when a stranger's time is over.
+    pub(crate) fn strangers_at(&self) -> Time {
+        let strangers = self.links.values().filter(|link| link.proven.is_empty());
+        strangers
+            .map(|link| link.up_at.after(STRANGER_PATIENCE))
+            .min()
+            .unwrap_or(Time::NEVER)
     }
 
     /// Returns when [`Links::due`] has something.

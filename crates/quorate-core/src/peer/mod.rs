@@ -133,7 +133,8 @@ impl Peer {
                 dialed,
                 exporter,
             } => {
-                self.links.up(link, peer, dialed, exporter, &self.keys);
+                self.links
+                    .up(link, peer, dialed, (exporter, now.time), &self.keys);
             }
             Input::LinkDown { link, code } => self.link_down(now, link, code, effects),
             Input::DialFailed(peer) => {
@@ -178,7 +179,7 @@ impl Peer {
         } else {
             self.links.deadline()
         };
-        let at = group.min(dial);
+        let at = group.min(dial).min(self.links.strangers_at());
         (at != Time::NEVER).then_some(at)
     }
 
@@ -224,6 +225,9 @@ impl Peer {
             .collect();
         for id in due {
             self.with_group(now, id, effects, |group, out| group.tick(now, out));
+        }
+        for link in self.links.strangers(now.time) {
+            self.refuse(now, link, CloseCode::Stranger, effects);
         }
     }
 
