@@ -435,6 +435,25 @@ fn what_is_not_whole_or_not_true_is_not_installed() {
     assert_eq!(late.tree().digest(), before);
 }
 
+#[test]
+fn memory_comes_back_even_if_nobody_sweeps() {
+    let sweep = |replica: &mut Replica| match replica.execute(StateOp::Sweep) {
+        Some(StateDone::Swept { more }) => more,
+        other => panic!("{other:?}"),
+    };
+    // Some 800 leaves: more than one slice frees.
+    let entries: Vec<Entry> = (0..20_000_u32)
+        .map(|i| insert(&i.to_be_bytes(), b"value"))
+        .collect();
+    let mut one = replica();
+    apply(&mut one, &entries, 4_096);
+    one.execute(StateOp::Begin { genesis: GENESIS });
+    assert!(sweep(&mut one), "there is more than one slice to free");
+    apply(&mut one, &[entry(Body::Noop), entry(Body::Noop)], 1);
+    apply(&mut one, &[entry(Body::Noop), entry(Body::Noop)], 1);
+    assert!(!sweep(&mut one));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
