@@ -11,6 +11,7 @@ use crate::{
     out::Out,
     raft::Raft,
     state_op::StateOp,
+    sync::one_batch,
 };
 
 /// How far the state is.
@@ -53,12 +54,7 @@ impl Applier {
             committed.min(limits::APPLY_ENTRIES),
             limits::APPLY_BYTES,
         );
-        let marker = entries
-            .iter()
-            .position(|entry| matches!(entry.body, Body::Marker(_)));
-        if let Some(place) = marker {
-            entries.truncate(place + 1);
-        }
+        entries.truncate(one_batch(&entries));
         let last = entries.last()?;
         let last_index = Index(self.handed.index.0 + entries.len() as u64);
         let cursor = Cursor::new(last.term, last_index);

@@ -240,9 +240,18 @@ impl Group {
 
     /// Takes note of a peer that has a new route.
     pub(super) fn on_source_up(&mut self, now: Now, member: Member, out: &mut Out) {
+        let voters = self.leading_voters();
+        let leading = voters.as_ref().map(|(term, voters)| Leading {
+            term: *term,
+            voters,
+        });
         let Syncing {
-            session, wishes, ..
+            session,
+            provider,
+            wishes,
+            ..
         } = &mut self.syncing;
+        provider.on_peer_up(member, leading, wishes);
         if let Some(catching) = session {
             catching.session.on_peer_up(now.time, member, wishes);
         }

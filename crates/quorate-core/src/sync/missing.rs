@@ -295,6 +295,38 @@ mod tests {
     }
 
     #[test]
+    fn a_leaf_that_somebody_else_completed_is_not_asked_for_again() {
+        let mut missing = Missing::new(100);
+        let part = missing.take(100).unwrap();
+        let begun = Kept {
+            unfinished: Some((10, 4_096)),
+            ..kept(0, 10)
+        };
+        missing.keep(part, &begun, &[]);
+        missing.keep(part, &kept(10, 14), &[]);
+        assert_eq!(missing.take(1_000), Some(items(14, 100)));
+        assert!(!missing.has_work());
+    }
+
+    #[test]
+    fn a_leaf_is_not_begun_again_behind_somebody_who_is_further_in_it() {
+        let mut missing = Missing::new(100);
+        let part = missing.take(100).unwrap();
+        let begun = |offset| Kept {
+            unfinished: Some((10, offset)),
+            ..kept(10, 10)
+        };
+        missing.keep(part, &kept(0, 10), &[]);
+        let rest = missing.take(100).unwrap();
+        missing.keep(rest, &begun(8_192), &[]);
+        let further = missing.take(1).unwrap();
+        missing.keep(rest, &begun(4_096), &[further]);
+        assert!(!missing.has_work());
+        missing.put_back(further, &[]);
+        assert_eq!(missing.take(1), Some(further));
+    }
+
+    #[test]
     fn pieces_are_fetched_once_each_and_the_restore_waits_for_them() {
         let mut missing = Missing::new(2);
         let part = missing.take(10).unwrap();

@@ -81,6 +81,8 @@ pub struct Provider {
 struct Snapshot {
     /// Who waits for the offer.
     requesters: Vec<Requester>,
+    /// Who was sent it, the latest session of each.
+    offered: BTreeMap<Member, SessionId>,
     /// Items and bytes, once the state has said so.
     size: Option<(u64, u64)>,
     digest: Option<Digest>,
@@ -242,11 +244,24 @@ impl Provider {
         }
     }
 
-    /// Drops what a peer waits for: its link is gone.
+    /// Drops the fetches of a peer whose link is gone; offers wait for it to come back.
     pub fn on_peer_down(&mut self, peer: PeerId) {
         self.queue.retain(|request| request.from.peer != peer);
-        for snapshot in self.kept.values_mut() {
-            snapshot.requesters.retain(|r| r.member.peer != peer);
+    }
+
+    /// Offers again what was offered to a member over a link that is gone: the offer may have
+    /// been lost with it. That prolongs no snapshot's life.
+    pub fn on_peer_up(
+        &mut self,
+        member: Member,
+        leading: Option<Leading<'_>>,
+        out: &mut Vec<SyncOut>,
+    ) {
+        for (anchor, snapshot) in &self.kept {
+            if let Some(session) = snapshot.offered.get(&member) {
+                out.push(SyncOut::Mark("provider.offered_again"));
+                snapshot.offer(*anchor, (member, *session), leading, out);
+            }
         }
     }
 
@@ -330,6 +345,7 @@ impl Provider {
             anchor,
             Snapshot {
                 requesters: requesters.to_vec(),
+                offered: BTreeMap::new(),
                 size: None,
                 digest: None,
                 used: now,
@@ -444,30 +460,16 @@ impl Provider {
         let Some(snapshot) = self.kept.get_mut(&anchor) else {
             return;
         };
-        let (Some((items, bytes)), Some(digest)) = (snapshot.size, snapshot.digest) else {
+        if snapshot.digest.is_none() {
             return;
-        };
+        }
         snapshot.used = now;
         for requester in std::mem::take(&mut snapshot.requesters) {
             let (to, session) = (requester.member, requester.session);
-            if let Some(leading) = leading {
-                let message = Message::Authorized {
-                    term: leading.term,
-                    session,
-                    anchor,
-                    good: true,
-                    voters: leading.voters.to_vec(),
-                };
-                out.push(SyncOut::Send { to, message });
+            if snapshot.offered.contains_key(&to) || snapshot.offered.len() < limits::PEERS {
+                snapshot.offered.insert(to, session);
             }
-            let message = Message::Offer {
-                session,
-                anchor,
-                items,
-                bytes,
-                digest,
-            };
-            out.push(SyncOut::Send { to, message });
+            snapshot.offer(anchor, (to, session), leading, out);
         }
     }
 
@@ -478,6 +480,39 @@ impl Provider {
         } else {
             self.sweep = Sweep::Again;
         }
+    }
+}
+
+impl Snapshot {
+    /// Sends the offer to one session, with the leader's permission before it.
+    fn offer(
+        &self,
+        anchor: Cursor,
+        (to, session): (Member, SessionId),
+        leading: Option<Leading<'_>>,
+        out: &mut Vec<SyncOut>,
+    ) {
+        let (Some((items, bytes)), Some(digest)) = (self.size, self.digest) else {
+            return;
+        };
+        if let Some(leading) = leading {
+            let message = Message::Authorized {
+                term: leading.term,
+                session,
+                anchor,
+                good: true,
+                voters: leading.voters.to_vec(),
+            };
+            out.push(SyncOut::Send { to, message });
+        }
+        let message = Message::Offer {
+            session,
+            anchor,
+            items,
+            bytes,
+            digest,
+        };
+        out.push(SyncOut::Send { to, message });
     }
 }
 

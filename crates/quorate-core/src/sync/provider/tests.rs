@@ -5,7 +5,9 @@ use crate::{
     entry::{Body, Command, Entry},
     sync::{
         one_batch,
-        testing::{at, digest, events, marked, marker_of, member, ms, ops, requester, sent},
+        testing::{
+            at, digest, events, leading, marked, marker_of, member, ms, ops, requester, sent,
+        },
     },
 };
 
@@ -365,6 +367,31 @@ fn forgetting_a_snapshot_refuses_the_fetches_that_wait_for_it() {
         .on_read(ms(2), FetchId(1), None, &mut peer.out);
     assert_eq!(sent(&peer.out).len(), 2);
     assert!(peer.provider.reading.is_empty());
+}
+
+#[test]
+fn an_offer_is_repeated_over_a_new_link_and_prolongs_nothing() {
+    let mut peer = Peer::new();
+    let asks = [requester(9, 1)];
+    let (provider, out) = (&mut peer.provider, &mut peer.out);
+    assert!(provider.offer_own(ms(0), at(20), &asks, None, out));
+    provider.on_cut(at(20), 100, 1_000, out);
+    // The link is gone while the snapshot is hashed: the offer is made all the same.
+    provider.on_peer_down(member(9).peer);
+    provider.on_peer_up(member(9), None, out);
+    assert!(sent(out).is_empty(), "there is nothing to offer yet");
+    provider.on_hashed(ms(5), at(20), Some(digest(1)), None, out);
+    assert_eq!(sent(out).len(), 1);
+    out.clear();
+    provider.on_peer_up(member(8), None, out);
+    assert!(sent(out).is_empty(), "it never asked");
+    let voters = [member(1)];
+    provider.on_peer_up(member(9), Some(leading(&voters)), out);
+    assert!(matches!(
+        sent(out)[..],
+        [(_, Message::Authorized { .. }), (to, Message::Offer { .. })] if to == member(9)
+    ));
+    assert_eq!(provider.deadline(), Some(ms(10_005)));
 }
 
 /// Applies `entries` as one peer learns of commits: `steps` at a time, cut at markers.
