@@ -168,6 +168,12 @@ impl Formation {
         if genesis.group != self.group || !genesis.voters.contains(&self.me) {
             return;
         }
+        // One that is still on its way to the disk is held already: accepting or refusing it once
+        // more would start, or drop, a log that the first write is about to start.
+        let holds = holds.or(self.held.as_ref().map(|held| held.id));
+        // What is on its way to the disk counts as held: a proposal that comes twice, or comes
+        // again once others are seen to be further, must not be taken for a new one.
+        let holds = holds.or(self.held.as_ref().map(|held| held.id));
         if holds == Some(id) {
             match &mut self.held {
                 Some(held) if held.write.is_some() => {
@@ -283,12 +289,17 @@ impl Formation {
         None
     }
 
-    /// Returns when [`Formation::tick`] is due.
+    /// Tells whether a genesis is accepted here, or on its way to the disk.
+    pub(crate) fn holds_one(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Returns when [`Formation::tick`] is due; never while a write is under way, which ends by
+    /// itself.
     pub(crate) fn deadline(&self) -> Time {
-        if self.held.is_some() {
-            self.repeat_at
-        } else {
-            Time::NEVER
+        match &self.held {
+            Some(held) if held.write.is_none() => self.repeat_at,
+            _ => Time::NEVER,
         }
     }
 

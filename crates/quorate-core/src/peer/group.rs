@@ -221,7 +221,7 @@ impl Group {
         if self.genesis.is_some() || !leads || self.formation.has_refused(genesis) {
             return self.genesis == Some(genesis);
         }
-        if self.formation.deadline() != Time::NEVER {
+        if self.formation.holds_one() {
             // A genesis of one's own is on its way to the disk.
             return false;
         }
