@@ -1,0 +1,54 @@
+//! Runs seeds and prints what became of them: `seeds A B NODES SECONDS [more]`.
+#![allow(clippy::print_stdout, reason = "an example is for people")]
+use std::ops::ControlFlow;
+
+fn main() {
+    let numbers: Vec<u64> = std::env::args()
+        .skip(1)
+        .filter_map(|text| text.parse().ok())
+        .collect();
+    let at = |place: usize, default: u64| numbers.get(place).copied().unwrap_or(default);
+    let (from, to, nodes, seconds) = (at(0, 0), at(1, 1), at(2, 5), at(3, 10));
+    let stop = at(4, 1);
+    if stop > 1 {
+        let keep = quorate_sim::Keep::LastEvents(stop as usize);
+        println!(
+            "{}",
+            quorate_sim::run_once(from, nodes as usize, seconds, keep)
+        );
+        return;
+    }
+    let batch = quorate_sim::run_batch(from..to, nodes as usize, seconds, |report| {
+        println!(
+            "seed {} events {} simulated {:?} {:?} compared {:?} {:x}",
+            report.seed,
+            report.events,
+            report.simulated,
+            report.operations,
+            report.compared,
+            report.trace_hash
+        );
+        if report.violations.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        println!("{report}");
+        if stop == 1 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    println!("{:#?} {:#?}", batch.marks, batch.faults);
+    println!(
+        "{} seeds, {} events, {:?}, {} failures: {:?}",
+        batch.seeds,
+        batch.events,
+        batch.simulated,
+        batch.failures.len(),
+        batch
+            .failures
+            .iter()
+            .map(|report| (report.seed, report.violations[0].invariant))
+            .collect::<Vec<_>>()
+    );
+}

@@ -1,0 +1,410 @@
+//! What clients are told, against the committed log: exactly once, never lost, linearizable.
+//!
+//! The committed log gives every write a place, so linearizability needs no search. Each write has
+//! a value of its own; a read names the write it saw. An operation notes, when it begins, the
+//! highest index that any finished operation has shown (the *floor*). A write must then get a place
+//! above the floor, and a linearizable read must see the state at the floor or later. That is real
+//! time order for the whole log, not only per key. Expected answers come from a plain map folded
+//! here, not from the state under test.
+//!
+//! Only removals of one key are not told apart by their bytes. Which of several equal commands a
+//! place in the log belongs to is left open until a client is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use quorate_core::{Body, Cursor, Entry, Index, Reply};
+
+use quorate_state::Replica;
+
+use super::Found;
+use crate::{
+    hash::Rolling,
+    machine::{self, Answer},
+    operation::Action,
+};
+
+/// What a client was told, in short.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// The write stands at this cursor.
+    Written(Cursor),
+    /// The read was answered from the state at this cursor.
+    Read(Cursor),
+    /// The write will never take effect.
+    Superseded,
+    /// Nothing is known of the operation.
+    Unknown,
+    /// The operation was surely not carried out.
+    Refused,
+    /// The peer died first.
+    Lost,
+}
+
+/// One operation of a client.
+#[derive(Clone, Debug)]
+struct Record {
+    action: Action,
+    peer: usize,
+    floor: Index,
+    expect: Option<usize>,
+    at_least: Cursor,
+    command: u128,
+    committed: Option<Cursor>,
+    told: Option<Told>,
+}
+
+impl Record {
+    /// Tells whether the command may still turn out to be committed.
+    fn is_open(&self) -> bool {
+        let refused = matches!(self.told, Some(Told::Superseded | Told::Refused));
+        self.committed.is_none() && !refused
+    }
+}
+
+/// What a command must have answered; values by the number of the operation that wrote them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Expected {
+    done: bool,
+    before: Option<usize>,
+}
+
+/// All operations of a run, and the map they should have made.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    records: Vec<Record>,
+    commands: BTreeMap<u128, Vec<usize>>,
+    answers: BTreeMap<Index, Expected>,
+    outstanding: BTreeSet<usize>,
+    floor: Index,
+    /// The highest cursor that a client of each peer was told of.
+    seen: BTreeMap<usize, Cursor>,
+    versions: BTreeMap<u32, Vec<(Index, Option<usize>)>>,
+}
+
+/// What a client asks its peer for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Asked {
+    Write(Bytes),
+    Read { at_least: Option<Cursor> },
+}
+
+impl Clients {
+    /// Begins an operation at `peer`; returns its number and what it asks for.
+    pub(crate) fn begin(&mut self, peer: usize, action: Action) -> (usize, Asked) {
+        let number = self.records.len();
+        let mut record = Record {
+            action,
+            peer,
+            floor: self.floor,
+            expect: None,
+            at_least: Cursor::ZERO,
+            command: 0,
+            committed: None,
+            told: None,
+        };
+        let asked = match action {
+            Action::Insert { key, size } => {
+                Asked::Write(machine::insert(&key_of(key), &value_of(number, size)))
+            }
+            Action::Remove { key } => Asked::Write(machine::remove(&key_of(key))),
+            Action::Exchange {
+                key,
+                size,
+                informed,
+            } => {
+                record.expect = informed.then(|| self.latest(key)).flatten();
+                let expected = record.expect.map(|writer| self.value(writer));
+                Asked::Write(machine::exchange(
+                    &key_of(key),
+                    expected.as_deref(),
+                    &value_of(number, size),
+                ))
+            }
+            Action::Read { linearizable, .. } => {
+                if !linearizable {
+                    record.at_least = self.seen.get(&peer).copied().unwrap_or_default();
+                }
+                Asked::Read {
+                    at_least: (!linearizable).then_some(record.at_least),
+                }
+            }
+        };
+        if let Asked::Write(command) = &asked {
+            record.command = hash_of(command);
+            self.commands
+                .entry(record.command)
+                .or_default()
+                .push(number);
+        }
+        self.outstanding.insert(number);
+        self.records.push(record);
+        (number, asked)
+    }
+
+    /// Returns how many operations have begun.
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Returns what the client of an operation was told, if it was.
+    pub(crate) fn told(&self, number: usize) -> Option<Told> {
+        self.records.get(number)?.told
+    }
+
+    /// Returns the operations that were not answered yet, each with its peer.
+    pub(crate) fn outstanding(&self) -> Vec<(usize, usize)> {
+        let peer = |number: &usize| (*number, self.records[*number].peer);
+        self.outstanding.iter().map(peer).collect()
+    }
+
+    /// Counts the operations by what was told.
+    pub(crate) fn count(&self, wanted: impl Fn(&Told) -> bool) -> u64 {
+        self.records
+            .iter()
+            .filter(|record| record.told.as_ref().is_some_and(&wanted))
+            .count() as u64
+    }
+
+    /// Takes the death of a peer: its clients hear nothing more.
+    pub(crate) fn died(&mut self, peer: usize) {
+        let records = &mut self.records;
+        self.outstanding.retain(|number| {
+            let record = &mut records[*number];
+            if record.peer == peer {
+                record.told = Some(Told::Lost);
+            }
+            record.peer != peer
+        });
+    }
+
+    /// Takes a committed entry.
+    pub(crate) fn commit(&mut self, cursor: Cursor, entry: &Entry) -> Result<(), Found> {
+        let Body::Command(command) = &entry.body else {
+            return Ok(());
+        };
+        let Some(senders) = self.commands.get(&hash_of(&command.bytes)) else {
+            return Err(Found::new(
+                "exactly-once",
+                format!("{cursor:?} is a command that no client sent"),
+            ));
+        };
+        let open = senders.iter().find(|one| self.records[**one].is_open());
+        let Some(number) = open.copied() else {
+            let told: Vec<_> = senders
+                .iter()
+                .map(|one| (one, self.records[*one].committed, self.records[*one].told))
+                .collect();
+            return Err(Found::new(
+                "exactly-once",
+                format!("{cursor:?} is a command that was settled before: {told:?}"),
+            ));
+        };
+        let record = &self.records[number];
+        let (key, value, expect) = match record.action {
+            Action::Insert { key, .. } => (key, Some(number), None),
+            Action::Remove { key } => (key, None, None),
+            Action::Exchange { key, .. } => (key, Some(number), Some(record.expect)),
+            Action::Read { .. } => return Ok(()),
+        };
+        let before = self.latest(key);
+        let done = expect.is_none_or(|expect| expect == before);
+        if done {
+            let versions = self.versions.entry(key).or_default();
+            versions.push((cursor.index, value));
+        }
+        self.records[number].committed = Some(cursor);
+        self.answers.insert(cursor.index, Expected { done, before });
+        Ok(())
+    }
+
+    /// Gives an operation its place in the log, if an equal command stands there that nobody was
+    /// told of.
+    fn claim(&mut self, number: usize, cursor: Cursor) {
+        let record = &self.records[number];
+        if record.committed == Some(cursor) {
+            return;
+        }
+        let holder = self.commands.get(&record.command).and_then(|senders| {
+            senders.iter().copied().find(|one| {
+                let other = &self.records[*one];
+                other.committed == Some(cursor) && !matches!(other.told, Some(Told::Written(_)))
+            })
+        });
+        if let Some(holder) = holder {
+            let place = self.records[number].committed.take();
+            self.records[holder].committed = place;
+            self.records[number].committed = Some(cursor);
+        }
+    }
+
+    /// Takes an operation's place away, if it may as well belong to an equal command.
+    fn release(&mut self, number: usize) {
+        let record = &self.records[number];
+        let heir = self.commands.get(&record.command).and_then(|senders| {
+            let mut others = senders.iter().copied().filter(|one| *one != number);
+            others.find(|one| self.records[*one].is_open())
+        });
+        if let Some(heir) = heir {
+            self.records[heir].committed = self.records[number].committed.take();
+        }
+    }
+
+    /// Takes a reply; `replica` is the state that a read is answered from.
+    pub(crate) fn reply(
+        &mut self,
+        number: usize,
+        reply: &Reply,
+        replica: &Replica,
+    ) -> Result<(), Found> {
+        if !self.outstanding.remove(&number) {
+            return Err(Found::new(
+                "answered-once",
+                format!("operation {number} is answered {reply:?}, without having asked"),
+            ));
+        }
+        let told = match reply {
+            Reply::Committed { cursor, outcome } => self.written(number, *cursor, outcome)?,
+            Reply::Fresh { applied } => self.read(number, *applied, replica)?,
+            Reply::Superseded => Told::Superseded,
+            Reply::Unknown => Told::Unknown,
+            Reply::Busy | Reply::Unavailable | Reply::TooLarge | Reply::Closed => Told::Refused,
+        };
+        self.records[number].told = Some(told);
+        if matches!(told, Told::Superseded | Told::Refused) {
+            self.release(number);
+        }
+        let record = &self.records[number];
+        if let (Told::Superseded | Told::Refused, Some(cursor)) = (told, record.committed) {
+            return Err(Found::new(
+                "exactly-once",
+                format!("operation {number} is answered {reply:?} and committed at {cursor:?}"),
+            ));
+        }
+        if let Told::Written(cursor) | Told::Read(cursor) = told {
+            self.floor = self.floor.max(cursor.index);
+            let seen = self.seen.entry(record.peer).or_default();
+            *seen = cursor.max(*seen);
+        }
+        Ok(())
+    }
+
+    fn written(&mut self, number: usize, cursor: Cursor, outcome: &Bytes) -> Result<Told, Found> {
+        self.claim(number, cursor);
+        let record = &self.records[number];
+        if record.committed != Some(cursor) {
+            return Err(Found::new(
+                "acknowledged-write-stands",
+                format!(
+                    "operation {number} is acknowledged at {cursor:?} and committed at {:?}",
+                    record.committed
+                ),
+            ));
+        }
+        if cursor.index <= record.floor {
+            return Err(Found::new(
+                "linearizable",
+                format!(
+                    "operation {number} stands at {cursor:?}, before {:?}, which somebody was \
+                     told before it began",
+                    record.floor
+                ),
+            ));
+        }
+        let expected = self.answers.get(&cursor.index).map(|expected| {
+            let before = expected.before.map(|writer| self.value(writer));
+            match (record.action, expected.done) {
+                (Action::Exchange { .. }, true) => {
+                    Answer::Exchanged(true, Some(self.value(number)))
+                }
+                (Action::Exchange { .. }, false) => Answer::Exchanged(false, before),
+                _ => Answer::Previous(before),
+            }
+        });
+        let answer = machine::answer(outcome);
+        if answer != expected {
+            return Err(Found::new(
+                "outcome",
+                format!("operation {number} answered {answer:?} instead of {expected:?}"),
+            ));
+        }
+        Ok(Told::Written(cursor))
+    }
+
+    fn read(&self, number: usize, applied: Cursor, replica: &Replica) -> Result<Told, Found> {
+        let record = &self.records[number];
+        let Action::Read { key, linearizable } = record.action else {
+            return Err(Found::new(
+                "answered-once",
+                format!("operation {number}, a write, is answered as a read"),
+            ));
+        };
+        let state = replica.applied();
+        let wanted = if linearizable {
+            record.floor
+        } else {
+            record.at_least.index
+        };
+        if state.index < wanted || state < applied {
+            return Err(Found::new(
+                "linearizable",
+                format!(
+                    "operation {number} reads the state at {state:?} (told {applied:?}), older \
+                     than {wanted:?}"
+                ),
+            ));
+        }
+        let expected = self
+            .version_at(key, state.index)
+            .map(|writer| self.value(writer));
+        let found = machine::read(replica, &key_of(key));
+        if found != expected {
+            return Err(Found::new(
+                "linearizable",
+                format!(
+                    "operation {number} reads {:?} at {state:?}, the log gives {:?}",
+                    found.map(|value| value.len()),
+                    self.version_at(key, state.index)
+                ),
+            ));
+        }
+        Ok(Told::Read(state))
+    }
+
+    /// Returns who wrote the last committed value of a key.
+    fn latest(&self, key: u32) -> Option<usize> {
+        self.versions.get(&key)?.last()?.1
+    }
+
+    /// Returns who wrote the value that a key had at `index`.
+    fn version_at(&self, key: u32, index: Index) -> Option<usize> {
+        let versions = self.versions.get(&key)?;
+        let after = versions.partition_point(|(at, _)| *at <= index);
+        versions[..after].last()?.1
+    }
+
+    fn value(&self, writer: usize) -> Bytes {
+        match self.records[writer].action {
+            Action::Insert { size, .. } | Action::Exchange { size, .. } => value_of(writer, size),
+            Action::Remove { .. } | Action::Read { .. } => Bytes::new(),
+        }
+    }
+}
+
+fn key_of(key: u32) -> Bytes {
+    Bytes::from(format!("key-{key:06}"))
+}
+
+/// Makes the value that operation `number` alone writes.
+fn value_of(number: usize, size: u32) -> Bytes {
+    let mut value = (number as u64).to_be_bytes().to_vec();
+    let padding = (number as u8).wrapping_mul(31);
+    value.resize(value.len().max(size as usize), padding);
+    Bytes::from(value)
+}
+
+fn hash_of(command: &[u8]) -> u128 {
+    let mut hash = Rolling::new(3);
+    hash.bytes(command);
+    hash.value()
+}

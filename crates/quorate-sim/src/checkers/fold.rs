@@ -1,0 +1,227 @@
+//! State machine safety: the state at an index is the fold of the log up to it, everywhere.
+//!
+//! A model replica applies the committed log as it becomes known. Whatever a peer's replica does is
+//! compared with it: the outcome of each command, the digest of each snapshot that is cut for
+//! somebody and of each that is installed, whoever served its parts, and the digest of the live
+//! state every so many entries and at the end.
+//!
+//! The model keeps a snapshot after each of its last entries, which costs nothing in a persistent
+//! tree, so that a peer that lags a little is compared at its own index.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use quorate_core::{
+    Body, Configuration, Cursor, Digest, Entry, GenesisId, Index, StateDone, StateOp,
+};
+
+use quorate_state::{Replica, tree::Tree};
+
+use super::Found;
+use crate::{hash::Rolling, machine};
+
+/// Of how many entries back the model can tell the digest.
+const WINDOW: usize = 2_048;
+
+/// How many entries a replica applies between two comparisons of its live state.
+const INTERVAL: u64 = 128;
+
+/// The committed log, folded.
+#[derive(Debug)]
+pub(crate) struct Fold {
+    model: Replica,
+    applied: Cursor,
+    states: VecDeque<(Cursor, Tree)>,
+    /// The outcome of each command, hashed, by index from 1.
+    outcomes: Vec<u128>,
+    digests: BTreeMap<Index, Digest>,
+    configurations: BTreeMap<Index, Configuration>,
+    compared: u64,
+    missed: u64,
+}
+
+impl Fold {
+    /// Starts with the empty state of a history.
+    pub(crate) fn new(genesis: GenesisId) -> Self {
+        let mut model = machine::replica();
+        model.execute(StateOp::Begin { genesis });
+        Self {
+            model,
+            applied: Cursor::ZERO,
+            states: VecDeque::new(),
+            outcomes: Vec::new(),
+            digests: BTreeMap::new(),
+            configurations: BTreeMap::new(),
+            compared: 0,
+            missed: 0,
+        }
+    }
+
+    /// Returns how many digests were compared, and how many could not be.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.compared, self.missed)
+    }
+
+    /// Returns the configuration in force after the last committed entry.
+    pub(crate) fn configuration(&self) -> Option<&Configuration> {
+        self.configurations.values().next_back()
+    }
+
+    /// Takes the next committed entry in.
+    pub(crate) fn commit(&mut self, cursor: Cursor, entry: &Entry) -> Result<(), Found> {
+        if let Body::Configuration(configuration) = &entry.body {
+            self.configurations
+                .insert(cursor.index, (**configuration).clone());
+        }
+        let done = self.model.execute(StateOp::Apply {
+            first: cursor,
+            entries: vec![entry.clone()],
+            outcomes: true,
+        });
+        let Some(StateDone::Applied { last, outcomes, .. }) = done else {
+            return Err(Found::new(
+                "state-machine",
+                format!("the model did not apply {cursor:?}: {done:?}"),
+            ));
+        };
+        if last != cursor || outcomes.len() != 1 {
+            return Err(Found::new(
+                "state-machine",
+                format!("the model applied {last:?} with {outcomes:?} for {cursor:?}"),
+            ));
+        }
+        self.applied = cursor;
+        self.outcomes.push(hash_of(&outcomes[0]));
+        self.states.push_back((cursor, self.model.tree().clone()));
+        if self.states.len() > WINDOW {
+            self.states.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Returns the model's digest at `cursor`, if it still has that state.
+    fn digest_at(&mut self, cursor: Cursor) -> Option<Digest> {
+        if let Some(digest) = self.digests.get(&cursor.index) {
+            return Some(*digest);
+        }
+        let oldest = self.states.front()?.0.index;
+        let place = usize::try_from(cursor.index.0.checked_sub(oldest.0)?).ok()?;
+        let (at, tree) = self.states.get(place)?;
+        if *at != cursor {
+            return None;
+        }
+        let digest = tree.digest();
+        self.digests.insert(cursor.index, digest);
+        Some(digest)
+    }
+
+    fn compare(&mut self, cursor: Cursor, digest: Digest, what: &str) -> Result<(), Found> {
+        match self.digest_at(cursor) {
+            None => {
+                self.missed += 1;
+                Ok(())
+            }
+            Some(expected) if expected == digest => {
+                self.compared += 1;
+                Ok(())
+            }
+            Some(expected) => Err(Found::new(
+                "state-is-the-fold-of-the-log",
+                format!(
+                    "{what} at {cursor:?} has the digest {digest:?}, the log gives {expected:?}"
+                ),
+            )),
+        }
+    }
+
+    /// Looks at a replica right after it has carried out an operation.
+    pub(crate) fn observe(
+        &mut self,
+        replica: &Replica,
+        before: Cursor,
+        done: &StateDone,
+    ) -> Result<(), Found> {
+        match done {
+            StateDone::Applied { last, outcomes, .. } => {
+                self.compare_outcomes(*last, outcomes)?;
+                if last.index.0 / INTERVAL > before.index.0 / INTERVAL {
+                    self.compare(*last, replica.tree().digest(), "the live state")?;
+                }
+                Ok(())
+            }
+            StateDone::Cut { anchor, .. } => {
+                // Kept, because the snapshot may be hashed long after.
+                self.digest_at(*anchor);
+                Ok(())
+            }
+            StateDone::Hashed {
+                anchor,
+                digest: Some(digest),
+            } => self.compare(*anchor, *digest, "the snapshot"),
+            StateDone::Installed {
+                restored: Some(restored),
+                ..
+            } => {
+                self.compare(
+                    restored.anchor,
+                    replica.tree().digest(),
+                    "the installed state",
+                )?;
+                let known = self.configurations.range(..=restored.anchor.index);
+                let expected = known.last().map(|(_, configuration)| configuration);
+                if expected == Some(&restored.configuration) {
+                    return Ok(());
+                }
+                Err(Found::new(
+                    "state-is-the-fold-of-the-log",
+                    format!(
+                        "the snapshot at {:?} says {:?}, the log {expected:?}",
+                        restored.anchor, restored.configuration
+                    ),
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Compares a replica's live state at `applied`.
+    pub(crate) fn observe_state(
+        &mut self,
+        applied: Cursor,
+        replica: &Replica,
+    ) -> Result<(), Found> {
+        self.compare(applied, replica.tree().digest(), "the state at the end")
+    }
+
+    fn compare_outcomes(&self, last: Cursor, outcomes: &[Bytes]) -> Result<(), Found> {
+        let end = usize::try_from(last.index.0).unwrap_or(usize::MAX);
+        if outcomes.is_empty() {
+            return Ok(());
+        }
+        let expected = end
+            .checked_sub(outcomes.len())
+            .and_then(|start| self.outcomes.get(start..end));
+        let Some(expected) = expected else {
+            return Err(Found::new(
+                "state-machine",
+                format!("{last:?} is applied and not known to be committed"),
+            ));
+        };
+        for (offset, (outcome, expected)) in outcomes.iter().zip(expected).enumerate() {
+            if hash_of(outcome) != *expected {
+                let index = end - outcomes.len() + offset + 1;
+                return Err(Found::new(
+                    "state-machine",
+                    format!("the command at {index} answered {outcome:?}, elsewhere otherwise"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn hash_of(outcome: &[u8]) -> u128 {
+    let mut hash = Rolling::new(2);
+    hash.bytes(outcome);
+    hash.value()
+}

@@ -1,0 +1,318 @@
+//! What must hold, whatever goes wrong: one file per invariant.
+//!
+//! Checkers look at a peer after each of its steps through its view, at what it sends and writes,
+//! and at what its clients are told. They keep their own books and trust nothing that a peer says
+//! of itself. What one finds is a [`Violation`]; a run ends with the first.
+
+mod bounds;
+mod clients;
+mod copies;
+mod election;
+mod fold;
+mod matching;
+mod order;
+mod promises;
+mod synced;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use quorate_core::{
+    Configuration, Cursor, DiskId, DiskOp, GenesisId, GroupId, GroupProfile, GroupView, Index,
+    Lane, Member, PeerId, Recovered, Reply, StateDone, wire,
+};
+use quorate_state::Replica;
+
+pub use clients::Told;
+pub(crate) use clients::{Asked, Clients};
+use copies::Copies;
+use election::Elections;
+use fold::Fold;
+use matching::{Matching, Mirror};
+use order::Cursors;
+use synced::Synced;
+
+/// What a checker found, before it is known where.
+#[derive(Debug)]
+pub(crate) struct Found {
+    invariant: &'static str,
+    detail: String,
+}
+
+impl Found {
+    /// Says that `invariant` does not hold.
+    pub(crate) fn new(invariant: &'static str, detail: String) -> Self {
+        Self { invariant, detail }
+    }
+}
+
+/// An invariant that did not hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// The invariant's name.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub detail: String,
+    /// At which peer, if at one.
+    pub peer: Option<usize>,
+    /// When, since the start of the run.
+    pub at: Duration,
+    /// After how many events.
+    pub event: u64,
+}
+
+/// Everything the checkers know of one history.
+#[derive(Debug)]
+struct History {
+    matching: Matching,
+    elections: Elections,
+    fold: Fold,
+}
+
+/// Everything the checkers know of one start of a peer.
+#[derive(Debug, Default)]
+struct Life {
+    member: Option<Member>,
+    genesis: Option<GenesisId>,
+    mirror: Mirror,
+    cursors: Cursors,
+    copies: Copies,
+}
+
+/// The checkers of a run.
+#[derive(Debug)]
+pub(crate) struct Checkers {
+    group: GroupId,
+    histories: BTreeMap<GenesisId, History>,
+    lives: Vec<Life>,
+    synced: BTreeMap<Member, Synced>,
+    /// The clients' operations.
+    pub(crate) clients: Clients,
+    /// The first thing that did not hold.
+    pub(crate) violation: Option<Violation>,
+}
+
+/// Where and when a checker looks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spot {
+    pub(crate) at: u64,
+    pub(crate) event: u64,
+    pub(crate) peer: usize,
+}
+
+impl Checkers {
+    /// Makes the checkers for `peers` peers that share one group.
+    pub(crate) fn new(group: GroupId, peers: usize) -> Self {
+        Self {
+            group,
+            histories: BTreeMap::new(),
+            lives: (0..peers).map(|_| Life::default()).collect(),
+            synced: BTreeMap::new(),
+            clients: Clients::default(),
+            violation: None,
+        }
+    }
+
+    /// Notes what a checker found.
+    pub(crate) fn note(&mut self, spot: Spot, result: Result<(), Found>) {
+        if let (Err(found), None) = (result, &self.violation) {
+            self.violation = Some(Violation {
+                invariant: found.invariant,
+                detail: found.detail,
+                peer: (spot.peer < self.lives.len()).then_some(spot.peer),
+                at: Duration::from_nanos(spot.at),
+                event: spot.event,
+            });
+        }
+    }
+
+    /// Takes the start of a peer and what its disk held.
+    pub(crate) fn started(&mut self, spot: Spot, member: Member, recovered: &Recovered) {
+        let life = &mut self.lives[spot.peer];
+        *life = Life {
+            member: Some(member),
+            ..Life::default()
+        };
+        let synced = self.synced.entry(member).or_default();
+        let result = synced
+            .recovered(&recovered.groups)
+            .map_err(|detail| Found::new("synced-is-recovered", detail));
+        self.note(spot, result);
+    }
+
+    /// Takes the end of a peer.
+    pub(crate) fn died(&mut self, peer: usize) {
+        self.clients.died(peer);
+    }
+
+    /// Takes a disk operation that a peer asked for.
+    pub(crate) fn submitted(&mut self, peer: usize, op: &DiskOp) {
+        if let Some(member) = self.lives[peer].member {
+            self.synced.entry(member).or_default().submitted(op);
+        }
+    }
+
+    /// Takes a disk operation that has finished well.
+    pub(crate) fn finished(&mut self, peer: usize, id: DiskId) {
+        if let Some(member) = self.lives[peer].member {
+            self.synced.entry(member).or_default().finished(id);
+        }
+    }
+
+    /// Looks at a peer after a step.
+    pub(crate) fn observe(&mut self, spot: Spot, view: &GroupView<'_>) {
+        let result = self.look(spot.peer, view);
+        self.note(spot, result);
+    }
+
+    fn look(&mut self, peer: usize, view: &GroupView<'_>) -> Result<(), Found> {
+        if let Some(reason) = view.poisoned {
+            return Err(Found::new("not-poisoned", reason.to_owned()));
+        }
+        bounds::observe(view)?;
+        let Some(genesis) = view.genesis else {
+            return Ok(());
+        };
+        let life = &mut self.lives[peer];
+        if life.member != Some(view.me) {
+            return Err(Found::new(
+                "one-life",
+                format!("{:?} became {:?}", life.member, view.me),
+            ));
+        }
+        if life.genesis != Some(genesis) {
+            // A genesis that was accepted and came to nothing leaves no trace.
+            life.mirror = Mirror::default();
+            life.cursors = Cursors::default();
+            life.copies = Copies::default();
+            life.genesis = Some(genesis);
+        }
+        let history = self.histories.entry(genesis).or_insert_with(|| History {
+            matching: Matching::new(genesis),
+            elections: Elections::default(),
+            fold: Fold::new(genesis),
+        });
+        history.elections.observe(view)?;
+        let before = history.matching.committed();
+        let mut folded = Ok(());
+        let (fold, clients) = (&mut history.fold, &mut self.clients);
+        history
+            .matching
+            .observe(&mut life.mirror, view, |cursor, entry| {
+                if folded.is_ok() {
+                    folded = fold
+                        .commit(cursor, entry)
+                        .and_then(|()| clients.commit(cursor, entry));
+                }
+            })?;
+        folded?;
+        life.cursors.observe(view)?;
+        life.copies.observe(self.group, view, &self.synced)?;
+        if history.matching.committed() > before {
+            self.one_history()?;
+        }
+        Ok(())
+    }
+
+    /// At most one history of the group lives: has committed more than its genesis.
+    fn one_history(&self) -> Result<(), Found> {
+        let living: Vec<GenesisId> = self
+            .histories
+            .iter()
+            .filter(|(_, history)| history.matching.committed() > Index(1))
+            .map(|(genesis, _)| *genesis)
+            .collect();
+        if living.len() > 1 {
+            return Err(Found::new(
+                "one-history",
+                format!("{living:?} live side by side"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Looks at a frame that a peer sends to another.
+    pub(crate) fn sent(&mut self, spot: Spot, to: PeerId, lane: Lane, frame: &Bytes) {
+        let Some(from) = self.lives[spot.peer].member else {
+            return;
+        };
+        if lane != Lane::Control {
+            return;
+        }
+        let synced = self.synced.get(&from);
+        let result = match wire::decode_control(frame) {
+            Ok(messages) => messages
+                .iter()
+                .try_for_each(|message| promises::judge(from, to, message, synced)),
+            Err(error) => Err(Found::new(
+                "frames-are-readable",
+                format!("{from:?} sends a frame to {to:?} that is {error}"),
+            )),
+        };
+        self.note(spot, result);
+    }
+
+    /// Looks at a replica that has carried out an operation.
+    pub(crate) fn executed(
+        &mut self,
+        spot: Spot,
+        replica: &Replica,
+        before: Cursor,
+        done: &StateDone,
+    ) {
+        let genesis = self.lives[spot.peer].genesis;
+        let history = genesis.and_then(|genesis| self.histories.get_mut(&genesis));
+        if let Some(history) = history {
+            let result = history.fold.observe(replica, before, done);
+            self.note(spot, result);
+        }
+    }
+
+    /// Looks at what a client is told.
+    pub(crate) fn replied(&mut self, spot: Spot, number: usize, reply: &Reply, replica: &Replica) {
+        let result = self.clients.reply(number, reply, replica);
+        self.note(spot, result);
+    }
+
+    /// Compares all of a peer's log and state, not only what has changed.
+    pub(crate) fn verify(&mut self, spot: Spot, view: &GroupView<'_>, replica: &Replica) {
+        let history = view
+            .genesis
+            .and_then(|genesis| self.histories.get_mut(&genesis));
+        if let Some(history) = history {
+            let result = history
+                .matching
+                .verify(view)
+                .and_then(|()| history.fold.observe_state(replica.applied(), replica));
+            self.note(spot, result);
+        }
+    }
+
+    /// Looks at what a peer keeps after it had nothing to do for a while.
+    pub(crate) fn observe_idle(
+        &mut self,
+        spot: Spot,
+        view: &GroupView<'_>,
+        profile: &GroupProfile,
+    ) {
+        let result = bounds::observe_idle(view, profile);
+        self.note(spot, result);
+    }
+
+    /// Returns the configuration after the last committed entry of the history that lives.
+    pub(crate) fn configuration(&self) -> Option<&Configuration> {
+        self.histories
+            .values()
+            .max_by_key(|history| history.matching.committed())?
+            .fold
+            .configuration()
+    }
+
+    /// Returns how many states were compared with the fold of the log, and how many could not be.
+    pub(crate) fn compared(&self) -> (u64, u64) {
+        self.histories.values().fold((0, 0), |sum, history| {
+            let (compared, missed) = history.fold.counts();
+            (sum.0 + compared, sum.1 + missed)
+        })
+    }
+}

@@ -1,0 +1,66 @@
+//! A promise leaves a peer only after what it promises is durable.
+//!
+//! Reads what peers send: a granted vote must be the durable ballot, an ack must not exceed the
+//! durable log. The checker sits where the frame leaves, so a promise that was lost on the way, and
+//! did no harm this time, is found all the same.
+
+use quorate_core::{
+    GroupId, Member, PeerId,
+    wire::{Control, Envelope, Message},
+};
+
+use super::{Found, synced::Synced};
+
+/// Judges one message that `from` sends to the peer `to`.
+pub(crate) fn judge(
+    from: Member,
+    to: PeerId,
+    message: &Control,
+    synced: Option<&Synced>,
+) -> Result<(), Found> {
+    let Control::Group(Envelope { address, message }) = message else {
+        return Ok(());
+    };
+    let log = |group: GroupId| synced.and_then(|synced| synced.log(group));
+    match message {
+        Message::Voted {
+            term,
+            granted: true,
+        } => {
+            let ballot = log(address.group).map(|log| log.ballot).unwrap_or_default();
+            // A later ballot keeps the promise of an earlier one.
+            let kept = ballot.term > *term
+                || (ballot.term == *term
+                    && ballot.voted_for
+                        == Some(Member {
+                            peer: to,
+                            incarnation: address.to,
+                        }));
+            if !kept {
+                return Err(Found::new(
+                    "promise-after-sync",
+                    format!("{from:?} votes for {to:?} in {term:?} while {ballot:?} is durable"),
+                ));
+            }
+        }
+        Message::Ack { matched, .. } if matched.0 > 0 => {
+            let last = log(address.group).map(|log| log.last()).unwrap_or_default();
+            if last < *matched {
+                return Err(Found::new(
+                    "promise-after-sync",
+                    format!("{from:?} acks {matched:?} to {to:?} while {last:?} is durable"),
+                ));
+            }
+        }
+        Message::Accept(genesis)
+            if log(address.group).and_then(|log| log.genesis) != Some(*genesis) =>
+        {
+            return Err(Found::new(
+                "promise-after-sync",
+                format!("{from:?} accepts {genesis:?}, which is not durable"),
+            ));
+        }
+        _ => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! A peer's disk: the real store over files in memory that a crash may tear.
+//!
+//! The store hands out requests to files; here each sync takes its time, and everything before it
+//! is done at once, as an operating system's cache would. So a crash finds writes that no sync has
+//! covered, and each of them, and each name, is kept, lost or torn by a draw of its own. Now and
+//! then a peer crashes again while it recovers.
+
+use std::collections::VecDeque;
+
+use quorate_core::{DiskOp, Incarnation, Recovered};
+use quorate_store::{
+    DiskCompletion, Fate, FileOp, FileRequest, MemoryFiles, Opened, Recovery, RecoveryError, Store,
+    StoreEffects, StoreOptions, Unsynced,
+};
+
+use crate::{dice::Dice, scenario::Storage};
+
+/// The disk of one machine.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    storage: Storage,
+    segment_bytes: u64,
+    files: MemoryFiles,
+    running: Option<Running>,
+}
+
+/// The store of the peer that runs now.
+#[derive(Debug)]
+struct Running {
+    store: Store,
+    effects: StoreEffects,
+    queue: VecDeque<FileRequest>,
+}
+
+impl Disk {
+    /// Makes an empty disk with segments of `segment_bytes`.
+    pub(crate) fn new(storage: Storage, segment_bytes: u64) -> Self {
+        Self {
+            storage,
+            segment_bytes,
+            files: empty(storage),
+            running: None,
+        }
+    }
+
+    /// Starts the store from what the disk holds.
+    pub(crate) fn open(&mut self, dice: &mut Dice) -> Result<Recovered, RecoveryError> {
+        // Drawn at every start and used at the first, so that no start re-rolls another's draws.
+        let options = StoreOptions {
+            incarnation: Incarnation(dice.draw()),
+            marker: dice.draw(),
+            segment_bytes: self.segment_bytes,
+        };
+        let mut patience = dice.coin().then(|| dice.below(12));
+        loop {
+            match self.recover(options, patience.take()) {
+                Some(Ok(opened)) => {
+                    self.running = Some(Running {
+                        store: opened.store,
+                        effects: StoreEffects::default(),
+                        queue: VecDeque::new(),
+                    });
+                    return Ok(opened.recovered);
+                }
+                Some(Err(error)) => return Err(error),
+                None => self.crash(dice),
+            }
+        }
+    }
+
+    /// Recovers; stops after `patience` requests, if that comes first.
+    fn recover(
+        &mut self,
+        options: StoreOptions,
+        mut patience: Option<u64>,
+    ) -> Option<Result<Opened, RecoveryError>> {
+        let mut requests = Vec::new();
+        let mut recovery = Recovery::new(options, &mut requests);
+        while !requests.is_empty() {
+            for request in std::mem::take(&mut requests) {
+                if let Some(left) = &mut patience {
+                    *left = left.checked_sub(1)?;
+                }
+                let (id, result) = self.files.execute(request);
+                if let Some(ended) = recovery.completed(id, result, &mut requests) {
+                    return Some(ended);
+                }
+            }
+        }
+        Some(Err(RecoveryError::Driver))
+    }
+
+    /// Takes an operation; what is finished at once is added to `done`.
+    pub(crate) fn submit(&mut self, op: DiskOp, done: &mut Vec<DiskCompletion>) {
+        if let Some(running) = &mut self.running {
+            running.store.submit(op, &mut running.effects);
+            running.run_cached(&mut self.files, done);
+        }
+    }
+
+    /// Tells whether a sync is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.running
+            .as_ref()
+            .is_some_and(|running| !running.queue.is_empty())
+    }
+
+    /// Tells whether the store should be sealed when it has been idle for a while.
+    pub(crate) fn needs_seal(&self) -> bool {
+        self.running
+            .as_ref()
+            .is_some_and(|running| running.store.needs_seal())
+    }
+
+    /// Seals the store, if it still needs that.
+    pub(crate) fn seal(&mut self, done: &mut Vec<DiskCompletion>) {
+        if let Some(running) = &mut self.running {
+            running.store.seal(&mut running.effects);
+            running.run_cached(&mut self.files, done);
+        }
+    }
+
+    /// Finishes the sync under way, and what follows up to the next one.
+    pub(crate) fn work(&mut self, done: &mut Vec<DiskCompletion>) {
+        if let Some(running) = &mut self.running {
+            if let Some(request) = running.queue.pop_front() {
+                running.execute(request, &mut self.files);
+            }
+            running.run_cached(&mut self.files, done);
+        }
+    }
+
+    /// Loses what a crash loses.
+    pub(crate) fn crash(&mut self, dice: &mut Dice) {
+        self.running = None;
+        match self.storage {
+            Storage::Memory => self.files = empty(Storage::Memory),
+            Storage::Disk => self.files.crash(|unsynced| draw_fate(unsynced, dice)),
+        }
+    }
+}
+
+impl Running {
+    /// Carries requests out up to the next sync.
+    fn run_cached(&mut self, files: &mut MemoryFiles, done: &mut Vec<DiskCompletion>) {
+        self.take_requests();
+        while let Some(request) = self.queue.front() {
+            if matches!(request.op, FileOp::Sync { .. } | FileOp::SyncDirectory) {
+                break;
+            }
+            if let Some(request) = self.queue.pop_front() {
+                self.execute(request, files);
+            }
+        }
+        done.append(&mut self.effects.done);
+    }
+
+    fn execute(&mut self, request: FileRequest, files: &mut MemoryFiles) {
+        let (id, result) = files.execute(request);
+        self.store.completed(id, &result, &mut self.effects);
+        self.take_requests();
+    }
+
+    fn take_requests(&mut self) {
+        self.queue.extend(self.effects.files.drain(..));
+    }
+}
+
+fn empty(storage: Storage) -> MemoryFiles {
+    match storage {
+        Storage::Memory => MemoryFiles::new(),
+        Storage::Disk => MemoryFiles::crashing(),
+    }
+}
+
+/// Draws what a crash makes of something unsynced.
+fn draw_fate(unsynced: Unsynced<'_>, dice: &mut Dice) -> Fate {
+    match (dice.below(3), unsynced) {
+        (0, _) => Fate::Kept,
+        (1, Unsynced::Write { length, .. }) => {
+            let from = dice.index(length + 1);
+            let to = from + dice.index(length + 1 - from);
+            // Half of the tears leave the beginning, as a write that was cut short does.
+            let from = if dice.coin() { 0 } else { from };
+            Fate::Torn(from..to)
+        }
+        _ => Fate::Lost,
+    }
+}

@@ -1,0 +1,269 @@
+//! What can go wrong: plain data, drawn before the run.
+
+use std::time::Duration;
+
+use crate::{
+    dice::{Dice, MILLION, Span},
+    network::Weather,
+};
+
+/// One thing that goes wrong at a certain time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// When, since the start of the run.
+    pub at: Duration,
+    /// What.
+    pub kind: FaultKind,
+}
+
+/// What goes wrong, and for how long.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FaultKind {
+    /// A peer dies and comes back; a memory peer comes back as another life.
+    Crash {
+        /// Which peer.
+        peer: usize,
+        /// How long it is away.
+        away: Duration,
+    },
+    /// A peer dies after some of the effects of its next step, before the others.
+    CrashWithin {
+        /// Which peer.
+        peer: usize,
+        /// How many effects it still carries out.
+        effects: u64,
+        /// How long it is away.
+        away: Duration,
+    },
+    /// A peer stands still, as if stopped by a signal.
+    Pause {
+        /// Which peer.
+        peer: usize,
+        /// How long.
+        lasts: Duration,
+    },
+    /// Two sides do not hear each other.
+    Partition {
+        /// One side; the other one is the rest.
+        side: Vec<usize>,
+        /// How long.
+        lasts: Duration,
+    },
+    /// One side does not hear the other, which hears it.
+    Deaf {
+        /// The side that does not hear the rest.
+        side: Vec<usize>,
+        /// How long.
+        lasts: Duration,
+    },
+    /// Two peers do not hear each other, whatever the others do.
+    Apart {
+        /// One of them.
+        one: usize,
+        /// The other.
+        other: usize,
+        /// How long.
+        lasts: Duration,
+    },
+    /// The link between two peers breaks at once.
+    Reset {
+        /// One of them.
+        one: usize,
+        /// The other.
+        other: usize,
+    },
+    /// Frames are lost, doubled, reordered and delayed.
+    Storm {
+        /// How badly.
+        weather: Weather,
+        /// How long.
+        lasts: Duration,
+    },
+    /// The way between two peers carries few bytes.
+    Narrow {
+        /// One of them.
+        one: usize,
+        /// The other.
+        other: usize,
+        /// How many bytes a second it carries.
+        rate: u64,
+        /// How long.
+        lasts: Duration,
+    },
+    /// A peer's disk is slow.
+    SlowDisk {
+        /// Which peer.
+        peer: usize,
+        /// How long an operation takes.
+        delay: Span,
+        /// How long the fault lasts.
+        lasts: Duration,
+    },
+    /// A peer has little processor time.
+    SlowPeer {
+        /// Which peer.
+        peer: usize,
+        /// How long a step waits for the processor.
+        delay: Span,
+        /// How long the fault lasts.
+        lasts: Duration,
+    },
+    /// A peer's wall clock jumps.
+    WallJump {
+        /// Which peer.
+        peer: usize,
+        /// By how much, in milliseconds.
+        by: i64,
+    },
+    /// The others lose a peer's address, and find it again.
+    Forgotten {
+        /// Which peer.
+        peer: usize,
+        /// How long until it is found again.
+        lasts: Duration,
+    },
+    /// Dials fail.
+    NoDials {
+        /// How many of a million.
+        chance: u32,
+        /// How long.
+        lasts: Duration,
+    },
+}
+
+impl FaultKind {
+    /// The name of each kind, in order.
+    pub const NAMES: [&'static str; 14] = [
+        "crash",
+        "crash-within",
+        "pause",
+        "partition",
+        "deaf",
+        "apart",
+        "reset",
+        "storm",
+        "narrow",
+        "slow-disk",
+        "slow-peer",
+        "wall-jump",
+        "forgotten",
+        "no-dials",
+    ];
+
+    /// Returns the kind's name.
+    pub fn name(&self) -> &'static str {
+        let number = match self {
+            Self::Crash { .. } => 0,
+            Self::CrashWithin { .. } => 1,
+            Self::Pause { .. } => 2,
+            Self::Partition { .. } => 3,
+            Self::Deaf { .. } => 4,
+            Self::Apart { .. } => 5,
+            Self::Reset { .. } => 6,
+            Self::Storm { .. } => 7,
+            Self::Narrow { .. } => 8,
+            Self::SlowDisk { .. } => 9,
+            Self::SlowPeer { .. } => 10,
+            Self::WallJump { .. } => 11,
+            Self::Forgotten { .. } => 12,
+            Self::NoDials { .. } => 13,
+        };
+        Self::NAMES[number]
+    }
+
+    /// Draws a fault of the kind called `name` for a cluster of `peers`.
+    ///
+    /// Magnitudes are drawn on a log scale: most bugs hide either in the short disturbance that
+    /// nobody notices or in the long one that everybody does.
+    pub(crate) fn draw(name: &str, peers: usize, dice: &mut Dice) -> Self {
+        let peer = dice.index(peers);
+        let other = (peer + 1 + dice.index(peers.saturating_sub(1).max(1))) % peers;
+        let lasts = dice.span(Span::micros(5_000, 8_000_000));
+        match name {
+            "crash-within" => Self::CrashWithin {
+                peer,
+                effects: dice.below(6),
+                away: lasts,
+            },
+            "pause" => Self::Pause { peer, lasts },
+            "partition" => Self::Partition {
+                side: draw_side(peers, dice),
+                lasts,
+            },
+            "deaf" => Self::Deaf {
+                side: draw_side(peers, dice),
+                lasts,
+            },
+            "apart" => Self::Apart {
+                one: peer,
+                other,
+                lasts,
+            },
+            "reset" => Self::Reset { one: peer, other },
+            "storm" => Self::Storm {
+                weather: Weather::draw(dice),
+                lasts,
+            },
+            "narrow" => Self::Narrow {
+                one: peer,
+                other,
+                rate: dice.scaled(4 << 10, 4 << 20),
+                lasts,
+            },
+            "slow-disk" => Self::SlowDisk {
+                peer,
+                delay: Span::micros(1_000, dice.scaled(2_000, 1_000_000)),
+                lasts,
+            },
+            "slow-peer" => Self::SlowPeer {
+                peer,
+                delay: Span::micros(100, dice.scaled(200, 300_000)),
+                lasts,
+            },
+            "wall-jump" => Self::WallJump {
+                peer,
+                by: dice.scaled(1, 100_000_000) as i64 * if dice.coin() { 1 } else { -1 },
+            },
+            "forgotten" => Self::Forgotten { peer, lasts },
+            "no-dials" => Self::NoDials {
+                chance: dice.scaled(100_000, u64::from(MILLION)) as u32,
+                lasts,
+            },
+            _ => Self::Crash { peer, away: lasts },
+        }
+    }
+}
+
+/// Draws one side of a partition: half the time a single peer, else any that leaves somebody out.
+fn draw_side(peers: usize, dice: &mut Dice) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..peers).collect();
+    dice.shuffle(&mut order);
+    let size = if dice.coin() {
+        1
+    } else {
+        1 + dice.index(peers.saturating_sub(1).max(1))
+    };
+    order.truncate(size);
+    order.sort_unstable();
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drawn_fault_has_the_name_it_was_drawn_by_and_names_peers_that_exist() {
+        let mut dice = Dice::new(1, "faults", 0);
+        for name in FaultKind::NAMES {
+            for peers in 1..6 {
+                let fault = FaultKind::draw(name, peers, &mut dice);
+                assert_eq!(fault.name(), name);
+                if let FaultKind::Apart { one, other, .. } = fault {
+                    assert!(one < peers && other < peers);
+                    assert!(peers == 1 || one != other, "a peer apart from itself");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Carries faults out, and ends them.
+//!
+//! A fault that the cluster could not survive is left out and counted: a run in which a majority of
+//! voters has lost its memory proves nothing. Whether it is survivable is judged from outside, by
+//! every configuration that any living log holds.
+
+use std::time::Duration;
+
+use quorate_core::{Configuration, Input, Member};
+
+use crate::{
+    fault::FaultKind,
+    network::{Later, nanos},
+    scenario::Storage,
+    world::{Happening, World},
+};
+
+/// What ends a fault.
+#[derive(Clone, Debug)]
+pub(crate) enum Lift {
+    Start(usize),
+    Resume(usize),
+    Mend(Vec<(usize, usize)>),
+    Weather,
+    Widen(usize, usize),
+    Disk(usize),
+    Steps(usize),
+    Found(usize),
+    Dials,
+}
+
+impl World {
+    /// Makes something go wrong now.
+    pub fn inject(&mut self, kind: FaultKind) {
+        let name = kind.name();
+        *self.faults.entry(name).or_insert(0) += 1;
+        match kind {
+            FaultKind::Crash { peer, away } => {
+                self.crash(peer, away);
+            }
+            FaultKind::CrashWithin {
+                peer,
+                effects,
+                away,
+            } => self.nodes[peer].doomed = Some((effects, away)),
+            FaultKind::Pause { peer, lasts } => {
+                self.pause(peer);
+                self.lift_after(lasts, Lift::Resume(peer));
+            }
+            FaultKind::Partition { side, lasts } => {
+                let mut ways = self.ways_into(&side);
+                ways.extend(ways.clone().into_iter().map(|(from, to)| (to, from)));
+                self.cut(&ways);
+                self.lift_after(lasts, Lift::Mend(ways));
+            }
+            FaultKind::Deaf { side, lasts } => {
+                let ways = self.ways_into(&side);
+                self.cut(&ways);
+                self.lift_after(lasts, Lift::Mend(ways));
+            }
+            FaultKind::Apart { one, other, lasts } => {
+                let ways = vec![(one, other), (other, one)];
+                self.cut(&ways);
+                self.lift_after(lasts, Lift::Mend(ways));
+            }
+            FaultKind::Reset { one, other } => {
+                self.network.reset(self.at, one, other, &mut self.later);
+                self.schedule_network();
+            }
+            FaultKind::Storm { weather, lasts } => {
+                self.network.set_weather(Some(weather));
+                self.lift_after(lasts, Lift::Weather);
+            }
+            FaultKind::Narrow {
+                one,
+                other,
+                rate,
+                lasts,
+            } => {
+                self.network.set_rate(one, other, Some(rate));
+                self.network.set_rate(other, one, Some(rate));
+                self.lift_after(lasts, Lift::Widen(one, other));
+            }
+            FaultKind::SlowDisk { peer, delay, lasts } => {
+                self.nodes[peer].slow_disk = Some(delay);
+                self.lift_after(lasts, Lift::Disk(peer));
+            }
+            FaultKind::SlowPeer { peer, delay, lasts } => {
+                self.nodes[peer].slow_steps = Some(delay);
+                self.lift_after(lasts, Lift::Steps(peer));
+            }
+            FaultKind::WallJump { peer, by } => {
+                if let Some(life) = &mut self.nodes[peer].life {
+                    life.clock.jump(by);
+                }
+            }
+            FaultKind::Forgotten { peer, lasts } => {
+                self.tell_others(peer, Input::Lost);
+                self.lift_after(lasts, Lift::Found(peer));
+            }
+            FaultKind::NoDials { chance, lasts } => {
+                self.network.set_no_dials(chance);
+                self.lift_after(lasts, Lift::Dials);
+            }
+        }
+    }
+
+    /// Kills a peer, if the cluster survives that, and starts it again after `away`; tells whether
+    /// it did.
+    pub fn crash(&mut self, number: usize, away: Duration) -> bool {
+        self.nodes[number].doomed = None;
+        let killed = self.kill(number);
+        if killed {
+            self.lift_after(away, Lift::Start(number));
+        }
+        killed
+    }
+
+    /// Kills a peer, if the cluster survives that; tells whether it did.
+    ///
+    /// Nothing starts it again.
+    pub fn kill(&mut self, number: usize) -> bool {
+        if self.nodes[number].life.is_none() {
+            return false;
+        }
+        if self.scenario.storage == Storage::Memory && !self.survives_without(number) {
+            self.mark("fault left out: not survivable");
+            return false;
+        }
+        let at = self.at;
+        self.trace.note(at, number, "dies");
+        let node = &mut self.nodes[number];
+        if let Some(life) = node.life.take() {
+            self.network.died(at, number, life.number, &mut self.later);
+        }
+        node.disk.crash(&mut node.dice.crash);
+        self.checkers.died(number);
+        self.schedule_network();
+        true
+    }
+
+    /// Stops a peer without killing it; its process answers nobody.
+    fn pause(&mut self, number: usize) {
+        self.nodes[number].paused += 1;
+        let ways = self.ways_of(number);
+        self.cut(&ways);
+    }
+
+    /// Tells whether a majority of voters, in every configuration that may decide, keeps its
+    /// memory when this peer dies.
+    fn survives_without(&self, number: usize) -> bool {
+        let kept: Vec<Member> = (0..self.peers())
+            .filter(|peer| *peer != number)
+            .filter_map(|peer| self.member(peer))
+            .collect();
+        let survives =
+            |configuration: &Configuration| configuration.quorum(|member| kept.contains(&member));
+        let committed = self.checkers.configuration().is_none_or(survives);
+        committed
+            && (0..self.peers())
+                .filter_map(|peer| self.view(peer))
+                .filter(|view| view.genesis.is_some())
+                .all(|view| view.configuration.voters.is_empty() || survives(view.configuration))
+    }
+
+    /// Ends every fault for good and starts whoever does not run.
+    pub fn heal(&mut self) {
+        self.calm = true;
+        let lifts = std::mem::take(&mut self.lifts);
+        for (_, lift) in lifts {
+            self.carry_out_lift(lift);
+        }
+        self.network.heal(self.at, &mut self.later);
+        self.schedule_network();
+        for number in 0..self.peers() {
+            let node = &mut self.nodes[number];
+            node.doomed = None;
+            node.slow_disk = None;
+            node.slow_steps = None;
+            if node.paused > 0 {
+                node.paused = 1;
+                self.resume(number);
+            }
+            self.start(number);
+        }
+    }
+
+    /// Cuts ways between peers; nothing mends them by itself.
+    pub fn cut(&mut self, ways: &[(usize, usize)]) {
+        let mut later = Later::new();
+        for (from, to) in ways {
+            self.network.cut(self.at, *from, *to, &mut later);
+        }
+        self.later.append(&mut later);
+        self.schedule_network();
+    }
+
+    /// Mends ways between peers.
+    pub fn mend(&mut self, ways: &[(usize, usize)]) {
+        let mut later = Later::new();
+        for (from, to) in ways {
+            self.network.mend(self.at, *from, *to, &mut later);
+        }
+        self.later.append(&mut later);
+        self.schedule_network();
+    }
+
+    /// Returns all ways that begin or end at a peer.
+    pub fn ways_of(&self, number: usize) -> Vec<(usize, usize)> {
+        let mut ways = self.ways_into(&[number]);
+        ways.extend(ways.clone().into_iter().map(|(from, to)| (to, from)));
+        ways
+    }
+
+    /// Returns the ways from the rest to one side.
+    fn ways_into(&self, side: &[usize]) -> Vec<(usize, usize)> {
+        let rest = (0..self.peers()).filter(|peer| !side.contains(peer));
+        rest.flat_map(|from| side.iter().map(move |to| (from, *to)))
+            .collect()
+    }
+
+    fn lift_after(&mut self, time: Duration, lift: Lift) {
+        let number = self.next_lift;
+        self.next_lift += 1;
+        self.lifts.insert(number, lift);
+        let at = self.at.saturating_add(nanos(time));
+        self.schedule(at, Happening::Lift(number));
+    }
+
+    /// Ends a fault, if it was not ended before.
+    pub(crate) fn lift(&mut self, number: u64) {
+        if let Some(lift) = self.lifts.remove(&number) {
+            self.carry_out_lift(lift);
+        }
+    }
+
+    fn carry_out_lift(&mut self, lift: Lift) {
+        match lift {
+            Lift::Start(peer) => self.start(peer),
+            Lift::Resume(peer) => {
+                let ways = self.ways_of(peer);
+                self.mend(&ways);
+                self.resume(peer);
+            }
+            Lift::Mend(ways) => self.mend(&ways),
+            Lift::Weather => self.network.set_weather(None),
+            Lift::Widen(one, other) => {
+                self.network.set_rate(one, other, None);
+                self.network.set_rate(other, one, None);
+            }
+            Lift::Disk(peer) => self.nodes[peer].slow_disk = None,
+            Lift::Steps(peer) => self.nodes[peer].slow_steps = None,
+            Lift::Found(peer) => self.tell_others(peer, Input::Found),
+            Lift::Dials => self.network.set_no_dials(0),
+        }
+    }
+
+    /// Tells every other peer something of this one.
+    fn tell_others(&mut self, number: usize, input: impl Fn(quorate_core::PeerId) -> Input) {
+        let peer = self.nodes[number].peer;
+        for other in 0..self.peers() {
+            let life = self.nodes[other].life.as_ref().map(|life| life.number);
+            if let Some(life) = life
+                && other != number
+            {
+                self.give(other, life, input(peer));
+            }
+        }
+    }
+}

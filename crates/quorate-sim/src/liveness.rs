@@ -1,0 +1,231 @@
+//! The liveness phase: once everything is mended, the cluster must come back by itself, in time.
+//!
+//! A run that only looks for wrong answers is content with a cluster that answers nothing. So after
+//! the safety phase all faults end, whoever is down starts, and within a bound the peers must agree
+//! on one leader, hold the same state, have no session and no request left, and have as many voters
+//! as the profile wants; then every peer must carry out a fresh write and a linearizable read.
+//!
+//! The bound counts election timeouts, plus the waits of the profile that may lawfully be sat out
+//! once: an offer that does not come, a dead voter that is replaced.
+
+use std::time::Duration;
+
+use quorate_core::{GroupView, Member, Role};
+
+use crate::{
+    checkers::{Found, Told},
+    operation::Action,
+    world::World,
+};
+
+/// Election timeouts within which one leader must stand.
+const LEADER_TIMEOUTS: u32 = 20;
+
+/// Election timeouts within which all must have converged, beyond the waits of the profile.
+const CONVERGED_TIMEOUTS: u32 = 60;
+
+/// How long a client waits in this phase.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The key that the fresh writes go to; no drawn operation uses it.
+const FRESH_KEY: u32 = 999_999;
+
+impl World {
+    /// Heals the cluster and demands that it comes back; a failure is a violation.
+    pub fn come_back(&mut self) {
+        self.heal();
+        let timeout = self.scenario.profile.election_max;
+        let healed = self.at;
+        let slowest = Duration::from_nanos(
+            self.scenario.network.idle.high
+                + self.scenario.network.dial_timeout.high
+                + self.scenario.network.discovery.high,
+        );
+        let leader = timeout * LEADER_TIMEOUTS + slowest * 2;
+        if !self.run_until(leader, |world| world.leader().is_some()) {
+            return self.missing("one leader", leader);
+        }
+        let profile = &self.scenario.profile;
+        let waits = profile.replace_after * 2 + profile.request_timeout * 2 + profile.fetch_timeout;
+        let limit = timeout * CONVERGED_TIMEOUTS + waits + slowest;
+        if !self.run_until(limit, |world| world.divided().is_none()) {
+            return self.missing("convergence", limit);
+        }
+        self.serve(timeout * LEADER_TIMEOUTS + PATIENCE);
+        if !self.run_until(limit, |world| world.divided().is_none()) {
+            return self.missing("convergence after fresh writes", limit);
+        }
+        self.verify_all();
+        let took = Duration::from_nanos(self.at - healed);
+        if took > timeout * LEADER_TIMEOUTS {
+            self.mark("liveness: slow to come back");
+        }
+    }
+
+    /// Demands a fresh write and a linearizable read through each peer.
+    fn serve(&mut self, limit: Duration) {
+        for write in [true, false] {
+            let asked: Vec<(usize, usize)> = (0..self.peers())
+                .filter_map(|peer| {
+                    let action = if write {
+                        Action::Insert {
+                            key: FRESH_KEY,
+                            size: 16,
+                        }
+                    } else {
+                        Action::Read {
+                            key: FRESH_KEY,
+                            linearizable: true,
+                        }
+                    };
+                    Some((peer, self.ask(peer, action, PATIENCE)?))
+                })
+                .collect();
+            let answered = self.run_until(limit, |world| {
+                asked
+                    .iter()
+                    .all(|(_, number)| world.told(*number).is_some())
+            });
+            for (peer, number) in asked {
+                let told = self.told(number);
+                if !answered || !matches!(told, Some(Told::Written(_) | Told::Read(_))) {
+                    let what = if write { "write" } else { "read" };
+                    self.found(
+                        "liveness",
+                        format!("a fresh {what} through peer {peer} was answered {told:?}"),
+                    );
+                }
+            }
+        }
+    }
+
+    /// Returns what still keeps the peers from being one settled group.
+    pub fn divided(&self) -> Option<String> {
+        let Some(leader) = self.leader() else {
+            return Some("no leader that all follow".to_owned());
+        };
+        let outstanding = self.checkers.clients.outstanding();
+        if let Some((number, peer)) = outstanding.first() {
+            let others = outstanding.len() - 1;
+            return Some(format!(
+                "request {number} of peer {peer} without an answer, and {others} others"
+            ));
+        }
+        let first = self.view(leader)?;
+        for peer in 0..self.peers() {
+            let Some(view) = self.view(peer) else {
+                return Some(format!("peer {peer} has no group"));
+            };
+            if let Some(what) = differs(&first, &view) {
+                return Some(format!("peer {peer} {what}"));
+            }
+        }
+        self.lacks_voters(&first)
+    }
+
+    /// Tells whether the voters are not yet those that the profile wants.
+    fn lacks_voters(&self, view: &GroupView<'_>) -> Option<String> {
+        let living: Vec<Member> = (0..self.peers())
+            .filter_map(|peer| self.member(peer))
+            .collect();
+        let voters = &view.configuration.voters;
+        if let Some(dead) = voters.iter().find(|voter| !living.contains(voter)) {
+            return Some(format!("{dead:?}, who is gone, still votes"));
+        }
+        let wanted = self.scenario.profile.voters.min(self.peers());
+        let wanted = if wanted.is_multiple_of(2) {
+            wanted - 1
+        } else {
+            wanted
+        };
+        (voters.len() < wanted).then(|| format!("{} voters of {wanted}", voters.len()))
+    }
+
+    fn missing(&mut self, what: &str, limit: Duration) {
+        if self.violation().is_some() {
+            return;
+        }
+        let why = self.divided().unwrap_or_default();
+        let limit = limit.as_millis();
+        self.found(
+            "liveness",
+            format!("no {what} within {limit} ms after everything was mended: {why}"),
+        );
+    }
+
+    /// Compares the whole log and state of every peer.
+    pub(crate) fn verify_all(&mut self) {
+        for number in 0..self.peers() {
+            let spot = self.spot(number);
+            let Some(life) = self.nodes[number].life.as_ref() else {
+                continue;
+            };
+            if let Some(view) = life.peer.view(self.group) {
+                self.checkers.verify(spot, &view, &life.replica);
+            }
+        }
+    }
+
+    /// Lets the cluster stand idle until no snapshot lives, and looks at what is kept.
+    pub fn stand_idle(&mut self) {
+        let profile = self.scenario.profile.clone();
+        self.run_for(profile.snapshot_ttl * 2 + Duration::from_secs(1));
+        for number in 0..self.peers() {
+            let spot = self.spot(number);
+            if let Some(life) = self.nodes[number].life.as_ref()
+                && let Some(view) = life.peer.view(self.group)
+            {
+                self.checkers.observe_idle(spot, &view, &profile);
+            }
+        }
+    }
+
+    /// Notes something that does not hold and belongs to no single peer.
+    pub(crate) fn found(&mut self, invariant: &'static str, detail: String) {
+        self.found_at(usize::MAX, invariant, detail);
+    }
+
+    /// Notes something that does not hold at one peer.
+    pub(crate) fn found_at(&mut self, peer: usize, invariant: &'static str, detail: String) {
+        let spot = self.spot(peer);
+        self.checkers.note(spot, Err(Found::new(invariant, detail)));
+    }
+}
+
+/// Says how one peer differs from the leader, if it does.
+fn differs(leader: &GroupView<'_>, view: &GroupView<'_>) -> Option<String> {
+    if view.genesis != leader.genesis {
+        return Some(format!("is in the history {:?}", view.genesis));
+    }
+    if view.ballot.term != leader.ballot.term {
+        return Some(format!("is in {:?}", view.ballot.term));
+    }
+    if view.role == Role::Leader && view.me != leader.me {
+        return Some("leads too".to_owned());
+    }
+    if view.leader != Some(leader.me) {
+        return Some(format!("follows {:?}", view.leader));
+    }
+    if view.configuration != leader.configuration || view.configuration.is_joint() {
+        return Some(format!(
+            "has {:?}, the leader {:?}",
+            view.configuration, leader.configuration
+        ));
+    }
+    if !view.configuration.contains(view.me) {
+        return Some("is not a member".to_owned());
+    }
+    if let Some(session) = view.session {
+        return Some(format!("catches up: {session:?}"));
+    }
+    let settled = view.last == leader.last
+        && view.commit == view.last.index
+        && view.applied == view.last
+        && view.durable == view.last.index;
+    (!settled).then(|| {
+        format!(
+            "has last {:?} commit {:?} applied {:?} durable {:?}, the leader's last is {:?}",
+            view.last, view.commit, view.applied, view.durable, leader.last
+        )
+    })
+}

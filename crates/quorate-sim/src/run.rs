@@ -1,0 +1,246 @@
+//! Runs of seeds and what they report.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::{ControlFlow, Range},
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use crate::{
+    checkers::{Told, Violation},
+    hash::Rolling,
+    scenario::Scenario,
+    trace::Keep,
+    world::World,
+};
+
+/// What became of one seed.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// How many peers there were.
+    pub nodes: usize,
+    /// How many simulated seconds the safety phase was to last.
+    pub seconds: u64,
+    /// How many inputs and effects there were.
+    pub events: u64,
+    /// How much time passed in the simulated world.
+    pub simulated: Duration,
+    /// What did not hold; a run ends with the first.
+    pub violations: Vec<Violation>,
+    /// The hash of all inputs and effects.
+    pub trace_hash: u128,
+    /// The hash after each event, if it was asked for.
+    pub hashes: Vec<u64>,
+    /// How often each named situation was reached.
+    pub marks: BTreeMap<&'static str, u64>,
+    /// How many faults of each kind there were.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// What the clients were told.
+    pub operations: Operations,
+    /// How many states were compared with the fold of the log, and how many could not be.
+    pub compared: (u64, u64),
+    /// The last events of each peer, if the run was told to keep them.
+    pub last_events: Vec<Vec<String>>,
+}
+
+/// What clients were told, counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Operations {
+    /// Operations begun.
+    pub begun: u64,
+    /// Writes acknowledged.
+    pub written: u64,
+    /// Reads answered.
+    pub read: u64,
+    /// Operations refused: surely not carried out.
+    pub refused: u64,
+    /// Operations of which nothing is known.
+    pub unknown: u64,
+}
+
+/// What became of several seeds.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// How many seeds were run.
+    pub seeds: u64,
+    /// How many inputs and effects there were.
+    pub events: u64,
+    /// How much time passed in the simulated worlds.
+    pub simulated: Duration,
+    /// The hash over the trace hashes of the seeds, in order.
+    pub trace_hash: u128,
+    /// How often each named situation was reached.
+    pub marks: BTreeMap<&'static str, u64>,
+    /// How many faults of each kind there were.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// The reports of the seeds in which something did not hold.
+    pub failures: Vec<Report>,
+    /// What the clients were told.
+    pub operations: Operations,
+}
+
+/// How many events of each peer a report shows.
+const LAST_EVENTS: usize = 50;
+
+/// Runs one seed: the scenario drawn from it, then the liveness phase.
+///
+/// If something does not hold, the seed is run again with the last events of each peer kept.
+pub fn run_seed(seed: u64, nodes: usize, seconds: u64) -> Report {
+    let report = run_once(seed, nodes, seconds, Keep::Nothing);
+    if report.violations.is_empty() {
+        return report;
+    }
+    run_once(seed, nodes, seconds, Keep::LastEvents(LAST_EVENTS))
+}
+
+/// Runs one seed once, keeping what `keep` says.
+pub fn run_once(seed: u64, nodes: usize, seconds: u64, keep: Keep) -> Report {
+    let mut world = World::new(Scenario::draw(seed, nodes, seconds), keep);
+    run_world(&mut world);
+    world.report(seconds)
+}
+
+/// Runs a world through both of its phases; a panic of anything in it is a violation.
+pub fn run_world(world: &mut World) {
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        world.run_for(world.scenario.safety);
+        if world.violation().is_none() {
+            world.come_back();
+        }
+        if world.violation().is_none() && world.scenario.profile.snapshot_ttl.as_millis() < 1_000 {
+            world.stand_idle();
+        }
+    }));
+    if let Err(panic) = result {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("a panic without a text");
+        world.found("no-panic", text.to_owned());
+    }
+}
+
+/// Runs the seeds of `range`, the end excluded, and hands each report to `each` as it comes.
+///
+/// Ends early when `each` breaks. Runs on the thread that calls it; whoever wants more calls it for
+/// several ranges.
+pub fn run_batch(
+    range: Range<u64>,
+    nodes: usize,
+    seconds: u64,
+    mut each: impl FnMut(&Report) -> ControlFlow<()>,
+) -> Batch {
+    let mut batch = Batch::default();
+    for seed in range {
+        let report = run_seed(seed, nodes, seconds);
+        let flow = each(&report);
+        batch.add(report);
+        if flow.is_break() {
+            break;
+        }
+    }
+    batch
+}
+
+impl Batch {
+    /// Adds the report of the next seed, in order.
+    pub fn add(&mut self, report: Report) {
+        self.seeds += 1;
+        self.events += report.events;
+        self.simulated += report.simulated;
+        let mut hash = Rolling::resume(self.trace_hash);
+        hash.word((report.trace_hash >> 64) as u64);
+        hash.word(report.trace_hash as u64);
+        self.trace_hash = hash.value();
+        for (name, count) in &report.marks {
+            *self.marks.entry(name).or_insert(0) += count;
+        }
+        for (name, count) in &report.faults {
+            *self.faults.entry(name).or_insert(0) += count;
+        }
+        self.operations.begun += report.operations.begun;
+        self.operations.written += report.operations.written;
+        self.operations.read += report.operations.read;
+        self.operations.refused += report.operations.refused;
+        self.operations.unknown += report.operations.unknown;
+        if !report.violations.is_empty() {
+            self.failures.push(report);
+        }
+    }
+}
+
+impl World {
+    /// Says what became of the run so far.
+    pub fn report(&self, seconds: u64) -> Report {
+        let clients = &self.checkers.clients;
+        Report {
+            seed: self.scenario.seed,
+            nodes: self.peers(),
+            seconds,
+            events: self.events(),
+            simulated: self.now(),
+            violations: self.violation().cloned().into_iter().collect(),
+            trace_hash: self.trace.hash(),
+            hashes: self.trace.hashes().unwrap_or_default().to_vec(),
+            marks: self.marks.clone(),
+            faults: self.faults.clone(),
+            operations: Operations {
+                begun: clients.len() as u64,
+                written: clients.count(|told| matches!(told, Told::Written(_))),
+                read: clients.count(|told| matches!(told, Told::Read(_))),
+                refused: clients.count(|told| matches!(told, Told::Refused | Told::Superseded)),
+                unknown: clients.count(|told| matches!(told, Told::Unknown | Told::Lost)),
+            },
+            compared: self.checkers.compared(),
+            last_events: self
+                .trace
+                .narration
+                .as_ref()
+                .map(|narration| narration.lanes())
+                .unwrap_or_default(),
+        }
+    }
+}
+
+impl Report {
+    /// Returns the command that runs the seed again.
+    pub fn replay(&self) -> String {
+        format!(
+            "quorate simulate --nodes {} --seed {} --seconds {}",
+            self.nodes, self.seed, self.seconds
+        )
+    }
+}
+
+/// Tells what did not hold, how to see it again, and what each peer did last.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for violation in &self.violations {
+            writeln!(
+                f,
+                "violation of {} at {:?} (event {}){}: {}",
+                violation.invariant,
+                violation.at,
+                violation.event,
+                match violation.peer {
+                    Some(peer) => format!(" at peer {peer}"),
+                    None => String::new(),
+                },
+                violation.detail
+            )?;
+        }
+        writeln!(f, "seed {}: {}", self.seed, self.replay())?;
+        for (peer, lane) in self.last_events.iter().enumerate() {
+            writeln!(f, "peer {peer}, last {} events:", lane.len())?;
+            for event in lane {
+                writeln!(f, "  {event}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,382 @@
+//! A peer's turn: inputs in, effects out, as a driver does it.
+
+use std::time::Duration;
+
+use quorate_core::{
+    ClientOp, ClientSequence, Command, Effect, Event, Freshness, GroupEvent, Input, LinkId,
+    RequestId,
+};
+
+use quorate_store::{DiskCompletion, limits::SEAL_IDLE};
+
+use crate::{
+    checkers::Asked,
+    network::nanos,
+    operation::Action,
+    world::{Happening, World},
+};
+
+/// Turns in a row, at most, in which a peer that asked to be woken at once does nothing.
+const IDLE_TURNS: u32 = 3;
+
+/// Inputs that a peer takes before it settles, at most.
+const TURN_INPUTS: u64 = 32;
+
+impl World {
+    /// Lets a peer take what is in its inbox.
+    pub(crate) fn turn(&mut self, number: usize, life: u64) {
+        let node = &mut self.nodes[number];
+        let paused = node.paused > 0;
+        // How much has gathered before a driver looks is a matter of chance.
+        let most = node.dice.steps.between(1, TURN_INPUTS);
+        let delay = nanos(node.step_delay());
+        let Some(living) = node.living(life) else {
+            return;
+        };
+        living.awake = false;
+        if paused {
+            return;
+        }
+        let mut idle = true;
+        for _ in 0..most {
+            let Some(input) = self.nodes[number]
+                .living(life)
+                .and_then(|living| living.inbox.pop_front())
+            else {
+                break;
+            };
+            idle &= matches!(input, Input::Wake);
+            idle &= self.step(number, life, Some(input)) == 0;
+        }
+        idle &= self.step(number, life, None) == 0;
+        let Some(living) = self.nodes[number].living(life) else {
+            return;
+        };
+        let now = living.clock.now(self.at).time;
+        let late = living.peer.deadline().filter(|due| *due <= now);
+        living.idle_turns = match late {
+            Some(_) if idle => living.idle_turns + 1,
+            _ => 0,
+        };
+        if let Some(due) = late.filter(|_| living.idle_turns > IDLE_TURNS) {
+            let detail = format!("woken at {now:?} again, it still wants to be woken at {due:?}");
+            return self.found_at(number, "a-wake-is-used", detail);
+        }
+        if !living.inbox.is_empty() {
+            living.awake = true;
+            self.schedule(self.at + delay, Happening::Turn { peer: number, life });
+        }
+        self.plan_wake(number, life);
+    }
+
+    /// Wakes a peer if its deadline has come.
+    pub(crate) fn wake(&mut self, number: usize, life: u64) {
+        let at = self.at;
+        let node = &mut self.nodes[number];
+        let paused = node.paused > 0;
+        let Some(living) = node.living(life) else {
+            return;
+        };
+        if living.wake == at {
+            living.wake = u64::MAX;
+        }
+        let due = living.peer.deadline();
+        if paused || due.is_none_or(|due| living.clock.now(at).time < due) {
+            // A deadline that has moved, or that nobody looks at.
+            self.plan_wake(number, life);
+            return;
+        }
+        self.give(number, life, Input::Wake);
+    }
+
+    /// Schedules the next wake-up, unless an earlier one is scheduled.
+    fn plan_wake(&mut self, number: usize, life: u64) {
+        let node = &mut self.nodes[number];
+        if node.paused > 0 {
+            return;
+        }
+        let Some(living) = node.living(life) else {
+            return;
+        };
+        let due = living.peer.deadline();
+        let Some(due) = due.and_then(|due| living.clock.when(due)) else {
+            return;
+        };
+        let due = due.max(self.at);
+        if due < living.wake {
+            living.wake = due;
+            self.schedule(due, Happening::Wake { peer: number, life });
+        }
+    }
+
+    /// Lets a paused peer go on.
+    pub(crate) fn resume(&mut self, number: usize) {
+        let node = &mut self.nodes[number];
+        node.paused = node.paused.saturating_sub(1);
+        if node.paused > 0 {
+            return;
+        }
+        let Some(living) = node.life.as_mut() else {
+            return;
+        };
+        let life = living.number;
+        if !living.awake {
+            living.awake = true;
+            self.schedule(self.at, Happening::Turn { peer: number, life });
+        }
+    }
+
+    /// Gives a peer one input, or lets it settle; carries out what it wants, and says how much
+    /// that was.
+    fn step(&mut self, number: usize, life: u64, input: Option<Input>) -> usize {
+        if self.violation().is_some() {
+            return 0;
+        }
+        let at = self.at;
+        let mut effects = std::mem::take(&mut self.effects);
+        let Some(living) = self.nodes[number].living(life) else {
+            return 0;
+        };
+        let now = living.clock.now(at);
+        match input {
+            Some(input) => {
+                self.trace.input(at, number, &input);
+                living.peer.step(now, input, &mut effects);
+            }
+            None => living.peer.settle(now, &mut effects),
+        }
+        let spot = self.spot(number);
+        if let Some(living) = self.nodes[number].life.as_ref()
+            && let Some(view) = living.peer.view(self.group)
+        {
+            self.checkers.observe(spot, &view);
+        }
+        let wanted = effects.len();
+        for effect in effects.drain(..) {
+            if let Some((left, away)) = self.nodes[number].doomed {
+                self.nodes[number].doomed = Some((left.saturating_sub(1), away));
+                if left == 0 && self.crash(number, away) {
+                    break;
+                }
+            }
+            self.trace.effect(at, number, &effect);
+            self.carry_out(number, life, effect);
+        }
+        effects.clear();
+        self.effects = effects;
+        wanted
+    }
+
+    fn carry_out(&mut self, number: usize, life: u64, effect: Effect) {
+        let at = self.at;
+        match effect {
+            Effect::Send { link, lane, frame } => {
+                let Some(living) = self.nodes[number].living(life) else {
+                    return;
+                };
+                let Some((link, side)) = living.links.get(&link).copied() else {
+                    return;
+                };
+                let spot = self.spot(number);
+                if let Some(end) = self.network.far_end(link, side) {
+                    let to = self.nodes[end].peer;
+                    self.checkers.sent(spot, to, lane, &frame);
+                }
+                self.network
+                    .send(at, link, side, lane, frame, &mut self.later);
+                self.schedule_network();
+            }
+            Effect::Disk(op) => {
+                self.checkers.submitted(number, &op);
+                let mut done = Vec::new();
+                self.nodes[number].disk.submit(op, &mut done);
+                self.finish_disk(number, life, done);
+            }
+            Effect::State { op, .. } => {
+                if let Some(living) = self.nodes[number].living(life) {
+                    living.asked.push_back(op);
+                    if living.asked.len() == 1 {
+                        self.plan_state(number, life);
+                    }
+                }
+            }
+            Effect::Reply { request, reply } => {
+                let spot = self.spot(number);
+                if let Some(living) = self.nodes[number].life.as_ref() {
+                    let operation = usize::try_from(request.0).unwrap_or(usize::MAX);
+                    self.checkers
+                        .replied(spot, operation, &reply, &living.replica);
+                }
+            }
+            Effect::Dial(peer) => {
+                if let Some(to) = self.numbers.get(&peer).copied() {
+                    self.network.dial(at, number, life, to, &mut self.later);
+                    self.schedule_network();
+                }
+            }
+            Effect::Close { link, code } => self.close(number, life, link, code),
+            Effect::Event(event) => self.mark_event(&event),
+            Effect::Mark(name) => self.mark(name),
+            Effect::Authenticated(_) => {}
+        }
+    }
+
+    fn close(&mut self, number: usize, life: u64, link: LinkId, code: quorate_core::CloseCode) {
+        let Some(living) = self.nodes[number].living(life) else {
+            return;
+        };
+        if let Some((link, side)) = living.links.remove(&link) {
+            let code = Some(code);
+            self.network
+                .close(self.at, link, side, code, &mut self.later);
+            self.schedule_network();
+        }
+    }
+
+    /// Counts a named situation.
+    pub(crate) fn mark(&mut self, name: &'static str) {
+        *self.marks.entry(name).or_insert(0) += 1;
+    }
+
+    fn mark_event(&mut self, event: &Event) {
+        let name = match event {
+            Event::PeerUp { .. } => "event: peer up",
+            Event::PeerDown { .. } => "event: peer down",
+            Event::PeerRefused { .. } => "event: peer refused",
+            Event::Group { event, .. } => match event {
+                GroupEvent::Formed { .. } => "event: formed",
+                GroupEvent::LeaderChanged { .. } => "event: leader changed",
+                GroupEvent::RoleChanged { .. } => "event: role changed",
+                GroupEvent::ConfigurationChanged { .. } => "event: configuration changed",
+                GroupEvent::SnapshotCut { .. } => "event: snapshot cut",
+                GroupEvent::SnapshotForgotten { .. } => "event: snapshot forgotten",
+                GroupEvent::FetchRefused { .. } => "event: fetch refused",
+                GroupEvent::SessionStarted { .. } => "event: session started",
+                GroupEvent::RestoreStarted { .. } => "event: restore started",
+                GroupEvent::RestoreProgress { .. } => "event: restore progress",
+                GroupEvent::ProviderSetAside { .. } => "event: provider set aside",
+                GroupEvent::Restored { .. } => "event: restored",
+                GroupEvent::CaughtUp { .. } => "event: caught up",
+                GroupEvent::Diverged { .. } => "event: diverged",
+                GroupEvent::CommittedTruncationRefused { .. } => "event: truncation refused",
+                GroupEvent::Poisoned { .. } => "event: poisoned",
+                _ => "event: other",
+            },
+            _ => "event: other",
+        };
+        self.mark(name);
+    }
+
+    fn plan_disk(&mut self, number: usize, life: u64) {
+        let node = &mut self.nodes[number];
+        let delay = nanos(node.disk_delay());
+        let busy = node.disk.is_busy();
+        let needs_seal = node.disk.needs_seal();
+        let Some(living) = node.living(life) else {
+            return;
+        };
+        let seal = needs_seal && !living.sealing;
+        living.sealing |= needs_seal;
+        if busy && !living.writing {
+            living.writing = true;
+            self.schedule(self.at + delay, Happening::Disk { peer: number, life });
+        }
+        if seal {
+            let at = self.at + nanos(SEAL_IDLE);
+            self.schedule(at, Happening::Seal { peer: number, life });
+        }
+    }
+
+    /// Lets a peer's disk do its next piece of work.
+    pub(crate) fn work_disk(&mut self, number: usize, life: u64) {
+        let node = &mut self.nodes[number];
+        let Some(living) = node.living(life) else {
+            return;
+        };
+        living.writing = false;
+        let mut done = Vec::new();
+        node.disk.work(&mut done);
+        self.finish_disk(number, life, done);
+    }
+
+    /// Seals a peer's log, if nothing has been written since that was planned.
+    pub(crate) fn seal_disk(&mut self, number: usize, life: u64) {
+        let node = &mut self.nodes[number];
+        let Some(living) = node.living(life) else {
+            return;
+        };
+        living.sealing = false;
+        let mut done = Vec::new();
+        node.disk.seal(&mut done);
+        self.finish_disk(number, life, done);
+    }
+
+    fn finish_disk(&mut self, number: usize, life: u64, done: Vec<DiskCompletion>) {
+        for DiskCompletion { id, result } in done {
+            if result.is_ok() {
+                self.checkers.finished(number, id);
+            }
+            self.give(number, life, Input::Disk { id, result });
+        }
+        self.plan_disk(number, life);
+    }
+
+    fn plan_state(&mut self, number: usize, life: u64) {
+        let delay = nanos(self.nodes[number].state_delay());
+        self.schedule(self.at + delay, Happening::State { peer: number, life });
+    }
+
+    /// Lets a peer's replica do its next operation.
+    pub(crate) fn work_state(&mut self, number: usize, life: u64) {
+        let spot = self.spot(number);
+        let Some(living) = self.nodes[number].living(life) else {
+            return;
+        };
+        let Some(op) = living.asked.pop_front() else {
+            return;
+        };
+        let more = !living.asked.is_empty();
+        let before = living.replica.applied();
+        let done = living.replica.execute(op);
+        if let Some(done) = &done {
+            self.checkers.executed(spot, &living.replica, before, done);
+        }
+        if more {
+            self.plan_state(number, life);
+        }
+        if let Some(done) = done {
+            let group = self.group;
+            self.give(number, life, Input::State { group, done });
+        }
+    }
+
+    /// Begins a client's operation at a peer that runs.
+    pub(crate) fn begin(&mut self, number: usize, action: Action, patience: Duration) -> usize {
+        let (operation, asked) = self.checkers.clients.begin(number, action);
+        let Some(living) = self.nodes[number].life.as_ref() else {
+            return operation;
+        };
+        let deadline = living.clock.now(self.at).time.after(patience);
+        let op = match asked {
+            Asked::Write(bytes) => ClientOp::Write {
+                command: Command {
+                    client: ClientSequence::ANONYMOUS,
+                    bytes,
+                },
+                deadline,
+            },
+            Asked::Read { at_least } => ClientOp::Read {
+                freshness: at_least.map_or(Freshness::Linearizable, Freshness::AtLeast),
+                deadline,
+            },
+        };
+        let input = Input::Client {
+            group: self.group,
+            request: RequestId(operation as u64),
+            op,
+        };
+        let life = living.number;
+        self.give(number, life, input);
+        operation
+    }
+}

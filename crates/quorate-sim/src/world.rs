@@ -1,0 +1,565 @@
+//! The simulated world: machines, network, clients and checkers on one queue of events.
+//!
+//! Everything happens at a time and, where several things happen at one instant, in an order drawn
+//! from the seed. Nothing in here decides anything for a peer: inputs go in, effects come out, and
+//! what they ask for is done as badly as the scenario says.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    time::Duration,
+};
+
+use quorate_core::{
+    Form, GroupId, GroupKey, GroupView, Input, LinkId, Member, NetworkId, OpenGroup, Peer,
+    PeerConfig, PeerId,
+};
+
+use crate::{
+    checkers::{Checkers, Spot, Told, Violation},
+    clock::Clock,
+    dice::Dice,
+    disk::Disk,
+    inject::Lift,
+    machine,
+    network::{Later, Network, NetworkEvent, nanos},
+    node::{Life, Node},
+    operation::Action,
+    scenario::Scenario,
+    trace::{Keep, Trace},
+};
+
+/// The machine name of the group that simulated peers share.
+const MACHINE: &str = "quorate-simulated";
+
+/// A cluster in one thread.
+#[derive(Debug)]
+pub struct World {
+    pub(crate) scenario: Scenario,
+    pub(crate) at: u64,
+    queue: BinaryHeap<Reverse<Slot>>,
+    slots: u64,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) numbers: BTreeMap<PeerId, usize>,
+    pub(crate) network: Network,
+    pub(crate) later: Later,
+    pub(crate) checkers: Checkers,
+    pub(crate) trace: Trace,
+    pub(crate) key: GroupKey,
+    pub(crate) group: GroupId,
+    pub(crate) marks: BTreeMap<&'static str, u64>,
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+    pub(crate) lifts: BTreeMap<u64, Lift>,
+    pub(crate) next_lift: u64,
+    pub(crate) calm: bool,
+    pub(crate) effects: quorate_core::Effects,
+    ties: Dice,
+}
+
+/// One thing that is to happen.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    Network(NetworkEvent),
+    /// A peer takes what is in its inbox.
+    Turn {
+        peer: usize,
+        life: u64,
+    },
+    /// A peer's deadline may have come.
+    Wake {
+        peer: usize,
+        life: u64,
+    },
+    /// A peer's disk does its next piece of work.
+    Disk {
+        peer: usize,
+        life: u64,
+    },
+    /// A peer's disk has been idle for a while.
+    Seal {
+        peer: usize,
+        life: u64,
+    },
+    /// A peer's replica does its next operation.
+    State {
+        peer: usize,
+        life: u64,
+    },
+    /// A peer is told something from outside.
+    Tell {
+        peer: usize,
+        life: u64,
+        input: Box<Input>,
+    },
+    /// A peer is started for the first time.
+    Start(usize),
+    /// The scenario's fault with this number.
+    Fault(usize),
+    /// The end of a fault.
+    Lift(u64),
+    /// The scenario's operation with this number.
+    Operation(usize),
+}
+
+#[derive(Debug)]
+struct Slot {
+    key: (u64, u64, u64),
+    happening: Happening,
+}
+
+impl PartialEq for Slot {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Slot {}
+
+impl PartialOrd for Slot {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Slot {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key.cmp(&other.key)
+    }
+}
+
+impl World {
+    /// Builds the world of a scenario; nothing has happened yet.
+    pub fn new(scenario: Scenario, keep: Keep) -> Self {
+        let peers = scenario.peers.len();
+        let seed = scenario.seed;
+        let key = GroupKey::named("simulated");
+        let group = key.group_id(MACHINE);
+        let nodes: Vec<Node> = scenario
+            .peers
+            .iter()
+            .enumerate()
+            .map(|(number, plan)| {
+                Node::new(
+                    seed,
+                    number,
+                    plan.clone(),
+                    Disk::new(scenario.storage, plan.segment_bytes),
+                )
+            })
+            .collect();
+        let numbers = nodes
+            .iter()
+            .enumerate()
+            .map(|(number, node)| (node.peer, number))
+            .collect();
+        let mut world = Self {
+            at: 0,
+            queue: BinaryHeap::new(),
+            slots: 0,
+            numbers,
+            network: Network::new(scenario.network.clone(), seed, peers),
+            later: Later::new(),
+            checkers: Checkers::new(group, peers),
+            trace: Trace::new(keep, peers),
+            key,
+            group,
+            marks: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            lifts: BTreeMap::new(),
+            next_lift: 0,
+            calm: false,
+            effects: Vec::new(),
+            ties: Dice::new(seed, "ties", u64::MAX),
+            nodes,
+            scenario,
+        };
+        for number in 0..peers {
+            let start = nanos(world.scenario.peers[number].start);
+            world.schedule(start, Happening::Start(number));
+        }
+        world.schedule_fault(0);
+        world.schedule_operation(0);
+        world
+    }
+
+    /// Returns how much time has passed in the world.
+    pub fn now(&self) -> Duration {
+        Duration::from_nanos(self.at)
+    }
+
+    /// Returns how many inputs and effects there were.
+    pub fn events(&self) -> u64 {
+        self.trace.events()
+    }
+
+    /// Returns the number of peers.
+    pub fn peers(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Returns the first invariant that did not hold.
+    pub fn violation(&self) -> Option<&Violation> {
+        self.checkers.violation.as_ref()
+    }
+
+    /// Returns how often each named situation was reached.
+    pub fn marks(&self) -> &BTreeMap<&'static str, u64> {
+        &self.marks
+    }
+
+    /// Looks into a peer, if it runs and has the group open.
+    pub fn view(&self, peer: usize) -> Option<GroupView<'_>> {
+        let life = self.nodes.get(peer)?.life.as_ref()?;
+        life.peer.view(self.group)
+    }
+
+    /// Returns the life that a peer is in, if it runs.
+    pub fn member(&self, peer: usize) -> Option<Member> {
+        self.nodes.get(peer)?.life.as_ref().map(|life| life.member)
+    }
+
+    /// Returns the number of the peer that all running peers with a leader agree leads.
+    pub fn leader(&self) -> Option<usize> {
+        let mut leaders = (0..self.peers()).filter_map(|peer| self.view(peer)?.leader);
+        let first = leaders.next()?;
+        let number = *self.numbers.get(&first.peer)?;
+        let leads = self.view(number)?.role == quorate_core::Role::Leader;
+        (leads && leaders.all(|leader| leader == first)).then_some(number)
+    }
+
+    /// Returns what the client of an operation was told.
+    pub fn told(&self, operation: usize) -> Option<Told> {
+        self.checkers.clients.told(operation)
+    }
+
+    /// Runs until `wanted` holds or `limit` has passed; tells whether it holds.
+    ///
+    /// Looks every 10 simulated milliseconds. A violation ends the run too.
+    pub fn run_until(&mut self, limit: Duration, mut wanted: impl FnMut(&Self) -> bool) -> bool {
+        let end = self.at.saturating_add(nanos(limit));
+        loop {
+            if self.violation().is_some() {
+                return false;
+            }
+            if wanted(self) {
+                return true;
+            }
+            if self.at >= end {
+                return false;
+            }
+            self.run_to((self.at + 10_000_000).min(end));
+        }
+    }
+
+    /// Runs for some time, or until an invariant does not hold.
+    pub fn run_for(&mut self, time: Duration) {
+        self.run_to(self.at.saturating_add(nanos(time)));
+    }
+
+    /// Runs up to a point in time, or until an invariant does not hold.
+    pub(crate) fn run_to(&mut self, end: u64) {
+        while self.violation().is_none() {
+            let Some(Reverse(slot)) = self.queue.peek() else {
+                break;
+            };
+            if slot.key.0 > end {
+                break;
+            }
+            if let Some(Reverse(slot)) = self.queue.pop() {
+                self.at = slot.key.0;
+                self.happen(slot.happening);
+            }
+        }
+        if self.violation().is_none() {
+            self.at = self.at.max(end);
+        }
+    }
+
+    /// Has a client of `peer` do something; returns the operation's number, or nothing if the peer
+    /// does not run.
+    pub fn ask(&mut self, peer: usize, action: Action, patience: Duration) -> Option<usize> {
+        self.nodes.get(peer)?.life.as_ref()?;
+        Some(self.begin(peer, action, patience))
+    }
+
+    /// Puts something on the queue.
+    pub(crate) fn schedule(&mut self, at: u64, happening: Happening) {
+        let tie = match happening.peer() {
+            Some(peer) => self.nodes[peer].dice.ties.draw(),
+            None => self.ties.draw(),
+        };
+        self.slots += 1;
+        let key = (at.max(self.at), tie, self.slots);
+        self.queue.push(Reverse(Slot { key, happening }));
+    }
+
+    /// Puts what the network wants on the queue.
+    pub(crate) fn schedule_network(&mut self) {
+        let mut later = std::mem::take(&mut self.later);
+        for (at, event) in later.drain(..) {
+            self.schedule(at, Happening::Network(event));
+        }
+        self.later = later;
+    }
+
+    /// Puts an input into a peer's inbox.
+    pub(crate) fn give(&mut self, number: usize, life: u64, input: Input) {
+        let node = &mut self.nodes[number];
+        let paused = node.paused > 0;
+        let delay = nanos(node.step_delay());
+        let Some(life) = node.living(life) else {
+            return;
+        };
+        life.inbox.push_back(input);
+        if !life.awake && !paused {
+            life.awake = true;
+            let life = life.number;
+            self.schedule(self.at + delay, Happening::Turn { peer: number, life });
+        }
+    }
+
+    fn schedule_fault(&mut self, number: usize) {
+        if let Some(fault) = self.scenario.faults.get(number) {
+            let at = nanos(fault.at);
+            self.schedule(at, Happening::Fault(number));
+        }
+    }
+
+    fn schedule_operation(&mut self, number: usize) {
+        if let Some(operation) = self.scenario.operations.get(number) {
+            let at = nanos(operation.at);
+            self.schedule(at, Happening::Operation(number));
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Network(event) => self.happen_in_network(event),
+            Happening::Turn { peer, life } => self.turn(peer, life),
+            Happening::Wake { peer, life } => self.wake(peer, life),
+            Happening::Disk { peer, life } => self.work_disk(peer, life),
+            Happening::Seal { peer, life } => self.seal_disk(peer, life),
+            Happening::State { peer, life } => self.work_state(peer, life),
+            Happening::Tell { peer, life, input } => self.give(peer, life, *input),
+            Happening::Start(peer) => self.start(peer),
+            Happening::Fault(number) => {
+                if !self.calm {
+                    let kind = self.scenario.faults[number].kind.clone();
+                    self.inject(kind);
+                    self.schedule_fault(number + 1);
+                }
+            }
+            Happening::Lift(number) => self.lift(number),
+            Happening::Operation(number) => {
+                if !self.calm {
+                    let operation = self.scenario.operations[number].clone();
+                    self.ask(operation.peer, operation.action, operation.patience);
+                    self.schedule_operation(number + 1);
+                }
+            }
+        }
+    }
+
+    /// Starts a peer that does not run.
+    pub fn start(&mut self, number: usize) {
+        if self.nodes[number].life.is_some() {
+            return;
+        }
+        let at = self.at;
+        let seed = self.scenario.seed;
+        let node = &mut self.nodes[number];
+        node.lives += 1;
+        let lives = node.lives;
+        let opened = node.disk.open(&mut node.dice.lives);
+        let recovered = match opened {
+            Ok(recovered) => recovered,
+            Err(error) => {
+                let error = error.to_string();
+                return self.found_at(number, "synced-is-recovered", error);
+            }
+        };
+        let node = &mut self.nodes[number];
+        let member = Member {
+            peer: node.peer,
+            incarnation: recovered.incarnation,
+        };
+        let spot = self.spot(number);
+        self.checkers.started(spot, member, &recovered);
+        self.trace.note(at, number, "starts");
+        let node = &mut self.nodes[number];
+        let clock = Clock::new(
+            node.dice.lives.below(1 << 40),
+            at,
+            node.plan.drift,
+            node.plan.skew,
+        );
+        let config = PeerConfig {
+            peer: node.peer,
+            network: NetworkId::from_name("simulated"),
+            seed: Dice::new(seed, "peer seed", number as u64 * 1_000_000 + lives).draw(),
+            nonce: node.dice.lives.draw(),
+        };
+        let form = if lives == 1 {
+            node.plan.form
+        } else {
+            node.plan.again
+        };
+        node.life = Some(Life {
+            number: lives,
+            member,
+            peer: Peer::new(config, recovered),
+            clock,
+            inbox: std::collections::VecDeque::new(),
+            awake: false,
+            wake: u64::MAX,
+            idle_turns: 0,
+            next_link: 1,
+            links: BTreeMap::new(),
+            replica: machine::replica(),
+            asked: std::collections::VecDeque::new(),
+            writing: false,
+            sealing: false,
+        });
+        self.open(number, lives, form);
+        self.find(number, lives);
+    }
+
+    fn open(&mut self, number: usize, life: u64, form: Form) {
+        let open = Input::Open(OpenGroup {
+            key: self.key.clone(),
+            machine: MACHINE.to_owned(),
+            form,
+            profile: self.scenario.profile.clone(),
+        });
+        self.give(number, life, open);
+    }
+
+    /// Lets a peer that was just started and the others find each other.
+    fn find(&mut self, number: usize, life: u64) {
+        let span = self.scenario.network.discovery;
+        for other in 0..self.nodes.len() {
+            if other == number || self.nodes[other].lives == 0 {
+                continue;
+            }
+            let known = self.nodes[other].peer;
+            let delay = nanos(self.nodes[number].dice.finding.span(span));
+            self.tell(self.at + delay, number, life, Input::Found(known));
+            let Some(life) = self.nodes[other].life.as_ref().map(|life| life.number) else {
+                continue;
+            };
+            let known = self.nodes[number].peer;
+            let delay = nanos(self.nodes[other].dice.finding.span(span));
+            self.tell(self.at + delay, other, life, Input::Found(known));
+        }
+    }
+
+    /// Schedules an input of a peer.
+    pub(crate) fn tell(&mut self, at: u64, peer: usize, life: u64, input: Input) {
+        let input = Box::new(input);
+        self.schedule(at, Happening::Tell { peer, life, input });
+    }
+
+    fn happen_in_network(&mut self, event: NetworkEvent) {
+        let at = self.at;
+        match event {
+            NetworkEvent::Dial { from, life, to } => {
+                if self.nodes[from].living(life).is_some() {
+                    let to_life = self.nodes[to].life.as_ref().map(|life| life.number);
+                    self.network
+                        .dialed(at, (from, life), (to, to_life), &mut self.later);
+                }
+            }
+            NetworkEvent::Failed { from, life, to } => {
+                let peer = self.nodes[to].peer;
+                self.give(from, life, Input::DialFailed(peer));
+            }
+            NetworkEvent::Up { link, side } => self.link_up(link, side),
+            NetworkEvent::Arrive {
+                link,
+                side,
+                lane,
+                frame,
+            } => {
+                if let Some(end) = self.network.end(link, side)
+                    && let Some(id) = end.id
+                {
+                    let input = Input::Frame {
+                        link: id,
+                        lane,
+                        bytes: frame,
+                    };
+                    self.give(end.node, end.life, input);
+                }
+            }
+            NetworkEvent::Down { link, side, code } => {
+                if let Some(end) = self.network.down(link, side)
+                    && let Some(id) = end.id
+                {
+                    if let Some(life) = self.nodes[end.node].living(end.life) {
+                        life.links.remove(&id);
+                    }
+                    self.give(end.node, end.life, Input::LinkDown { link: id, code });
+                }
+            }
+            NetworkEvent::Idle { link, silence } => {
+                self.network.idle(at, link, silence, &mut self.later);
+            }
+        }
+        self.schedule_network();
+    }
+
+    fn link_up(&mut self, link: u64, side: usize) {
+        let Some(end) = self.network.end(link, side) else {
+            return;
+        };
+        let Some(life) = self.nodes[end.node].living(end.life) else {
+            // It died while it was being dialed.
+            self.network
+                .close(self.at, link, side, None, &mut self.later);
+            return;
+        };
+        let id = LinkId(life.next_link);
+        life.next_link += 1;
+        life.links.insert(id, (link, side));
+        if let Some(other) = self.network.up(link, side, id) {
+            let mut exporter = [0; 32];
+            exporter[..8].copy_from_slice(&self.scenario.seed.to_le_bytes());
+            exporter[8..16].copy_from_slice(&link.to_le_bytes());
+            let input = Input::LinkUp {
+                link: id,
+                peer: self.nodes[other].peer,
+                dialed: side == 0,
+                exporter,
+            };
+            self.give(end.node, end.life, input);
+        }
+    }
+
+    /// Names the present moment at a peer.
+    pub(crate) fn spot(&self, peer: usize) -> Spot {
+        Spot {
+            at: self.at,
+            event: self.trace.events(),
+            peer,
+        }
+    }
+}
+
+impl Happening {
+    /// Returns the peer at which it happens, if at one.
+    fn peer(&self) -> Option<usize> {
+        match self {
+            Self::Turn { peer, .. }
+            | Self::Wake { peer, .. }
+            | Self::Disk { peer, .. }
+            | Self::Seal { peer, .. }
+            | Self::State { peer, .. }
+            | Self::Tell { peer, .. }
+            | Self::Start(peer) => Some(*peer),
+            Self::Network(NetworkEvent::Dial { from, .. } | NetworkEvent::Failed { from, .. }) => {
+                Some(*from)
+            }
+            Self::Network(_) | Self::Fault(_) | Self::Lift(_) | Self::Operation(_) => None,
+        }
+    }
+}
