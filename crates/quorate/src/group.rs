@@ -169,6 +169,10 @@ impl Group {
         self.seat.status.borrow().clone()
     }
 
+    pub(crate) fn watch(&self) -> watch::Receiver<GroupStatus> {
+        self.seat.status.clone()
+    }
+
     /// Returns the group's conditions as futures.
     pub fn when(&self) -> When {
         When::new(self.seat.status.clone())

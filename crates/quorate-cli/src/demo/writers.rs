@@ -17,6 +17,10 @@ use super::{
     entries::{Line, generate},
 };
 
+/// How long a writer waits for one write: what a leader that is killed had under way stays unknown,
+/// and the writers are to go on.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long a writer waits when the group has too much under way.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -103,7 +107,7 @@ async fn write(
     let mut key = writer << 40;
     let mut line = value(seed, key);
     while !shared.stop.load(Ordering::Relaxed) {
-        line = match map.insert(key, line).await {
+        line = match map.insert(key, line).timeout(PATIENCE).await {
             Ok(_) => {
                 written.keys.push(key);
                 shared.acknowledged.fetch_add(1, Ordering::Relaxed);

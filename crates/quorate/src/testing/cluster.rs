@@ -2,8 +2,8 @@
 
 use std::{io, time::Duration};
 
-use futures::future::try_join_all;
-use quorate_core::{Cursor, Form, GroupKey, GroupProfile, Member, PeerId, Term};
+use futures::future::{select_all, try_join_all};
+use quorate_core::{Cursor, Form, GroupKey, GroupProfile, PeerId, Term};
 
 use super::directory::Directory;
 use crate::{
@@ -180,21 +180,33 @@ impl Cluster {
     /// [`ClusterError::Closed`].
     pub async fn leader(&self) -> Result<(usize, Term), ClusterError> {
         loop {
-            let mut known = Vec::new();
-            for i in self.living() {
-                let leads = |status: &GroupStatus| self.lives(status.leader);
-                known.push(self.peer(i).group.when().holds(leads).await?);
+            let living = self.living().into_iter();
+            let mut watched: Vec<_> = living.map(|i| self.peer(i).group.watch()).collect();
+            let known: Vec<_> = watched
+                .iter_mut()
+                .map(|status| status.borrow_and_update().clone())
+                .collect();
+            if known.is_empty() {
+                return Err(ClusterError::Empty);
             }
-            let first = known.first().ok_or(ClusterError::Empty)?;
-            let agreed = known
-                .iter()
-                .all(|status| (status.leader, status.term) == (first.leader, first.term));
-            if agreed && let Some(i) = first.leader.and_then(|l| self.number_of(l.peer)) {
-                return Ok((i, first.term));
+            if known.iter().any(|status| status.closed) {
+                return Err(WhenClosed.into());
             }
-            // They disagree for as long as an election takes: look again once something changes.
-            tokio::task::yield_now().await;
+            if let Some(leader) = self.agreed(&known) {
+                return Ok(leader);
+            }
+            let changed = watched.iter_mut().map(|status| Box::pin(status.changed()));
+            select_all(changed).await.0.map_err(|_| WhenClosed)?;
         }
+    }
+
+    /// Returns the leader that all know, and its term.
+    fn agreed(&self, known: &[GroupStatus]) -> Option<(usize, Term)> {
+        let first = known.first()?;
+        let same =
+            |status: &GroupStatus| (status.leader, status.term) == (first.leader, first.term);
+        let leader = self.number_of(first.leader?.peer)?;
+        known.iter().all(same).then_some((leader, first.term))
     }
 
     /// Waits until all running peers have applied everything up to `cursor`.
@@ -241,10 +253,6 @@ impl Cluster {
                 peer.net.close().await;
             }
         }
-    }
-
-    fn lives(&self, leader: Option<Member>) -> bool {
-        leader.is_some_and(|leader| self.number_of(leader.peer).is_some())
     }
 }
 

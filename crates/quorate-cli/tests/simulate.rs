@@ -1,0 +1,41 @@
+//! The simulator as a user runs it.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+fn simulate(arguments: &[&str]) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .arg("simulate")
+        .arg("--json")
+        .args(arguments)
+        .output()
+        .unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{out}{err}");
+    assert_eq!(out.lines().count(), 1, "{out}");
+    serde_json::from_str(&out).unwrap()
+}
+
+#[test]
+fn one_seed_in_two_processes_is_one_trace() {
+    let run = || simulate(&["--nodes", "3", "--seed", "4", "--seconds", "5"]);
+    let (one, two) = (run(), run());
+    assert_eq!(one["trace_hash"], two["trace_hash"]);
+    assert_eq!(one["events"], two["events"]);
+    assert_eq!(one["seeds"], 1);
+    assert_eq!(one["violations"], 0);
+    assert!(one["simulated_hours"].as_f64().unwrap() >= 5.0 / 3_600.0);
+    assert!(one["speed"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_range_is_the_same_whichever_thread_runs_which_seed() {
+    let run = || simulate(&["--nodes", "3", "--seeds", "10..16", "--seconds", "3"]);
+    let (one, two) = (run(), run());
+    assert_eq!(one["trace_hash"], two["trace_hash"]);
+    assert_eq!(one["seeds"], 6);
+    let other = simulate(&["--nodes", "3", "--seeds", "11..17", "--seconds", "3"]);
+    assert_ne!(one["trace_hash"], other["trace_hash"]);
+}
