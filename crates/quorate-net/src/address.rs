@@ -70,7 +70,9 @@ impl FromStr for Address {
             Ok(url) if text.starts_with("https://") || text.starts_with("http://") => {
                 Ok(Self::Relay(url))
             }
-            _ => Err(AddressError { text: text.to_owned() }),
+            _ => Err(AddressError {
+                text: text.to_owned(),
+            }),
         }
     }
 }
@@ -89,7 +91,13 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused_by_name() {
-        for text in ["", "127.0.0.1", "relay.example", "ftp://relay.example", "4433"] {
+        for text in [
+            "",
+            "127.0.0.1",
+            "relay.example",
+            "ftp://relay.example",
+            "4433",
+        ] {
             let error = text.parse::<Address>().unwrap_err();
             assert!(error.to_string().contains(text), "{error}");
         }

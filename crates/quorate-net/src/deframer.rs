@@ -44,7 +44,13 @@ pub(crate) struct Deframer {
 impl Deframer {
     /// Starts at the beginning of a frame; frames larger than `limit` are refused.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, head: [0; HEAD], head_len: 0, need: 0, body: Vec::new() }
+        Self {
+            limit,
+            head: [0; HEAD],
+            head_len: 0,
+            need: 0,
+            body: Vec::new(),
+        }
     }
 
     /// Takes the stream's next chunk and appends the frames that it completes.
@@ -70,7 +76,11 @@ impl Deframer {
 
     /// Says whether the stream may end here.
     pub(crate) fn finish(&self) -> Result<(), FrameFault> {
-        if self.need == 0 && self.head_len == 0 { Ok(()) } else { Err(FrameFault::Truncated) }
+        if self.need == 0 && self.head_len == 0 {
+            Ok(())
+        } else {
+            Err(FrameFault::Truncated)
+        }
     }
 
     /// Reads the length, or as much of it as there is; true once a frame's length is known.
@@ -189,18 +199,26 @@ mod tests {
     #[test]
     fn a_frame_within_a_chunk_is_not_copied() {
         let chunk = Bytes::from(framed(&[b"one".to_vec(), b"two".to_vec()]));
-        let (start, end) = (chunk.as_ptr() as usize, chunk.as_ptr() as usize + chunk.len());
+        let (start, end) = (
+            chunk.as_ptr() as usize,
+            chunk.as_ptr() as usize + chunk.len(),
+        );
         let mut out = Vec::new();
         Deframer::new(8).push(chunk, &mut out).unwrap();
         assert_eq!(out, ["one", "two"]);
-        assert!(out.iter().all(|frame| (start..end).contains(&(frame.as_ptr() as usize))));
+        assert!(
+            out.iter()
+                .all(|frame| (start..end).contains(&(frame.as_ptr() as usize)))
+        );
     }
 
     #[test]
     fn a_large_announced_frame_reserves_nothing_before_it_comes() {
         let mut deframer = Deframer::new(1 << 30);
         let mut out = Vec::new();
-        deframer.push(Bytes::from((1u32 << 30).to_le_bytes().to_vec()), &mut out).unwrap();
+        deframer
+            .push(Bytes::from((1u32 << 30).to_le_bytes().to_vec()), &mut out)
+            .unwrap();
         assert_eq!(deframer.body.capacity(), 0);
         deframer.push(Bytes::from_static(b"x"), &mut out).unwrap();
         assert!(deframer.body.capacity() <= RESERVE_AHEAD + 1);
@@ -209,7 +227,10 @@ mod tests {
     #[test]
     fn limits_are_inclusive_and_empty_frames_are_refused() {
         let mut out = Vec::new();
-        assert_eq!(Deframer::new(3).push(Bytes::from(framed(&[vec![1; 3]])), &mut out), Ok(()));
+        assert_eq!(
+            Deframer::new(3).push(Bytes::from(framed(&[vec![1; 3]])), &mut out),
+            Ok(())
+        );
         assert_eq!(
             Deframer::new(3).push(Bytes::from(framed(&[vec![1; 4]])), &mut out),
             Err(FrameFault::TooLarge { len: 4, limit: 3 })

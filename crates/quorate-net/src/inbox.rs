@@ -160,8 +160,11 @@ impl Class {
         loop {
             if let Some(open) = &mut self.open {
                 let frame = open.frames.next();
-                let event =
-                    frame.map(|bytes| Event::Frame { link: open.link, lane: open.lane, bytes });
+                let event = frame.map(|bytes| Event::Frame {
+                    link: open.link,
+                    lane: open.lane,
+                    bytes,
+                });
                 if open.frames.as_slice().is_empty() {
                     self.open = None;
                 }
@@ -184,14 +187,20 @@ impl Inbox {
         let (control, control_queue) = mpsc::channel(INBOX_PARCELS);
         let (data, data_queue) = mpsc::channel(INBOX_PARCELS);
         let class = |queue| Class { queue, open: None };
-        let events =
-            Events { control: class(control_queue), data: class(data_queue), streak: 0 };
+        let events = Events {
+            control: class(control_queue),
+            data: class(data_queue),
+            streak: 0,
+        };
         (Self { control, data }, events)
     }
 
     /// Queues an event that begins something: it passes before all frames it announces.
     pub(crate) async fn begin(&self, event: Event) -> Result<(), Deaf> {
-        self.control.send(Parcel::Event(event)).await.map_err(|_| Deaf)
+        self.control
+            .send(Parcel::Event(event))
+            .await
+            .map_err(|_| Deaf)
     }
 
     /// Queues an event that ends something: it passes after all frames queued before it.
@@ -213,17 +222,142 @@ impl Inbox {
 impl Inlet {
     fn new(link: LinkId, queue: mpsc::Sender<Parcel>, bytes: usize) -> Self {
         let most = u32::try_from(bytes).expect("a link's budget is far below 4 GiB");
-        Self { link, queue, budget: Arc::new(Semaphore::new(bytes)), most }
+        Self {
+            link,
+            queue,
+            budget: Arc::new(Semaphore::new(bytes)),
+            most,
+        }
     }
 
     /// Queues frames that were read together; waits while the link is over its budget.
     ///
     /// A parcel larger than the whole budget waits for all of it, so it passes alone.
     pub(crate) async fn deliver(&self, lane: Lane, frames: Vec<Bytes>) -> Result<(), Deaf> {
-        let cost = frames.iter().map(|frame| frame.len() + FRAME_OVERHEAD).sum::<usize>();
+        let cost = frames
+            .iter()
+            .map(|frame| frame.len() + FRAME_OVERHEAD)
+            .sum::<usize>();
         let cost = u32::try_from(cost).unwrap_or(u32::MAX).min(self.most);
-        let budget = Arc::clone(&self.budget).acquire_many_owned(cost).await.map_err(|_| Deaf)?;
-        let frames = Frames { link: self.link, lane, frames: frames.into_iter(), _budget: budget };
-        self.queue.send(Parcel::Frames(frames)).await.map_err(|_| Deaf)
+        let budget = Arc::clone(&self.budget)
+            .acquire_many_owned(cost)
+            .await
+            .map_err(|_| Deaf)?;
+        let frames = Frames {
+            link: self.link,
+            lane,
+            frames: frames.into_iter(),
+            _budget: budget,
+        };
+        self.queue
+            .send(Parcel::Frames(frames))
+            .await
+            .map_err(|_| Deaf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{future::Future, pin::pin};
+
+    fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        }
+    }
+
+    fn frames(count: usize, size: usize) -> Vec<Bytes> {
+        (0..count)
+            .map(|i| Bytes::from(vec![i as u8; size]))
+            .collect()
+    }
+
+    fn lane_of(event: Option<Event>) -> Option<Lane> {
+        match event {
+            Some(Event::Frame { lane, .. }) => Some(lane),
+            _ => None,
+        }
+    }
+
+    const LINK: LinkId = LinkId(1);
+
+    #[test]
+    fn control_passes_what_waits_but_not_for_ever() {
+        let (inbox, mut events) = Inbox::new();
+        let (control, data) = (
+            inbox.control_inlet(LINK, 1 << 20),
+            inbox.data_inlet(LINK, 1 << 20),
+        );
+        now(data.deliver(Lane::Bulk, frames(2, 9)))
+            .unwrap()
+            .unwrap();
+        now(control.deliver(Lane::Control, frames(100, 9)))
+            .unwrap()
+            .unwrap();
+        let order: Vec<_> = std::iter::from_fn(|| lane_of(events.try_recv())).collect();
+        let first_bulk = order.iter().position(|lane| *lane == Lane::Bulk);
+        assert_eq!(first_bulk, Some(CONTROL_STREAK as usize));
+        assert_eq!(order.len(), 102);
+    }
+
+    #[test]
+    fn a_link_over_its_budget_waits_until_the_driver_has_taken_and_others_do_not() {
+        let (inbox, mut events) = Inbox::new();
+        let full = inbox.data_inlet(LINK, 10 * (100 + FRAME_OVERHEAD));
+        let other = inbox.data_inlet(LinkId(2), 1 << 20);
+        now(full.deliver(Lane::Bulk, frames(10, 100)))
+            .unwrap()
+            .unwrap();
+        assert_eq!(now(full.deliver(Lane::Bulk, frames(1, 1))), None);
+        now(other.deliver(Lane::Bulk, frames(1, 1)))
+            .unwrap()
+            .unwrap();
+        for _ in 0..9 {
+            events.try_recv().unwrap();
+            assert_eq!(now(full.deliver(Lane::Bulk, frames(1, 1))), None);
+        }
+        events.try_recv().unwrap();
+        assert_eq!(now(full.deliver(Lane::Bulk, frames(1, 1))), Some(Ok(())));
+    }
+
+    #[test]
+    fn a_parcel_larger_than_the_budget_passes_alone() {
+        let (inbox, mut events) = Inbox::new();
+        let small = inbox.data_inlet(LINK, 100);
+        now(small.deliver(Lane::Bulk, frames(1, 1_000)))
+            .unwrap()
+            .unwrap();
+        assert_eq!(now(small.deliver(Lane::Bulk, frames(1, 1_000))), None);
+        events.try_recv().unwrap();
+        now(small.deliver(Lane::Bulk, frames(1, 1_000)))
+            .unwrap()
+            .unwrap();
+    }
+
+    #[test]
+    fn an_end_comes_after_everything_before_it() {
+        let (inbox, mut events) = Inbox::new();
+        let (control, data) = (
+            inbox.control_inlet(LINK, 1 << 20),
+            inbox.data_inlet(LINK, 1 << 20),
+        );
+        now(data.deliver(Lane::Bulk, frames(200, 1)))
+            .unwrap()
+            .unwrap();
+        now(control.deliver(Lane::Control, frames(200, 1)))
+            .unwrap()
+            .unwrap();
+        let end = Event::DialFailed {
+            peer: PeerId([0; 32]),
+            error: String::new(),
+        };
+        now(inbox.end(end.clone())).unwrap().unwrap();
+        drop((inbox, control, data));
+        let all: Vec<_> = std::iter::from_fn(|| now(events.recv()).flatten()).collect();
+        assert_eq!(all.len(), 401);
+        assert_eq!(all.last(), Some(&end));
+        assert_eq!(now(events.recv()), Some(None), "both queues have ended");
     }
 }

@@ -4,14 +4,18 @@
 //! tells what happens ([`Events`]) and does what it is told ([`Transport`]).
 //!
 //! ```text
-//! peer A                                                     peer B
-//! driver ── send(link, lane, frame) ─▶ queue ─▶ stream ~~~▶ reader ─▶ Events ─▶ driver
-//!            never waits               bounded   QUIC        bounded
+//! peer A                                                       peer B
+//! driver -- send(link, lane, frame) -> queue -> stream ~~~> reader -> Events -> driver
+//!           never waits                bounded   QUIC                 bounded
 //! ```
 //!
 //! One connection per pair of peers carries everything; [`Lane`]s keep what must not wait for
 //! each other apart. A peer that sends nonsense, too much, or reads nothing loses its own link,
 //! and nothing else happens.
+//!
+//! A process that runs several peers on few cores should give its tokio runtime a small
+//! `event_interval` (7, say): with the default of 61 a busy runtime looks at its sockets so seldom
+//! that what comes to a quiet one waits for tens of milliseconds while another is loaded.
 
 #![forbid(unsafe_code)]
 

@@ -27,7 +27,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
+use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use quorate_core::{CloseCode, GroupId, Lane, LinkId, PeerId};
 use tokio::{
     runtime::Handle,
@@ -145,7 +145,10 @@ impl Link {
     ) -> Result<Option<Arc<StreamLane>>, SendError> {
         let limit = frame_limit(lane);
         if frame.is_empty() || frame.len() > limit {
-            return Err(SendError::BadLength { len: frame.len(), limit });
+            return Err(SendError::BadLength {
+                len: frame.len(),
+                limit,
+            });
         }
         if lane != Lane::Control && !self.proven.load(Ordering::Acquire) {
             return Err(SendError::Stranger);
@@ -171,7 +174,11 @@ impl Link {
     /// Lifts the limits on strangers.
     pub(crate) fn authenticate(&self) {
         self.proven.store(true, Ordering::Release);
-        let gate = self.gate.lock().expect("nothing panics while it holds the gate").take();
+        let gate = self
+            .gate
+            .lock()
+            .expect("nothing panics while it holds the gate")
+            .take();
         if let Some(gate) = gate {
             // Fails if the link is going down already, which is told as an event.
             gate.send(()).unwrap_or_default();
@@ -201,7 +208,10 @@ impl Link {
 
     /// Returns a group's entries lane, opened if there is none.
     fn entries_lane(self: &Arc<Self>, group: GroupId) -> Result<Arc<StreamLane>, SendError> {
-        let mut lanes = self.entries.lock().expect("nothing panics while it holds the lanes");
+        let mut lanes = self
+            .entries
+            .lock()
+            .expect("nothing panics while it holds the lanes");
         if let Some(lane) = lanes.get(&group) {
             return Ok(Arc::clone(lane));
         }
@@ -244,17 +254,17 @@ impl Link {
     fn end_lanes(&self) {
         self.control.end();
         self.bulk.end();
-        let lanes = self.entries.lock().expect("nothing panics while it holds the lanes");
+        let lanes = self
+            .entries
+            .lock()
+            .expect("nothing panics while it holds the lanes");
         lanes.values().for_each(|lane| lane.end());
     }
 }
 
 /// Runs a link from its first event to the moment after which it brings no more frames; returns
 /// what ended it.
-pub(crate) async fn run(
-    link: &Arc<Link>,
-    startup: Startup,
-) -> (Option<CloseCode>, String) {
+pub(crate) async fn run(link: &Arc<Link>, startup: Startup) -> (Option<CloseCode>, String) {
     let guard = CloseOnPanic(link);
     if let Err(fault) = serve(link, startup).await {
         link.fault(fault);
@@ -262,16 +272,33 @@ pub(crate) async fn run(
     let error = link.connection.closed().await;
     link.end_lanes();
     drop(guard);
-    match link.closing.get() {
-        Some((closing, reason)) => (closing.core(), reason.clone()),
-        None => codes::read(&error),
+    match (&error, link.closing.get()) {
+        (ConnectionError::LocallyClosed, Some((closing, reason))) => {
+            (closing.core(), reason.clone())
+        }
+        // The peer, or the line, was first.
+        _ => codes::read(&error),
     }
 }
 
 async fn serve(link: &Arc<Link>, startup: Startup) -> Result<(), Fault> {
-    let Startup { dialed, send, mut recv, inbox, tuning, deadline, stranger, gate } = startup;
+    let Startup {
+        dialed,
+        send,
+        mut recv,
+        inbox,
+        tuning,
+        deadline,
+        stranger,
+        gate,
+    } = startup;
     let exporter = link.exporter()?;
-    let up = Event::LinkUp { link: link.id, peer: link.peer, dialed, exporter };
+    let up = Event::LinkUp {
+        link: link.id,
+        peer: link.peer,
+        dialed,
+        exporter,
+    };
     inbox.begin(up).await?;
 
     link.spawn(control_writer(Arc::clone(link), send));
@@ -279,19 +306,25 @@ async fn serve(link: &Arc<Link>, startup: Startup) -> Result<(), Fault> {
     let proof = async {
         let hello = reader::first_frame(&mut recv).await?;
         control.deliver(Lane::Control, vec![hello]).await?;
-        gate.await.map_err(|_| Fault::Lost)
+        // The driver may never answer, and the peer may go meanwhile.
+        tokio::select! {
+            opened = gate => opened.map_err(|_| Fault::Lost),
+            _ = link.connection.closed() => Err(Fault::Lost),
+        }
     };
     let late = || {
         let code = CloseCode::Stranger;
-        Fault::Broken(Closing::Core(code), code.reason().to_owned())
+        Fault::code(code, code.reason().to_owned())
     };
     timeout_at(deadline, proof).await.map_err(|_| late())??;
     drop(stranger);
 
-    link.connection.set_receive_window(VarInt::from_u32(tuning.link_window));
-    link.connection.set_max_concurrent_uni_streams(Tuning::streams());
-    let bulk = Arc::clone(link);
-    link.spawn(async move { writer::bulk(bulk.connection.clone(), &bulk.bulk).await });
+    link.connection
+        .set_receive_window(VarInt::from_u32(tuning.link_window));
+    link.connection
+        .set_max_concurrent_uni_streams(Tuning::streams());
+    let (bulk, in_flight) = (Arc::clone(link), tuning.bulk_in_flight);
+    link.spawn(async move { writer::bulk(bulk.connection.clone(), &bulk.bulk, in_flight).await });
     let data = inbox.data_inlet(link.id, DATA_INBOX);
     reader::read_all(link, recv, control, data).await;
     Ok(())
@@ -327,7 +360,8 @@ struct CloseOnPanic<'a>(&'a Arc<Link>);
 impl Drop for CloseOnPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.close(Closing::Internal, "a task of the peer failed".to_owned());
+            self.0
+                .close(Closing::Internal, "a task of the peer failed".to_owned());
         }
     }
 }

@@ -56,7 +56,11 @@ struct Queue {
 impl Outlet {
     /// Makes an empty queue that refuses frames once it would hold more than `bound` bytes.
     pub(crate) fn new(framing: Framing, bound: usize) -> Self {
-        Self { framing, bound, queue: Mutex::default() }
+        Self {
+            framing,
+            bound,
+            queue: Mutex::default(),
+        }
     }
 
     /// Appends a frame without waking the writer; never waits. Says whether it is the first since
@@ -129,7 +133,9 @@ impl Outlet {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().expect("nothing panics while it holds a lane's queue")
+        self.queue
+            .lock()
+            .expect("nothing panics while it holds a lane's queue")
     }
 }
 
@@ -226,7 +232,10 @@ mod tests {
         let outlet = Outlet::new(Framing::Prefixed, 100);
         outlet.push(Bytes::from_static(b"last")).unwrap();
         outlet.end();
-        assert_eq!(outlet.push(Bytes::from_static(b"late")), Err(Refused::Ended));
+        assert_eq!(
+            outlet.push(Bytes::from_static(b"late")),
+            Err(Refused::Ended)
+        );
         let mut blocks = Vec::new();
         assert_eq!(ready(&outlet), Poll::Ready(true));
         assert_eq!(outlet.drain(&mut blocks, 100), 8);

@@ -40,6 +40,9 @@ pub struct Tuning {
     pub link_window: u32,
     /// Bytes we keep per link until the peer has acknowledged them.
     pub send_window: u64,
+    /// Bytes of bulk on their way at a time: what a control frame may have to wait for. Well below
+    /// the send window.
+    pub bulk_in_flight: usize,
     /// Silence after which a link is down.
     pub idle: Duration,
     /// Silence after which we say something.
@@ -60,7 +63,8 @@ impl Tuning {
         Self {
             stream_window: STREAM_WINDOW,
             link_window: 64 << 20,
-            send_window: 32 << 20,
+            send_window: 16 << 20,
+            bulk_in_flight: 2 << 20,
             idle: Duration::from_secs(5),
             keep_alive: Duration::from_secs(1),
             initial_rtt: Duration::from_millis(20),
@@ -76,6 +80,7 @@ impl Tuning {
             stream_window: STREAM_WINDOW,
             link_window: 64 << 20,
             send_window: 32 << 20,
+            bulk_in_flight: 16 << 20,
             idle: Duration::from_secs(15),
             keep_alive: Duration::from_secs(4),
             initial_rtt: Duration::from_millis(333),
@@ -92,7 +97,9 @@ impl Tuning {
         let mut acks = AckFrequencyConfig::default();
         acks.ack_eliciting_threshold(VarInt::from_u32(self.ack_every));
         let idle = self.idle.min(Duration::from_secs(3_600));
-        let idle = idle.try_into().expect("an hour in milliseconds fits a QUIC integer");
+        let idle = idle
+            .try_into()
+            .expect("an hour in milliseconds fits a QUIC integer");
         QuicTransportConfig::builder()
             .stream_receive_window(VarInt::from_u32(self.stream_window))
             .receive_window(VarInt::from_u32(STRANGER_WINDOW))
@@ -137,7 +144,11 @@ pub struct Loopback {
 
 impl Preset for Loopback {
     fn apply(self, builder: Builder) -> Builder {
-        Lan { listen: (Ipv4Addr::LOCALHOST, self.port).into(), tuning: self.tuning }.apply(builder)
+        Lan {
+            listen: (Ipv4Addr::LOCALHOST, self.port).into(),
+            tuning: self.tuning,
+        }
+        .apply(builder)
     }
 }
 

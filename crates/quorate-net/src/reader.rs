@@ -94,7 +94,10 @@ async fn read_stream(mut recv: RecvStream, shared: Arc<Shared>) -> Result<(), Fa
     match tag {
         [ENTRIES_TAG] => read_entries(recv, &shared).await,
         [BULK_TAG] => read_bulk(recv, &shared).await,
-        [tag] => Err(Fault::code(CloseCode::BadFrame, format!("no stream begins with {tag}"))),
+        [tag] => Err(Fault::code(
+            CloseCode::BadFrame,
+            format!("no stream begins with {tag}"),
+        )),
     }
 }
 
@@ -160,7 +163,9 @@ impl Shared {
     }
 
     fn lanes(&self) -> std::sync::MutexGuard<'_, BTreeSet<GroupId>> {
-        self.lanes.lock().expect("nothing panics while it holds the lanes")
+        self.lanes
+            .lock()
+            .expect("nothing panics while it holds the lanes")
     }
 }
 
@@ -188,9 +193,10 @@ impl From<ReadError> for Fault {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::ConnectionLost(_) => Self::Lost,
-            ReadError::Reset(code) => {
-                Self::code(CloseCode::BadFrame, format!("a stream was reset with code {code}"))
-            }
+            ReadError::Reset(code) => Self::code(
+                CloseCode::BadFrame,
+                format!("a stream was reset with code {code}"),
+            ),
             ReadError::ClosedStream | ReadError::ZeroRttRejected => {
                 Self::internal("a stream was read after its end")
             }

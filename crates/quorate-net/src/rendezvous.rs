@@ -136,7 +136,11 @@ impl Rendezvous {
     /// The card is too large, or cannot be written.
     pub fn register(&self, peer: PeerId, card: &Card) -> Result<Registration, RendezvousError> {
         let file = self.put(peer, card)?;
-        Ok(Registration { rendezvous: self.clone(), peer, file })
+        Ok(Registration {
+            rendezvous: self.clone(),
+            peer,
+            file,
+        })
     }
 
     /// Returns the live peers, by id, and sweeps out the cards of dead ones.
@@ -150,7 +154,9 @@ impl Rendezvous {
         let mut found = Vec::new();
         for entry in listed {
             let entry = entry.map_err(failed("list", &self.dir))?;
-            let Some(peer) = entry.file_name().to_str().and_then(peer_id) else { continue };
+            let Some(peer) = entry.file_name().to_str().and_then(peer_id) else {
+                continue;
+            };
             if let Some(card) = self.read(peer) {
                 found.push(Found { peer, card });
             }
@@ -207,7 +213,8 @@ impl Rendezvous {
             .open(temporary)
             .map_err(failed("make", temporary))?;
         file.lock().map_err(failed("lock", temporary))?;
-        file.write_all(text.as_bytes()).map_err(failed("write", temporary))?;
+        file.write_all(text.as_bytes())
+            .map_err(failed("write", temporary))?;
         let _sweep = self.sweep_lock()?;
         fs::rename(temporary, path).map_err(failed("make", path))?;
         Ok(file)
@@ -267,7 +274,9 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let path = self.rendezvous.card_path(self.peer);
-        let Ok(_sweep) = self.rendezvous.sweep_lock() else { return };
+        let Ok(_sweep) = self.rendezvous.sweep_lock() else {
+            return;
+        };
         // Another process of the same peer may have put its card there.
         if same_file(&path, &self.file) {
             // A card left behind is stale from now on, and swept by whoever looks.
@@ -291,13 +300,18 @@ fn default_root() -> PathBuf {
     if let Some(dir) = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
         return Path::new(&dir).join("quorate");
     }
-    let user = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let user = ["USER", "LOGNAME", "USERNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok());
     let user: String = user
         .unwrap_or_default()
         .chars()
         .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
         .collect();
-    std::env::temp_dir().join(format!("quorate-{}", if user.is_empty() { "user" } else { &user }))
+    std::env::temp_dir().join(format!(
+        "quorate-{}",
+        if user.is_empty() { "user" } else { &user }
+    ))
 }
 
 /// Makes a directory for the user alone, or checks that it is one.
@@ -311,7 +325,9 @@ fn ensure_private(path: &Path) -> Result<(), RendezvousError> {
     // Not following links: a link planted by somebody else leads where they like.
     let found = fs::symlink_metadata(path).map_err(failed("look at", path))?;
     if !found.is_dir() {
-        return Err(RendezvousError::Foreign { path: path.to_owned() });
+        return Err(RendezvousError::Foreign {
+            path: path.to_owned(),
+        });
     }
     check_private(path, &found)
 }
@@ -327,14 +343,19 @@ fn check_private(path: &Path, found: &fs::Metadata) -> Result<(), RendezvousErro
     use std::os::unix::fs::MetadataExt as _;
     let mode = found.mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(RendezvousError::Open { path: path.to_owned(), mode });
+        return Err(RendezvousError::Open {
+            path: path.to_owned(),
+            mode,
+        });
     }
     // A file made here tells who we are, which the standard library does not. Only the superuser
     // can make one in a private directory of somebody else.
     let own = open_lock(&path.join(".sweep"))?;
     let own = own.metadata().map_err(failed("look at", path))?;
     if own.uid() != found.uid() {
-        return Err(RendezvousError::Foreign { path: path.to_owned() });
+        return Err(RendezvousError::Foreign {
+            path: path.to_owned(),
+        });
     }
     Ok(())
 }
@@ -365,12 +386,20 @@ fn same_file(path: &Path, _: &File) -> bool {
 }
 
 fn open_lock(path: &Path) -> Result<File, RendezvousError> {
-    let options = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    let options = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path);
     options.map_err(failed("open", path))
 }
 
 fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RendezvousError {
-    move |source| RendezvousError::Io { act, path: path.to_owned(), source }
+    move |source| RendezvousError::Io {
+        act,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// Reads a card's file name.

@@ -91,14 +91,20 @@ impl Transport {
             dials: Arc::new(Semaphore::new(DIALS)),
             stopping: AtomicBool::new(false),
         };
-        (Self { inner: Arc::new(inner) }, events)
+        (
+            Self {
+                inner: Arc::new(inner),
+            },
+            events,
+        )
     }
 
     /// Spawns a router for the transport alone; dropping it stops accepting, and
     /// [`Router::shutdown`] shuts the transport down and closes the endpoint.
     #[must_use = "dropping the router stops accepting links"]
     pub fn serve(&self) -> Router {
-        self.install(Router::builder(self.inner.endpoint.clone())).spawn()
+        self.install(Router::builder(self.inner.endpoint.clone()))
+            .spawn()
     }
 
     /// Adds the transport to a router that the application builds on the same endpoint.
@@ -130,7 +136,9 @@ impl Transport {
     /// # Errors
     /// [`TooManyDials`]; nothing was started.
     pub fn dial(&self, peer: PeerId, addresses: Vec<Address>) -> Result<(), TooManyDials> {
-        let permit = Arc::clone(&self.inner.dials).try_acquire_owned().map_err(|_| TooManyDials)?;
+        let permit = Arc::clone(&self.inner.dials)
+            .try_acquire_owned()
+            .map_err(|_| TooManyDials)?;
         let transport = self.clone();
         self.inner.runtime.spawn(async move {
             let dialed = timeout(DIAL_TIME, Box::pin(transport.connect(peer, addresses))).await;
@@ -144,7 +152,12 @@ impl Transport {
             };
             let failed = Event::DialFailed { peer, error };
             // Nobody to tell: the driver is gone.
-            transport.inner.inbox.begin(failed).await.unwrap_or_default();
+            transport
+                .inner
+                .inbox
+                .begin(failed)
+                .await
+                .unwrap_or_default();
         });
         Ok(())
     }
@@ -162,7 +175,10 @@ impl Transport {
 
     /// Begins a batch of frames that are handed to QUIC together when it is dropped.
     pub fn batch(&self) -> Batch<'_> {
-        Batch { transport: self, lanes: Vec::new() }
+        Batch {
+            transport: self,
+            lanes: Vec::new(),
+        }
     }
 
     /// Lifts the limits on strangers from a link whose peer has proven itself.
@@ -190,7 +206,12 @@ impl Transport {
     /// Cancel-safe: calling it again goes on where it was left.
     pub async fn shutdown(&self) {
         self.inner.stopping.store(true, Ordering::Release);
-        let links: Vec<_> = self.inner.links.iter().map(|link| Arc::clone(&link)).collect();
+        let links: Vec<_> = self
+            .inner
+            .links
+            .iter()
+            .map(|link| Arc::clone(&link))
+            .collect();
         for link in &links {
             link.part(CloseCode::Shutdown);
         }
@@ -218,7 +239,11 @@ impl Transport {
         let id = EndpointId::from_bytes(&peer.0).map_err(|_| "not a peer's key".to_owned())?;
         let addr = EndpointAddr::from_parts(id, addresses.into_iter().map(Into::into));
         let options = ConnectOptions::new().with_transport_config(self.inner.quic.clone());
-        let connecting = self.inner.endpoint.connect_with_opts(addr, ALPN, options).await;
+        let connecting = self
+            .inner
+            .endpoint
+            .connect_with_opts(addr, ALPN, options)
+            .await;
         let connection = connecting.map_err(chain)?.await.map_err(chain)?;
         let (mut send, recv) = connection.open_bi().await.map_err(chain)?;
         // The other side does not see a stream before something is written to it.
@@ -249,8 +274,7 @@ impl Transport {
                 Ok(streams) => streams,
                 Err((code, reason)) => {
                     debug!(target: "quorate_net::link", reason, "a stranger is turned away");
-                    return connection
-                        .close(Closing::Core(code).number(), codes::clip(reason));
+                    return connection.close(Closing::Core(code).number(), codes::clip(reason));
                 }
             },
         };
@@ -263,10 +287,24 @@ impl Transport {
         }
         let (send, recv) = streams;
         let (inbox, tuning) = (inner.inbox.clone(), inner.tuning.clone());
-        let startup = Startup { dialed, send, recv, inbox, tuning, deadline, stranger, gate };
+        let startup = Startup {
+            dialed,
+            send,
+            recv,
+            inbox,
+            tuning,
+            deadline,
+            stranger,
+            gate,
+        };
         let (code, reason) = link::run(&link, startup).await;
         inner.links.remove(&id);
-        let down = Event::LinkDown { link: id, peer: link.peer, code, reason };
+        let down = Event::LinkDown {
+            link: id,
+            peer: link.peer,
+            code,
+            reason,
+        };
         // Nobody to tell: the driver is gone.
         inner.inbox.end(down).await.unwrap_or_default();
     }
@@ -290,7 +328,12 @@ impl Batch<'_> {
     /// # Errors
     /// The frame was not queued; see [`SendError`].
     pub fn send(&mut self, link: LinkId, lane: Lane, frame: Bytes) -> Result<(), SendError> {
-        let link = self.transport.inner.links.get(&link).ok_or(SendError::Down)?;
+        let link = self
+            .transport
+            .inner
+            .links
+            .get(&link)
+            .ok_or(SendError::Down)?;
         self.lanes.extend(link.send(lane, frame)?);
         Ok(())
     }
@@ -306,7 +349,10 @@ impl ProtocolHandler for Transport {
     /// Runs an incoming link; a panic in it stays in it, since it would end the whole router.
     async fn accept(&self, connection: Connection) -> Result<(), AcceptError> {
         let transport = self.clone();
-        let link = self.inner.runtime.spawn(async move { transport.admit(connection).await });
+        let link = self
+            .inner
+            .runtime
+            .spawn(async move { transport.admit(connection).await });
         if let Err(failed) = link.await {
             error!(%failed, "a link's task failed");
         }

@@ -10,6 +10,7 @@
 //! frame has its length, so the peer sees a frame cut short, and by then the link is closed.
 
 use std::{
+    collections::VecDeque,
     future::{Future, poll_fn},
     pin::pin,
     sync::{Mutex, MutexGuard, TryLockError},
@@ -17,7 +18,7 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
-use iroh::endpoint::{Connection, SendStream, WriteError};
+use iroh::endpoint::{Connection, SendStream, StoppedError, VarInt, WriteError};
 
 use crate::{
     limits::WRITE_BATCH,
@@ -54,7 +55,10 @@ impl StreamLane {
     pub(crate) fn new(bound: usize, header: &[u8]) -> Self {
         let outlet = Outlet::new(Framing::Prefixed, bound);
         outlet.push_header(header);
-        Self { outlet, wire: Mutex::default() }
+        Self {
+            outlet,
+            wire: Mutex::default(),
+        }
     }
 
     /// Queues a frame. Says whether the caller has to [`Self::flush`] the lane, now or soon.
@@ -77,7 +81,9 @@ impl StreamLane {
             Err(TryLockError::Poisoned(_)) => return,
         };
         // Without a stream yet, or with a full one, the task will come to it.
-        let Some(wire) = wire.as_mut().filter(|wire| !wire.blocked) else { return };
+        let Some(wire) = wire.as_mut().filter(|wire| !wire.blocked) else {
+            return;
+        };
         let polled = wire.poll_flush(&self.outlet, &mut Context::from_waker(Waker::noop()));
         if !matches!(polled, Poll::Ready(Ok(()))) {
             wire.blocked = true;
@@ -88,7 +94,13 @@ impl StreamLane {
     /// Writes the lane to `stream` until it ends; returns the stream.
     async fn write(&self, stream: SendStream) -> Result<SendStream, Fault> {
         let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        let wire = Wire { stream, blocks: Vec::new(), done: 0, blocked: false, task };
+        let wire = Wire {
+            stream,
+            blocks: Vec::new(),
+            done: 0,
+            blocked: false,
+            task,
+        };
         *self.lock() = Some(wire);
         poll_fn(|cx| {
             let mut guard = self.lock();
@@ -104,17 +116,27 @@ impl StreamLane {
             }
         })
         .await?;
-        Ok(self.lock().take().expect("only the task that set it takes it").stream)
+        Ok(self
+            .lock()
+            .take()
+            .expect("only the task that set it takes it")
+            .stream)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Wire>> {
-        self.wire.lock().expect("nothing panics while it holds a lane's stream")
+        self.wire
+            .lock()
+            .expect("nothing panics while it holds a lane's stream")
     }
 }
 
 impl Wire {
     /// Writes until all is written, or the stream is full.
-    fn poll_flush(&mut self, outlet: &Outlet, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+    fn poll_flush(
+        &mut self,
+        outlet: &Outlet,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), WriteError>> {
         loop {
             if self.done == self.blocks.len() {
                 self.blocks.clear();
@@ -134,11 +156,12 @@ impl Wire {
 
 /// Writes the control lane until it ends, and waits until the peer has acknowledged all of it.
 pub(crate) async fn control(stream: SendStream, lane: &StreamLane) -> Result<(), Fault> {
-    stream.set_priority(CONTROL_PRIORITY).map_err(|_| Fault::Lost)?;
+    stream
+        .set_priority(CONTROL_PRIORITY)
+        .map_err(|_| Fault::Lost)?;
     let mut stream = lane.write(stream).await?;
     stream.finish().map_err(|_| Fault::Lost)?;
-    stream.stopped().await.map_err(|_| Fault::Lost)?;
-    Ok(())
+    received(stream.stopped()).await
 }
 
 /// Writes one group's entries lane until it ends.
@@ -151,22 +174,56 @@ pub(crate) async fn entries(connection: Connection, lane: &StreamLane) -> Result
 /// Writes bulk messages until the lane ends, each on a stream of its own.
 ///
 /// One after the other, not side by side: they share the line anyway, and the first is whole
-/// sooner. The next begins when QUIC has taken the last, not when the peer has it.
-pub(crate) async fn bulk(connection: Connection, outlet: &Outlet) -> Result<(), Fault> {
+/// sooner. At most `in_flight` bytes (or one message) are unacknowledged at a time: what is on its
+/// way cannot be overtaken, whatever its priority, so this is what bounds how long a control frame
+/// waits; and it leaves room in the send window, without which control could not even be written.
+pub(crate) async fn bulk(
+    connection: Connection,
+    outlet: &Outlet,
+    in_flight: usize,
+) -> Result<(), Fault> {
     let mut frames = Vec::new();
+    let mut unacked = VecDeque::new();
+    let mut unacked_bytes = 0;
     while poll_fn(|cx| outlet.poll_ready(cx)).await {
         let bytes = outlet.drain(&mut frames, 0);
         for frame in frames.drain(..) {
-            let mut stream = connection.open_uni().await?;
-            stream.set_priority(BULK_PRIORITY).map_err(|_| Fault::Lost)?;
-            let len = u32::try_from(frame.len()).expect("a lane's limit fits its length field");
-            let mut head = BytesMut::with_capacity(5);
-            head.put_u8(BULK_TAG);
-            head.put_u32_le(len);
-            stream.write_all_chunks(&mut [head.freeze(), frame]).await?;
-            stream.finish().map_err(|_| Fault::Lost)?;
+            let len = frame.len();
+            while unacked_bytes + len > in_flight
+                && let Some((acked, len)) = unacked.pop_front()
+            {
+                received(acked).await?;
+                unacked_bytes -= len;
+            }
+            unacked.push_back((write_message(&connection, frame).await?.stopped(), len));
+            unacked_bytes += len;
         }
         outlet.written(bytes);
     }
     Ok(())
+}
+
+async fn write_message(connection: &Connection, frame: Bytes) -> Result<SendStream, Fault> {
+    let mut stream = connection.open_uni().await?;
+    stream
+        .set_priority(BULK_PRIORITY)
+        .map_err(|_| Fault::Lost)?;
+    let len = u32::try_from(frame.len()).expect("a lane's limit fits its length field");
+    let mut head = BytesMut::with_capacity(5);
+    head.put_u8(BULK_TAG);
+    head.put_u32_le(len);
+    stream.write_all_chunks(&mut [head.freeze(), frame]).await?;
+    stream.finish().map_err(|_| Fault::Lost)?;
+    Ok(stream)
+}
+
+/// Waits until the peer has acknowledged all of a stream.
+async fn received(
+    acked: impl Future<Output = Result<Option<VarInt>, StoppedError>>,
+) -> Result<(), Fault> {
+    match acked.await {
+        Ok(None) => Ok(()),
+        Ok(Some(code)) => Err(WriteError::Stopped(code).into()),
+        Err(_) => Err(Fault::Lost),
+    }
 }

@@ -18,7 +18,7 @@ fn numbered(i: u32, sizes: &[usize]) -> Bytes {
 }
 
 fn number(frame: &Bytes) -> u32 {
-    u32::from_le_bytes(frame[..4].try_into().unwrap())
+    u32::from_le_bytes([frame[0], frame[1], frame[2], frame[3]])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,7 +71,8 @@ async fn the_largest_frames_arrive_whole_and_larger_ones_are_not_queued() {
         }
     }
     assert_eq!(
-        a.transport.send(LinkId(u64::MAX), Lane::Control, Bytes::from_static(b"x")),
+        a.transport
+            .send(LinkId(u64::MAX), Lane::Control, Bytes::from_static(b"x")),
         Err(SendError::Down)
     );
 }
@@ -101,20 +102,29 @@ async fn control_goes_on_while_megabytes_of_bulk_are_under_way() {
             }
             (Lane::Bulk, frame) => {
                 let i = number(&frame);
-                assert!(!std::mem::replace(&mut seen[i as usize], true), "{i} came twice");
+                assert!(
+                    !std::mem::replace(&mut seen[i as usize], true),
+                    "{i} came twice"
+                );
                 assert_eq!(frame, numbered(i, &[FRAME as usize]));
                 trips_before_the_end = trips;
             }
             other => panic!("nothing was sent on {other:?}"),
         }
     }
-    assert!(trips_before_the_end >= 10, "only {trips_before_the_end} round trips");
+    assert!(
+        trips_before_the_end >= 10,
+        "only {trips_before_the_end} round trips"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_peers_have_a_link_per_pair() {
-    let (mut a, mut b, mut c) =
-        (Peer::start(1).await, Peer::start(2).await, Peer::start(3).await);
+    let (mut a, mut b, mut c) = (
+        Peer::start(1).await,
+        Peer::start(2).await,
+        Peer::start(3).await,
+    );
     let (ab, ba) = connect(&mut a, &mut b).await;
     let (bc, cb) = connect(&mut b, &mut c).await;
     let (ca, ac) = connect(&mut c, &mut a).await;

@@ -1,5 +1,8 @@
 //! Finding peers on one machine through a directory.
 
+// The helpers below are tests' code too, which clippy does not see.
+#![allow(clippy::unwrap_used)]
+
 use std::{fs, time::Duration};
 
 use quorate_net::{
@@ -20,7 +23,9 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        Self { root: tempfile::tempdir().unwrap() }
+        Self {
+            root: tempfile::tempdir().unwrap(),
+        }
     }
 
     fn open(&self, network: &str) -> Rendezvous {
@@ -35,10 +40,16 @@ fn peers_of_one_network_see_each_other_and_no_others() {
     let shop = place.open("shop");
     assert_eq!(shop.scan().unwrap(), []);
     let _alice = shop.register(ALICE, &card(1)).unwrap();
-    let _bob = place.open("shop").register(BOB, &card(2).note("http", "127.0.0.1:80")).unwrap();
+    let _bob = place
+        .open("shop")
+        .register(BOB, &card(2).note("http", "127.0.0.1:80"))
+        .unwrap();
     let _other = place.open("bar").register(BOB, &card(3)).unwrap();
     let found = shop.scan().unwrap();
-    assert_eq!(found.iter().map(|found| found.peer).collect::<Vec<_>>(), [ALICE, BOB]);
+    assert_eq!(
+        found.iter().map(|found| found.peer).collect::<Vec<_>>(),
+        [ALICE, BOB]
+    );
     assert_eq!(found[0].card.addresses, card(1).addresses);
     assert_eq!(found[1].card.notes["http"], "127.0.0.1:80");
 }
@@ -49,7 +60,13 @@ fn a_card_goes_with_its_registration_and_changes_with_it() {
     let shop = place.open("shop");
     let mut alice = shop.register(ALICE, &card(1)).unwrap();
     alice.update(&card(7)).unwrap();
-    assert_eq!(shop.scan().unwrap(), [Found { peer: ALICE, card: card(7) }]);
+    assert_eq!(
+        shop.scan().unwrap(),
+        [Found {
+            peer: ALICE,
+            card: card(7)
+        }]
+    );
     drop(alice);
     assert_eq!(shop.scan().unwrap(), []);
     assert!(!shop.path().join(ALICE.to_string()).exists());
@@ -63,7 +80,10 @@ fn the_card_of_a_dead_process_is_swept_out() {
     let stale = shop.path().join(ALICE.to_string());
     fs::write(&stale, card(1).to_string()).unwrap();
     let found = shop.scan().unwrap();
-    assert_eq!(found.iter().map(|found| found.peer).collect::<Vec<_>>(), [BOB]);
+    assert_eq!(
+        found.iter().map(|found| found.peer).collect::<Vec<_>>(),
+        [BOB]
+    );
     assert!(!stale.exists());
 }
 
@@ -81,7 +101,7 @@ fn a_restarted_peer_keeps_its_card_when_its_old_self_leaves() {
 fn what_is_no_card_is_passed_over_and_left_alone() {
     let place = Place::new();
     let shop = place.open("shop");
-    let names = ["notes.txt".to_owned(), "é".repeat(32), "zz".repeat(32)];
+    let names = ["notes.txt".to_owned(), "\u{e9}".repeat(32), "zz".repeat(32)];
     for name in &names {
         fs::write(shop.path().join(name), "quorate-peer 1\n").unwrap();
     }
@@ -101,7 +121,10 @@ fn a_card_that_others_would_not_read_whole_is_refused() {
     let shop = place.open("shop");
     let huge = card(1).note("motto", &"x".repeat(20_000));
     let refused = shop.register(ALICE, &huge).unwrap_err();
-    assert!(matches!(refused, RendezvousError::CardTooLarge { .. }), "{refused}");
+    assert!(
+        matches!(refused, RendezvousError::CardTooLarge { .. }),
+        "{refused}"
+    );
     assert_eq!(shop.scan().unwrap(), []);
 }
 
@@ -147,7 +170,10 @@ fn new_directories_are_private_and_links_are_not_followed() {
     let link = place.root.path().join("link");
     std::os::unix::fs::symlink(shop.path(), &link).unwrap();
     let refused = Rendezvous::open(Some(&link), NetworkId::from_name("shop")).unwrap_err();
-    assert!(matches!(refused, RendezvousError::Foreign { .. }), "{refused}");
+    assert!(
+        matches!(refused, RendezvousError::Foreign { .. }),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
@@ -158,12 +184,19 @@ async fn a_watcher_tells_who_comes_and_goes() {
     let mut bob = shop.register(BOB, &card(2)).unwrap();
     let mut sightings = shop.watch(ALICE);
     let mut next = async || {
-        tokio::time::timeout(Duration::from_secs(30), sightings.recv()).await.unwrap().unwrap()
+        tokio::time::timeout(Duration::from_secs(30), sightings.recv())
+            .await
+            .unwrap()
+            .unwrap()
     };
     let at = |port| card(port).addresses;
-    assert!(matches!(next().await, Sighting::Found(f) if f.peer == BOB && f.card.addresses == at(2)));
+    assert!(
+        matches!(next().await, Sighting::Found(f) if f.peer == BOB && f.card.addresses == at(2))
+    );
     bob.update(&card(3)).unwrap();
-    assert!(matches!(next().await, Sighting::Found(f) if f.peer == BOB && f.card.addresses == at(3)));
+    assert!(
+        matches!(next().await, Sighting::Found(f) if f.peer == BOB && f.card.addresses == at(3))
+    );
     drop(bob);
     assert_eq!(next().await, Sighting::Lost(BOB));
 }

@@ -56,7 +56,8 @@ impl Card {
     #[must_use]
     pub fn note(mut self, name: &str, text: &str) -> Self {
         let name = name.split_whitespace().collect::<Vec<_>>().join("-");
-        self.notes.insert(name, text.lines().collect::<Vec<_>>().join(" "));
+        self.notes
+            .insert(name, text.lines().collect::<Vec<_>>().join(" "));
         self
     }
 }
@@ -87,7 +88,9 @@ impl FromStr for Card {
         }
         let mut card = Self::default();
         for line in lines {
-            let Some((name, value)) = line.split_once(' ') else { continue };
+            let Some((name, value)) = line.split_once(' ') else {
+                continue;
+            };
             match name {
                 "pid" => card.pid = value.parse().unwrap_or_default(),
                 "started" => card.started = value.parse().unwrap_or_default(),
@@ -130,8 +133,9 @@ mod tests {
 
     #[test]
     fn an_address_of_a_newer_kind_hides_nothing() {
-        let card: Card =
-            format!("{VERSION}\naddress tor:abc\naddress 127.0.0.1:5\n").parse().unwrap();
+        let card: Card = format!("{VERSION}\naddress tor:abc\naddress 127.0.0.1:5\n")
+            .parse()
+            .unwrap();
         assert_eq!(card.addresses, [Address::Ip(([127, 0, 0, 1], 5).into())]);
     }
 

@@ -100,11 +100,19 @@ fn compare(known: &mut BTreeMap<PeerId, Card>, seen: Vec<Found>, me: PeerId) -> 
         .filter(|found| found.peer != me)
         .map(|found| (found.peer, found.card))
         .collect();
-    let lost = known.keys().filter(|peer| !seen.contains_key(peer)).map(|peer| Sighting::Lost(*peer));
+    let lost = known
+        .keys()
+        .filter(|peer| !seen.contains_key(peer))
+        .map(|peer| Sighting::Lost(*peer));
     let found = seen
         .iter()
         .filter(|(peer, card)| known.get(peer) != Some(card))
-        .map(|(peer, card)| Sighting::Found(Found { peer: *peer, card: card.clone() }));
+        .map(|(peer, card)| {
+            Sighting::Found(Found {
+                peer: *peer,
+                card: card.clone(),
+            })
+        });
     let news = lost.chain(found).collect();
     *known = seen;
     news
@@ -115,7 +123,13 @@ mod tests {
     use super::*;
 
     fn found(peer: u8, pid: u32) -> Found {
-        Found { peer: PeerId([peer; 32]), card: Card { pid, ..Card::default() } }
+        Found {
+            peer: PeerId([peer; 32]),
+            card: Card {
+                pid,
+                ..Card::default()
+            },
+        }
     }
 
     #[test]
@@ -129,7 +143,10 @@ mod tests {
         assert_eq!(compare(&mut known, first, me), []);
         assert_eq!(
             compare(&mut known, vec![found(2, 5)], me),
-            [Sighting::Lost(PeerId([1; 32])), Sighting::Found(found(2, 5))]
+            [
+                Sighting::Lost(PeerId([1; 32])),
+                Sighting::Found(found(2, 5))
+            ]
         );
     }
 }

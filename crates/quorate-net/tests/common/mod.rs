@@ -1,5 +1,6 @@
 //! Peers on real QUIC, on this machine only.
-#![allow(dead_code)]
+// Each test file uses a part of it, and it is nobody's public interface.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -34,11 +35,24 @@ impl Peer {
     }
 
     pub async fn start_with(seed: u8, tuning: Tuning) -> Self {
-        let preset = Loopback { tuning: tuning.clone(), ..Loopback::default() };
+        let preset = Loopback {
+            tuning: tuning.clone(),
+            ..Loopback::default()
+        };
         let endpoint = bind(preset, &[seed; 32]).await.unwrap();
         let (transport, events) = Transport::new(endpoint, tuning);
         let router = transport.serve();
-        Self { transport, router, events, passed: VecDeque::new() }
+        Self {
+            transport,
+            router,
+            events,
+            passed: VecDeque::new(),
+        }
+    }
+
+    /// Drops what reads the events, and nothing else.
+    pub fn into_deaf(self) -> (Transport, Router) {
+        (self.transport, self.router)
     }
 
     pub fn id(&self) -> PeerId {
@@ -59,7 +73,8 @@ impl Peer {
         }
         loop {
             let event = tokio::time::timeout(PATIENCE, self.events.recv()).await;
-            let event = event.unwrap_or_else(|_| panic!("waited for {what}, have {:?}", self.passed));
+            let event =
+                event.unwrap_or_else(|_| panic!("waited for {what}, have {:?}", self.passed));
             let event = event.unwrap_or_else(|| panic!("waited for {what}, the events ended"));
             match pick(&event) {
                 Some(found) => return found,
@@ -70,7 +85,12 @@ impl Peer {
 
     pub async fn link_up(&mut self) -> (LinkId, PeerId, [u8; 32]) {
         self.wait("a link", |event| match event {
-            Event::LinkUp { link, peer, exporter, .. } => Some((*link, *peer, *exporter)),
+            Event::LinkUp {
+                link,
+                peer,
+                exporter,
+                ..
+            } => Some((*link, *peer, *exporter)),
             _ => None,
         })
         .await
@@ -78,9 +98,15 @@ impl Peer {
 
     pub async fn link_down(&mut self, link: LinkId) -> Down {
         self.wait("a link's end", |event| match event {
-            Event::LinkDown { link: l, code, reason, .. } if *l == link => {
-                Some(Down { code: *code, reason: reason.clone() })
-            }
+            Event::LinkDown {
+                link: l,
+                code,
+                reason,
+                ..
+            } if *l == link => Some(Down {
+                code: *code,
+                reason: reason.clone(),
+            }),
             _ => None,
         })
         .await
@@ -88,9 +114,11 @@ impl Peer {
 
     pub async fn frame(&mut self, link: LinkId, lane: Lane) -> Bytes {
         self.wait("a frame", |event| match event {
-            Event::Frame { link: l, lane: on, bytes } if *l == link && *on == lane => {
-                Some(bytes.clone())
-            }
+            Event::Frame {
+                link: l,
+                lane: on,
+                bytes,
+            } if *l == link && *on == lane => Some(bytes.clone()),
             _ => None,
         })
         .await
@@ -99,7 +127,11 @@ impl Peer {
     /// Waits for a frame whatever its lane.
     pub async fn any_frame(&mut self, link: LinkId) -> (Lane, Bytes) {
         self.wait("any frame", |event| match event {
-            Event::Frame { link: l, lane, bytes } if *l == link => Some((*lane, bytes.clone())),
+            Event::Frame {
+                link: l,
+                lane,
+                bytes,
+            } if *l == link => Some((*lane, bytes.clone())),
             _ => None,
         })
         .await
@@ -140,6 +172,9 @@ pub async fn strangers(a: &mut Peer, b: &mut Peer) -> (LinkId, LinkId) {
     let (at_a, peer_of_a, exporter_a) = a.link_up().await;
     let (at_b, peer_of_b, exporter_b) = b.link_up().await;
     assert_eq!((peer_of_a, peer_of_b), (b.id(), a.id()));
-    assert_eq!(exporter_a, exporter_b, "both ends have the same keying material");
+    assert_eq!(
+        exporter_a, exporter_b,
+        "both ends have the same keying material"
+    );
     (at_a, at_b)
 }
