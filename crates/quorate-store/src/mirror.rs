@@ -27,8 +27,6 @@ pub(crate) struct Mirror {
     version: u64,
     /// Which copy is written first.
     first: usize,
-    /// Whether the names of the copies still have to be synced.
-    names: bool,
     rewrite: Option<Rewrite>,
 }
 
@@ -70,7 +68,6 @@ impl Mirror {
         Self {
             version,
             first,
-            names: true,
             rewrite: None,
         }
     }
@@ -129,10 +126,7 @@ impl Mirror {
                 rewrite.awaited = self.write(1 - self.first, &rewrite.bytes, requests, out);
                 Progress::Writing
             }
-            (Some(true), true) => {
-                self.names = false;
-                return Progress::Durable;
-            }
+            (Some(true), true) => return Progress::Durable,
         };
         self.rewrite = Some(rewrite);
         progress
@@ -154,9 +148,6 @@ impl Mirror {
         };
         requests.push(out, write);
         requests.push(out, FileOp::Sync { file });
-        if self.names {
-            requests.push(out, FileOp::SyncDirectory);
-        }
         Awaited::since(from, requests)
     }
 }

@@ -51,9 +51,9 @@
 //! be named by group and index. They start from the batch's identity, so that a sector of an older
 //! batch in the place of a newer one is seen.
 //!
-//! `base` repeats where the log ended, although replaying what came before would tell. The records
-//! that told may be gone with their segment while older ones are still there for another group;
-//! without the end, entries that had been overwritten would rise from those.
+//! `base` repeats where the log ended, and `keep` is 1 only if that is above the base. What said so
+//! before may be gone with its segment, while an older segment is still there for another group:
+//! without that, entries that had been overwritten would rise from it.
 
 use bytes::Bytes;
 use quorate_core::{

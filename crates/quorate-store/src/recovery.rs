@@ -210,6 +210,58 @@ impl Found {
             Err(RecoveryError::Damaged(damage))
         }
     }
+
+    /// Cuts the torn tail off, with the segments that have nothing before it.
+    fn cut(&mut self, at: Position, requests: &mut Requests, out: &mut Vec<FileRequest>) -> Torn {
+        let mut bytes = self.scan.length(at.segment).saturating_sub(at.offset);
+        for number in self.segments.drop_after(at.segment) {
+            bytes = bytes.saturating_add(self.scan.length(number));
+            let (file, name) = (segment::file(number), segment::name(number));
+            requests.push(out, FileOp::Close { file });
+            requests.push(out, FileOp::Remove { name });
+        }
+        let (file, length) = (segment::file(at.segment), at.offset);
+        requests.push(out, FileOp::Truncate { file, length });
+        self.segments.set_end(at.offset);
+        self.tails.retain_mut(|(number, tail)| {
+            if *number == at.segment {
+                tail.truncate(at.offset as usize);
+            }
+            *number <= at.segment
+        });
+        Torn { at, bytes }
+    }
+
+    /// Writes what is above the seal once more and syncs it, the newest segment in any case: a
+    /// start that was interrupted may have cut it without a sync.
+    fn write_again(&self, requests: &mut Requests, out: &mut Vec<FileRequest>) {
+        let seal = self.scan.seal();
+        for (number, tail) in self
+            .tails
+            .iter()
+            .filter(|(number, _)| *number >= seal.segment)
+        {
+            let file = segment::file(*number);
+            let sealed = *number == seal.segment;
+            let offset = if sealed {
+                seal.offset.min(tail.len() as u64)
+            } else {
+                0
+            };
+            let bytes = tail.slice(offset as usize..);
+            if !bytes.is_empty() {
+                requests.push(
+                    out,
+                    FileOp::Write {
+                        file,
+                        offset,
+                        bytes,
+                    },
+                );
+            }
+            requests.push(out, FileOp::Sync { file });
+        }
+    }
 }
 
 impl Recovery {
@@ -429,78 +481,16 @@ impl Recovery {
             return Err(RecoveryError::Driver);
         };
         let cut = found.judge()?;
-        let requests = &mut self.requests;
-        let mut write_again = found.tails.clone();
         if let Some(cut) = cut {
-            let mut bytes = found.scan.length(cut.segment).saturating_sub(cut.offset);
-            for number in found.segments.drop_after(cut.segment) {
-                bytes = bytes.saturating_add(found.scan.length(number));
-                requests.push(
-                    out,
-                    FileOp::Close {
-                        file: segment::file(number),
-                    },
-                );
-                requests.push(
-                    out,
-                    FileOp::Remove {
-                        name: segment::name(number),
-                    },
-                );
-            }
-            let file = segment::file(cut.segment);
-            requests.push(
-                out,
-                FileOp::Truncate {
-                    file,
-                    length: cut.offset,
-                },
-            );
-            requests.push(out, FileOp::Sync { file });
-            found.segments.set_end(cut.offset);
-            write_again.retain(|(number, _)| *number <= cut.segment);
-            self.report.torn = Some(Torn { at: cut, bytes });
+            self.report.torn = Some(found.cut(cut, &mut self.requests, out));
         }
-        let seal = found.scan.seal();
-        for (number, bytes) in write_again {
-            let end = match cut {
-                Some(cut) if cut.segment == number => cut.offset,
-                _ => bytes.len() as u64,
-            };
-            let from = if number == seal.segment {
-                seal.offset
-            } else {
-                0
-            };
-            if number < seal.segment || from >= end {
-                continue;
-            }
+        found.write_again(&mut self.requests, out);
+        let newest = found.segments.end().map_or(0, |end| end.segment);
+        for number in found.scan.segments().filter(|number| *number < newest) {
             let file = segment::file(number);
-            let bytes = bytes.slice(from as usize..end as usize);
-            requests.push(
-                out,
-                FileOp::Write {
-                    file,
-                    offset: from,
-                    bytes,
-                },
-            );
-            requests.push(out, FileOp::Sync { file });
+            self.requests.push(out, FileOp::Close { file });
         }
-        let newest = found.segments.end().map(|end| end.segment);
-        for number in found
-            .scan
-            .segments()
-            .filter(|number| newest.is_some_and(|newest| *number < newest))
-        {
-            requests.push(
-                out,
-                FileOp::Close {
-                    file: segment::file(number),
-                },
-            );
-        }
-        requests.push(out, FileOp::SyncDirectory);
+        self.requests.push(out, FileOp::SyncDirectory);
         self.phase = Phase::Mending;
         Ok(())
     }

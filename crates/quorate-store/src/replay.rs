@@ -5,12 +5,12 @@
 //! another group needs it (or because a crash took its removal back). So a record may follow on
 //! something that is not there, or on entries that had been overwritten by records that are gone.
 //!
-//! What makes this sound: every entry above a group's last base is in a segment that is left, and
-//! an append drops whatever it finds above the entry it follows. So of stale entries only those
-//! above the last base *and* above the end of the log at that time could survive, and the base
-//! record carries that end. In between, a log may *float*: it is known from some cursor on, with a
-//! gap between the base and that. A later base closes the gap; if none does, records are missing
-//! that should be there, and that is damage.
+//! What makes this sound: whatever wrote or cut the log above a group's last base is in a segment
+//! that is left, and an append drops whatever it finds above the entry it follows. So of stale
+//! entries only those above the end of the log at the time of the last base could survive, and the
+//! base record carries that end. In between, a log may *float*: it is known from some cursor on,
+//! with a gap between the base and that. A later base closes the gap; if none does, records are
+//! missing that should be there, and that is damage.
 
 use std::collections::BTreeMap;
 
@@ -180,5 +180,115 @@ impl Log {
     fn float(&mut self, end: Cursor) {
         self.start = end;
         self.entries.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_core::GenesisId;
+
+    use super::*;
+
+    const GROUP: GroupId = GroupId([1; 16]);
+
+    fn at(term: u64, index: u64) -> Cursor {
+        Cursor::new(Term(term), Index(index))
+    }
+
+    fn append(replay: &mut Replay, previous: Cursor, term: u64, count: usize) {
+        let entry = Entry {
+            term: Term(term),
+            body: Body::Noop,
+        };
+        let entries = vec![entry; count];
+        replay.apply(1, GROUP, Record::Append { previous, entries });
+    }
+
+    fn rebase(replay: &mut Replay, base: Cursor, end: Cursor) {
+        let base = Base {
+            base,
+            end,
+            genesis: GenesisId([7; 16]),
+            keep: end.index > base.index,
+            configuration: Configuration::default(),
+        };
+        replay.apply(1, GROUP, Record::Base(base));
+    }
+
+    /// Returns base, end and whether anything is missing.
+    fn state(replay: &Replay) -> (Cursor, Cursor, Option<Index>) {
+        let facts = Facts::default();
+        let base = replay.logs[&GROUP].base;
+        (base, replay.end(GROUP), replay.hole(GROUP, 0, &facts))
+    }
+
+    #[test]
+    fn a_log_without_its_beginning_floats_until_a_base_lands_in_it() {
+        let mut replay = Replay::default();
+        append(&mut replay, at(1, 100), 1, 5);
+        assert_eq!(state(&replay), (at(0, 0), at(1, 105), Some(Index(1))));
+        // An older base, whose entries are gone, does not close the gap.
+        rebase(&mut replay, at(1, 90), at(1, 105));
+        assert_eq!(state(&replay), (at(1, 90), at(1, 105), Some(Index(91))));
+        append(&mut replay, at(1, 105), 2, 5);
+        rebase(&mut replay, at(1, 103), at(2, 110));
+        assert_eq!(state(&replay), (at(1, 103), at(2, 110), None));
+    }
+
+    #[test]
+    fn a_base_drops_what_lies_above_the_end_it_tells() {
+        let mut replay = Replay::default();
+        append(&mut replay, at(0, 0), 1, 10);
+        rebase(&mut replay, at(1, 3), at(1, 6));
+        assert_eq!(state(&replay), (at(1, 3), at(1, 6), None));
+        rebase(&mut replay, at(1, 6), at(1, 6));
+        assert_eq!(state(&replay), (at(1, 6), at(1, 6), None));
+    }
+
+    #[test]
+    fn a_base_over_other_entries_takes_none_of_them() {
+        let mut replay = Replay::default();
+        append(&mut replay, at(0, 0), 1, 10);
+        // The log ended in an entry of term 2, so what is here had been overwritten.
+        rebase(&mut replay, at(2, 4), at(2, 8));
+        assert_eq!(state(&replay), (at(2, 4), at(2, 8), Some(Index(5))));
+        append(&mut replay, at(2, 8), 2, 1);
+        rebase(&mut replay, at(2, 9), at(2, 9));
+        assert_eq!(state(&replay), (at(2, 9), at(2, 9), None));
+    }
+
+    #[test]
+    fn an_append_of_an_entry_that_is_not_there_starts_over() {
+        let mut replay = Replay::default();
+        append(&mut replay, at(0, 0), 1, 10);
+        append(&mut replay, at(2, 8), 2, 1);
+        assert_eq!(state(&replay), (at(0, 0), at(2, 9), Some(Index(1))));
+        append(&mut replay, at(2, 30), 2, 1);
+        assert_eq!(replay.end(GROUP), at(2, 31));
+        assert_eq!(replay.logs[&GROUP].entries.len(), 1);
+    }
+
+    #[test]
+    fn a_log_that_nothing_touched_ends_where_the_facts_say() {
+        let mut replay = Replay::default();
+        append(&mut replay, at(0, 0), 1, 10);
+        let facts = |sealed| Facts {
+            sealed,
+            ..Facts::default()
+        };
+        assert_eq!(replay.hole(GROUP, 1, &facts(at(1, 10))), None);
+        assert_eq!(replay.hole(GROUP, 1, &facts(at(1, 12))), Some(Index(11)));
+        assert_eq!(replay.hole(GROUP, 0, &facts(at(1, 12))), None);
+        let other = GroupId([2; 16]);
+        assert_eq!(replay.hole(other, 1, &facts(at(1, 12))), Some(Index(1)));
+    }
+
+    #[test]
+    fn a_ballot_is_at_least_of_the_term_of_the_log() {
+        let mut replay = Replay::default();
+        append(&mut replay, at(0, 0), 4, 1);
+        let mut facts = Facts::default();
+        assert_eq!(replay.take(GROUP, &mut facts).ballot.term, Term(4));
+        assert_eq!(facts.sealed, at(4, 1));
     }
 }

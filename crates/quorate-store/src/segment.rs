@@ -1,17 +1,20 @@
 //! Which segments there are, what each still holds, and which may go.
 //!
 //! A segment is removed whole, when nothing in it is needed: for each group with records in it,
-//! every entry lies at or below the group's base or has been overwritten, and the group's last base
-//! record is in another segment. To decide that, a segment keeps one number per group (the highest
-//! index it holds that still counts) and a group keeps two (its base, and where its base record
-//! is). All of this follows what is *synced*, never what is merely submitted: a base that a crash
-//! may still take back frees nothing.
+//! every entry lies at or below the group's base, or was overwritten from there on, and the group's
+//! last base record is in another segment. To decide that, a segment keeps one number per group
+//! (the highest index in it that counts: an append behind entry `p` lowers it to `p` everywhere)
+//! and a group keeps two (its base, and where its base record is). All of this follows what is
+//! *synced*, never what is merely submitted: a base that a crash may still take back frees nothing.
+//!
+//! Entries that were overwritten above the base stay for the while until the base gets there:
+//! records behind them, overwritten too, can be replayed only if they are there.
 //!
 //! Removal is not synced. A segment whose removal a crash takes back is replayed once more, with
 //! the same result (see [`crate::replay`]), and removed once more. The segment in which the synced
 //! part of the log ends always stays: a log whose last segment is missing is a damaged one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::{Cursor, Entry, Genesis, GenesisId, GroupId, Index};
 
@@ -208,7 +211,8 @@ impl Segments {
                 if cuts {
                     self.cut(group, previous);
                 }
-                // An append without entries says that the log was cut, so it counts as one entry.
+                // An append without entries counts as one entry: while the base is at or below its
+                // place, only this record says that nothing follows.
                 self.hold(group, last.index.max(previous.next()));
                 cuts
             }
@@ -233,7 +237,6 @@ impl Segments {
                 }
                 let segment = self.list.last().map(|segment| segment.number);
                 self.bases.insert(group, BaseAt { base, segment });
-                self.hold(group, Index(0));
                 true
             }
         }
@@ -244,10 +247,13 @@ impl Segments {
     /// `sealed` is the segment in which the synced part of the log ends; it and later ones stay.
     /// Cost: O(segments × groups in them).
     pub(crate) fn sweep(&mut self, sealed: u64) -> Vec<u64> {
-        let mut free = Vec::new();
         let bases = &self.bases;
+        let told_in: BTreeSet<u64> = bases.values().filter_map(|at| at.segment).collect();
+        let mut free = Vec::new();
         self.list.retain(|segment| {
-            let keep = segment.number >= sealed || segment.is_needed(bases);
+            let keep = segment.number >= sealed
+                || told_in.contains(&segment.number)
+                || segment.holds_above(bases);
             if !keep {
                 free.push(segment.number);
             }
@@ -282,10 +288,10 @@ impl Segments {
 }
 
 impl Segment {
-    fn is_needed(&self, bases: &BTreeMap<GroupId, BaseAt>) -> bool {
+    fn holds_above(&self, bases: &BTreeMap<GroupId, BaseAt>) -> bool {
         self.highest.iter().any(|(group, highest)| {
-            let at = bases.get(group).copied().unwrap_or_default();
-            *highest > at.base || at.segment == Some(self.number)
+            let base = bases.get(group).map_or(Index(0), |at| at.base);
+            *highest > base
         })
     }
 }

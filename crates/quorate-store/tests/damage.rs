@@ -236,6 +236,27 @@ fn whatever_follows_the_last_batch_is_cut() {
 }
 
 #[test]
+fn a_batch_written_twice_counts_once() {
+    let Directory {
+        mut files,
+        whole,
+        seal,
+        ..
+    } = directory();
+    let name = segments(&files).pop().expect("there are segments");
+    let mut content = files.content(&name).expect("it is there");
+    let length = content.len();
+    content.extend_from_within(seal..);
+    files.replace(&name, content);
+    let opened = recover(&mut files).expect("nothing promised is bad");
+    assert_eq!(
+        opened.report.torn.map(|torn| torn.at.offset),
+        Some(length as u64)
+    );
+    same(&opened.recovered, &whole);
+}
+
+#[test]
 fn a_batch_planted_in_a_command_seals_nothing() {
     // A client that guesses the format, but not the marker, writes what looks like a batch that
     // says "everything is sealed". Its own batch is torn: that must stay a torn tail.

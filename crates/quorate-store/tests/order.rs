@@ -160,9 +160,9 @@ fn a_failed_request_ends_the_store() {
         for broken in 0..5 {
             let (mut store, _) = opened();
             let mut effects = StoreEffects::default();
-            store.submit(append(1, 1, 0), &mut effects);
+            store.submit(append(1, 2, 0), &mut effects);
             let requests = std::mem::take(&mut effects.files);
-            store.submit(append(2, 2, 0), &mut effects);
+            store.submit(append(2, 1, 0), &mut effects);
             for (at, request) in requests.iter().enumerate() {
                 let result = if at == broken {
                     Err(reason)
@@ -310,4 +310,51 @@ fn one_copy_of_the_superblock_is_enough_and_none_is_the_end() {
             Some(quorate_store::RecoveryError::SuperblockLost)
         );
     }
+}
+
+#[test]
+fn a_segment_goes_only_after_both_copies_tell_what_it_said() {
+    let mut files = MemoryFiles::new();
+    let opened = recover_for(options(300), &mut files, u64::MAX).expect("it ends");
+    let mut store = opened.expect("it is new").store;
+    let mut effects = StoreEffects::default();
+    let history = genesis(group(1), 1);
+    store.submit(
+        op(1, group(1), DiskWrite::Genesis(history.clone())),
+        &mut effects,
+    );
+    while !effects.files.is_empty() {
+        effects.done.clear();
+        complete(&mut store, &mut effects);
+    }
+    // The refusal frees the first segment, the append begins the second.
+    effects.done.clear();
+    store.submit(
+        op(2, group(1), DiskWrite::Refuse(history.id())),
+        &mut effects,
+    );
+    let refusal = std::mem::take(&mut effects.files);
+    store.submit(append(3, 2, 0), &mut effects);
+    for request in refusal {
+        store.completed(request.id, &Ok(FileDone::Done), &mut effects);
+    }
+    let requests = std::mem::take(&mut effects.files);
+    let batch = ["close", "open", "write", "write", "sync", "sync directory"];
+    assert_eq!(names(&requests), [&batch[..], &["write", "sync"]].concat());
+    let (batch, first) = requests.split_at(6);
+    for request in batch.iter().chain(first) {
+        store.completed(request.id, &Ok(FileDone::Done), &mut effects);
+    }
+    assert_eq!(ids(&mut effects), [3]);
+    assert_eq!(
+        names(&complete(&mut store, &mut effects)),
+        ["write", "sync"],
+        "the second copy"
+    );
+    assert_eq!(ids(&mut effects), [2]);
+    assert_eq!(
+        names(&effects.files),
+        ["remove", "remove"],
+        "the genesis and its refusal"
+    );
 }

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Driver, Log, command, configuration, genesis, group, options, recover_for};
 use quorate_core::{Cursor, DiskId, DiskOp, DiskWrite, Entry, Index, Term};
-use quorate_store::{MemoryFiles, MemoryStore, limits};
+use quorate_store::{Damage, MemoryFiles, MemoryStore, RecoveryError, limits};
 
 #[test]
 fn a_million_entries_with_a_moving_base_stay_in_a_few_segments() {
@@ -154,4 +154,44 @@ fn a_dropped_history_frees_its_segments_and_stays_refused() {
     assert!(driver.store.segments() <= 4, "{}", driver.store.segments());
     assert_eq!(driver.log(group(1)).refused, [id]);
     check(driver);
+}
+
+#[test]
+fn overwritten_entries_free_their_segments() {
+    let mut driver = started(&[1]);
+    append(&mut driver, 1, 1, 1, 30);
+    let held = driver.store.segments();
+    append(&mut driver, 1, 2, 2, 1);
+    // The base gets to where the entries were cut, far below the highest that there was.
+    rebase(&mut driver, 1, 2);
+    append(&mut driver, 1, 1, 2, 1);
+    assert!(held > 25 && driver.store.segments() <= 4);
+    assert_eq!(driver.log(group(1)).entries.len(), 2);
+    check(driver);
+}
+
+#[test]
+fn a_lost_segment_is_missed_although_no_other_follows_on_it() {
+    let mut driver = started(&[1, 2]);
+    append(&mut driver, 2, 1, 1, 2);
+    append(&mut driver, 1, 1, 1, 5);
+    rebase(&mut driver, 1, 4);
+    driver.seal();
+    driver.settle();
+    let holds = |files: &MemoryFiles, name: &str| {
+        let content = files.content(name).expect("it is listed");
+        content.windows(200).any(|window| *window == [2; 200])
+    };
+    let names: Vec<String> = driver.files.names().map(str::to_owned).collect();
+    let last = names.iter().rfind(|name| holds(&driver.files, name));
+    driver
+        .files
+        .remove(last.expect("the entries are somewhere"));
+    let lost = recover_for(options(300), &mut driver.files, u64::MAX).expect("it ends");
+    let damage = Damage {
+        at: None,
+        group: Some(group(2)),
+        index: Some(Index(3)),
+    };
+    assert_eq!(lost.err(), Some(RecoveryError::Damaged(vec![damage])));
 }
