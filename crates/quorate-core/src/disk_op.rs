@@ -46,7 +46,8 @@ pub enum DiskWrite {
     Ballot(Ballot),
     /// Starts the group's log with the genesis entry; whatever the group had before is dropped.
     Genesis(Genesis),
-    /// Drops the group's log and accepted genesis and remembers never to accept it again.
+    /// Remembers never to accept this history; if it is the one the group has accepted, drops it
+    /// with the log.
     Refuse(GenesisId),
     /// Puts entries behind `previous`, dropping whatever was there.
     Append {
