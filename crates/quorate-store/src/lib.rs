@@ -6,8 +6,8 @@
 //! carries the requests out. So the same code, down to the bytes, runs on a disk, in memory
 //! ([`MemoryStore`]) and on the simulator's disk, where power fails between any two requests.
 //!
-//! Read in this order: [`file`] (the seam), [`record`] and [`superblock`] (the formats), [`store`]
-//! (writing), [`recovery`] (reading), [`memory`] (the twin), [`limits`].
+//! Read in this order: [`mod@file`] (the seam), [`record`] and [`superblock`] (the formats),
+//! [`store`] (writing), [`recovery`] (reading), [`memory`] (the twin), [`limits`].
 
 #![forbid(unsafe_code)]
 

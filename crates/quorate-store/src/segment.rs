@@ -11,7 +11,7 @@
 //! records behind them, overwritten too, can be replayed only if they are there.
 //!
 //! Removal is not synced. A segment whose removal a crash takes back is replayed once more, with
-//! the same result (see [`crate::replay`]), and removed once more. The segment in which the synced
+//! the same result (see `replay`), and removed once more. The segment in which the synced
 //! part of the log ends always stays: a log whose last segment is missing is a damaged one.
 
 use std::collections::{BTreeMap, BTreeSet};

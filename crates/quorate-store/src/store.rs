@@ -6,7 +6,7 @@
 //! * **The log.** Operations become records; records gather in a batch; a batch is one write and
 //!   one sync. While a batch is under way further operations gather in the next, so that under load
 //!   one sync serves every group that waits, and at rest an operation waits for nothing.
-//! * **The superblock** ([`crate::mirror`]): ballots, and whatever must outlive the segment that
+//! * **The superblock** (`mirror`): ballots, and whatever must outlive the segment that
 //!   says it. A rewrite carries all facts that are due, and the seal. Under load the seal also
 //!   travels in the header of each batch, so that it costs the path of an operation no sync.
 //!

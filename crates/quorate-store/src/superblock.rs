@@ -5,7 +5,7 @@
 //! small, so they are not in the log (where keeping them would pin its oldest segments) but in
 //! two equal files, `superblock-a` and `superblock-b`, each rewritten in place as a whole: one
 //! written and synced, then the other. Whatever is reported durable is in both, so that one bad
-//! copy never brings back an older fact. [`crate::mirror`] does the writing.
+//! copy never brings back an older fact. `mirror` does the writing.
 //!
 //! Genesis, refusals and `since` also have records in the log, which come first; the superblock
 //! tells the sequence number of the last synced batch whose records it reflects, and recovery adds
