@@ -1,7 +1,9 @@
 //! Measures the canonical tree: `cargo run --release -p quorate-state --example tree_figures`.
 //!
 //! Prints figures for 1,000,000 items (another number may be given) of 8-byte keys and 100-byte
-//! values. Memory is read from the operating system, so it includes what the allocator adds.
+//! values. Times are those that this thread had a processor, where the operating system tells, so
+//! that a busy machine disturbs them less. Memory is what the operating system says, so it includes
+//! what the allocator adds.
 
 // A measurement reads the clock and prints: it is no part of the library.
 #![allow(
@@ -10,7 +12,10 @@
     clippy::print_stdout
 )]
 
-use std::{hint::black_box, time::Instant};
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
 use quorate_state::tree::{Assembly, Builder, Graveyard, Salt, Tree, chunk::Want};
 
@@ -50,32 +55,37 @@ fn value(i: u64) -> [u8; VALUE] {
 fn loaded(name: &str, items: u64, key: impl Fn(u64) -> u64) -> Tree {
     let before = resident();
     let mut tree = Tree::new(SALT);
-    let start = Instant::now();
+    let start = Timer::start();
     for i in 0..items {
         tree.insert(&key(i).to_be_bytes(), &value(i))
             .expect("small");
     }
     rate(name, items, start);
-    let resident = (resident() - before) as f64 / items as f64;
-    let overhead = tree.overhead() as f64 / items as f64;
-    println!("  memory per item: {resident:.1} bytes resident, {overhead:.1} of overhead counted");
+    let per_item = |bytes: u64| bytes as f64 / items as f64;
+    let overhead = per_item(tree.overhead());
+    println!("  overhead per item: {overhead:.1} bytes");
+    // What a later tree occupies is what an earlier one left: only the first tells anything.
+    if before < tree.bytes() {
+        let resident = per_item(resident().saturating_sub(before));
+        println!("  memory per item: {resident:.1} bytes");
+    }
     tree
 }
 
 fn lookups(tree: &Tree, items: u64) {
-    let start = Instant::now();
+    let start = Timer::start();
     for i in 0..items {
         let key = scatter(scatter(i) % items).to_be_bytes();
         black_box(tree.get(&key).expect("was inserted"));
     }
     rate("gets, random order", items, start);
-    let start = Instant::now();
+    let start = Timer::start();
     assert_eq!(black_box(tree.iter().count()) as u64, items);
     rate("iteration", items, start);
 }
 
 fn digests(tree: &Tree, items: u64) {
-    let start = Instant::now();
+    let start = Timer::start();
     let digest = tree.digest();
     println!("first digest {digest:?}: {:?}", start.elapsed());
     let mut copy = tree.clone();
@@ -84,7 +94,7 @@ fn digests(tree: &Tree, items: u64) {
             let key = scatter(scatter(i * 31 + changes) % items).to_be_bytes();
             copy.insert(&key, &value(changes)).expect("small");
         }
-        let start = Instant::now();
+        let start = Timer::start();
         black_box(copy.digest());
         println!("digest after {changes} changes: {:?}", start.elapsed());
     }
@@ -94,9 +104,9 @@ fn digests(tree: &Tree, items: u64) {
             .expect("small");
     }
     let mut digesting = copy.digesting();
-    let (mut slices, mut longest) = (0, std::time::Duration::ZERO);
+    let (mut slices, mut longest) = (0, Duration::ZERO);
     loop {
-        let start = Instant::now();
+        let start = Timer::start();
         let done = digesting.advance(512 << 10);
         longest = longest.max(start.elapsed());
         slices += 1;
@@ -114,23 +124,23 @@ fn snapshots(mut tree: Tree, items: u64) {
         tree.insert(&scatter(i).to_be_bytes(), &value(2))
             .expect("small");
     }
-    let start = Instant::now();
+    let start = Timer::start();
     for i in 0..writes {
         tree.insert(&scatter(scatter(i) % items).to_be_bytes(), &value(3))
             .expect("small");
     }
     rate("overwrites, nothing shared", writes, start);
-    let start = Instant::now();
+    let start = Timer::start();
     let snapshot = tree.clone();
     println!("snapshot: {:?}", start.elapsed());
-    let start = Instant::now();
+    let start = Timer::start();
     for i in 0..writes {
         tree.insert(&scatter(scatter(i) % items).to_be_bytes(), &value(4))
             .expect("small");
     }
     rate("overwrites after a snapshot", writes, start);
     drop(snapshot);
-    let start = Instant::now();
+    let start = Timer::start();
     for i in 0..items {
         tree.remove(&scatter(i).to_be_bytes()).expect("is there");
     }
@@ -141,7 +151,7 @@ fn snapshots(mut tree: Tree, items: u64) {
 fn transfer(tree: &Tree) {
     let (digest, len) = (tree.digest(), tree.len());
     let mut chunks = Vec::new();
-    let start = Instant::now();
+    let start = Timer::start();
     let mut next = 0;
     while next < len {
         let want = Want {
@@ -162,41 +172,36 @@ fn transfer(tree: &Tree) {
         start.elapsed()
     );
     let mut assembly = Assembly::new(digest, len, SALT);
-    let start = Instant::now();
+    let start = Timer::start();
     for chunk in &chunks {
         assembly.offer(chunk).expect("belongs to the tree");
     }
     println!("verified and kept: {:?}", start.elapsed());
-    let start = Instant::now();
+    let start = Timer::start();
     let restored = assembly.finish().expect("whole");
     println!("finished: {:?}", start.elapsed());
     assert_eq!(restored.len(), len);
 }
 
 fn build(tree: &Tree) {
-    let before = resident();
-    let start = Instant::now();
+    let start = Timer::start();
     let mut builder = Builder::new(SALT);
     for (key, value) in tree {
         builder.push(key, &value.to_bytes()).expect("in order");
     }
     let built = builder.finish();
     rate("bulk build", built.len(), start);
-    let per_item = |bytes: u64| bytes as f64 / built.len() as f64;
-    println!(
-        "  memory per item: {:.1} bytes resident, {:.1} of overhead counted",
-        per_item(resident().saturating_sub(before)),
-        per_item(built.overhead())
-    );
+    let overhead = built.overhead() as f64 / built.len() as f64;
+    println!("  overhead per item: {overhead:.1} bytes");
 }
 
 fn free(tree: Tree) {
     let mut graveyard = Graveyard::default();
     graveyard.bury(tree);
-    let (mut slices, mut longest) = (0, std::time::Duration::ZERO);
-    let start = Instant::now();
+    let (mut slices, mut longest) = (0, Duration::ZERO);
+    let start = Timer::start();
     loop {
-        let slice = Instant::now();
+        let slice = Timer::start();
         let more = graveyard.sweep(1_024);
         longest = longest.max(slice.elapsed());
         slices += 1;
@@ -210,12 +215,40 @@ fn free(tree: Tree) {
     );
 }
 
-fn rate(name: &str, count: u64, start: Instant) {
+fn rate(name: &str, count: u64, start: Timer) {
     let seconds = start.elapsed().as_secs_f64();
     println!(
         "{name}: {seconds:.3} s, {:.0} per second",
         count as f64 / seconds
     );
+}
+
+/// Measures the time for which this thread has a processor, or else the time that passes.
+struct Timer {
+    started: Instant,
+    used: Option<Duration>,
+}
+
+impl Timer {
+    fn start() -> Self {
+        Self {
+            used: used(),
+            started: Instant::now(),
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        match (used(), self.used) {
+            (Some(now), Some(then)) => now - then,
+            _ => self.started.elapsed(),
+        }
+    }
+}
+
+fn used() -> Option<Duration> {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanoseconds = stat.split(' ').next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanoseconds))
 }
 
 /// Bytes of memory that the process occupies, where the operating system tells.

@@ -34,8 +34,8 @@ pub struct Differences<'a> {
 impl Tree {
     /// Iterates over the items in which `newer` differs from this tree.
     ///
-    /// Costs O(differences * log n) if one was made from the other or the digests of both are known,
-    /// and O(n) otherwise.
+    /// Costs O(differences * log n) if one was made from the other or the digests of both are
+    /// known, and O(n) otherwise.
     pub fn differences<'a>(&'a self, newer: &'a Self) -> Differences<'a> {
         Differences {
             old: Walk::new(&self.root),

@@ -12,8 +12,9 @@
 //! - *Hashes* are computed when asked for and remembered: a digest costs what changed since the
 //!   last one. [`Digesting`] computes it in slices, [`Graveyard`] frees a dropped tree in slices.
 //! - *Compact*: a leaf is one buffer, its canonical encoding. Measured with 1,000,000 items of 8 +
-//!   100 bytes on x86-64 Linux: 20 bytes of overhead per item after inserts in key order, 31 in
-//!   random order, 20 after a bulk build (`examples/tree_figures.rs` measures it again).
+//!   100 bytes on x86-64 Linux: 25 bytes of overhead per item after inserts in key order or a bulk
+//!   build (28 with what the allocator adds), 31 after inserts in random order
+//!   (`examples/tree_figures.rs` measures it again).
 //! - *Large values* (over 32 KiB) lie beside the leaf in pieces of at most 256 KiB; the leaf's
 //!   encoding holds their hashes. They are hashed when they are written: a value is hashed once in
 //!   its life, and the leaf's encoding never has holes.

@@ -154,6 +154,10 @@ proptest! {
         let height = before.root.node.height().max(after.root.node.height());
         let fresh = nodes(&after).difference(&nodes(&before)).count();
         prop_assert!(fresh <= 2 * (usize::from(height) + 1), "{fresh} at height {height}");
+        // Nothing to remove touches nothing.
+        let mut same = before.clone();
+        prop_assert!(same.remove(b"absent").is_none());
+        prop_assert_eq!(nodes(&same), nodes(&before));
     }
 }
 

@@ -454,6 +454,21 @@ fn a_chunk_with_a_gap_is_refused() {
 }
 
 #[test]
+fn the_deepest_nesting_that_can_be_said_is_refused_in_peace() {
+    // Every node claims as many children as a number can say, so that each halving nests once more.
+    let mut deep = vec![1, 0, 13];
+    for _ in 0..13 {
+        deep.push(3);
+        put_varint(&mut deep, u64::MAX);
+        deep.extend([4; 64]);
+    }
+    let mut assembly = Assembly::new(Tree::new(SALT).digest(), 1, SALT);
+    for len in 0..deep.len() {
+        assert_eq!(assembly.offer(&deep[..len]), Err(Rejected::Malformed));
+    }
+}
+
+#[test]
 fn leaves_in_the_wrong_order_make_no_tree() {
     // Each leaf is as it should be, and the digest is that of both: only their order is wrong.
     let mut boundaries: Vec<&Vec<u8>> = keys().iter().filter(|key| SALT.level(key) == 1).collect();
