@@ -245,7 +245,7 @@ impl Segments {
     /// Takes the segments that nothing needs off the list and returns their numbers.
     ///
     /// `sealed` is the segment in which the synced part of the log ends; it and later ones stay.
-    /// Cost: O(segments × groups in them).
+    /// Cost: O(segments * groups in them).
     pub(crate) fn sweep(&mut self, sealed: u64) -> Vec<u64> {
         let bases = &self.bases;
         let told_in: BTreeSet<u64> = bases.values().filter_map(|at| at.segment).collect();

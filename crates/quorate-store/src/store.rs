@@ -409,75 +409,70 @@ impl Store {
     fn launch(&mut self, batch: Batch, effects: &mut StoreEffects) {
         let from = self.requests.next();
         let out = &mut effects.files;
+        let (at, rolled) = self.place_for(&batch, out);
+        let file = segment::file(at.segment);
+        let sequence = batch.sequence();
+        let (bytes, changes) = batch.finish(self.superblock.seal);
+        let offset = at.offset;
+        let end = Position {
+            segment: at.segment,
+            offset: offset + bytes.len() as u64,
+        };
+        let write = FileOp::Write {
+            file,
+            offset,
+            bytes,
+        };
+        self.requests.push(out, write);
+        self.requests.push(out, FileOp::Sync { file });
+        if rolled {
+            self.requests.push(out, FileOp::SyncDirectory);
+        }
+        self.segments.set_end(end.offset);
+        self.flight = Some(Flight {
+            awaited: Awaited::since(from, &self.requests),
+            sequence,
+            end,
+            changes,
+        });
+    }
+
+    /// Returns where a batch goes, and whether that is in a new segment, which is begun here.
+    fn place_for(&mut self, batch: &Batch, out: &mut Vec<FileRequest>) -> (Position, bool) {
         let mut at = self.segments.end().unwrap_or_default();
-        let seal = self.superblock.seal;
         let full = at.offset > SEGMENT_HEADER as u64
             && at.offset.saturating_add(batch.len() as u64) > self.segment_bytes;
-        let roll = self.segments.len() == 0 || full;
-        if roll {
-            if full {
-                let file = segment::file(at.segment);
-                self.requests.push(out, FileOp::Close { file });
-            }
-            at = Position {
-                segment: at.segment.saturating_add(1),
-                offset: 0,
-            };
-            self.segments.push(at.segment, 0);
-            let (file, name) = (segment::file(at.segment), segment::name(at.segment));
-            self.requests.push(
-                out,
-                FileOp::Open {
-                    file,
-                    name,
-                    create: true,
-                },
-            );
+        let rolls = full || self.segments.len() == 0;
+        if full {
+            let file = segment::file(at.segment);
+            self.requests.push(out, FileOp::Close { file });
         }
-        let file = segment::file(at.segment);
+        if rolls {
+            at.segment = at.segment.saturating_add(1);
+            at.offset = 0;
+            self.segments.push(at.segment, 0);
+            let open = FileOp::Open {
+                file: segment::file(at.segment),
+                name: segment::name(at.segment),
+                create: true,
+            };
+            self.requests.push(out, open);
+        }
         if at.offset == 0 {
             let header = SegmentHeader {
                 number: at.segment,
                 marker: self.superblock.marker,
                 first: batch.sequence(),
             };
-            let bytes = header.encode().to_vec().into();
-            self.requests.push(
-                out,
-                FileOp::Write {
-                    file,
-                    offset: 0,
-                    bytes,
-                },
-            );
+            let write = FileOp::Write {
+                file: segment::file(at.segment),
+                offset: 0,
+                bytes: header.encode().to_vec().into(),
+            };
+            self.requests.push(out, write);
             at.offset = SEGMENT_HEADER as u64;
         }
-        let sequence = batch.sequence();
-        let (bytes, changes) = batch.finish(seal);
-        let end = Position {
-            segment: at.segment,
-            offset: at.offset + bytes.len() as u64,
-        };
-        self.requests.push(
-            out,
-            FileOp::Write {
-                file,
-                offset: at.offset,
-                bytes,
-            },
-        );
-        self.requests.push(out, FileOp::Sync { file });
-        if roll {
-            self.requests.push(out, FileOp::SyncDirectory);
-        }
-        self.segments.set_end(end.offset);
-        let awaited = Awaited::since(from, &self.requests);
-        self.flight = Some(Flight {
-            awaited,
-            sequence,
-            end,
-            changes,
-        });
+        (at, rolls)
     }
 
     /// A batch is synced.
