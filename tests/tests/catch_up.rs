@@ -102,7 +102,14 @@ async fn a_late_peer_restores_from_several_while_writes_go_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_late_peers_at_once_share_one_snapshot() {
-    let cluster = Cluster::builder(3).profile(no_reserve()).start();
+    // Requests that come within one heartbeat share a marker: long enough for a busy machine.
+    let profile = GroupProfile {
+        heartbeat: Duration::from_secs(1),
+        election_min: Duration::from_secs(3),
+        election_max: Duration::from_secs(6),
+        ..no_reserve()
+    };
+    let cluster = Cluster::builder(3).profile(profile).start();
     let mut cluster = soon(cluster).await.unwrap();
     fill(&cluster.peer(0).group.map("n"), 0..5_000).await;
     let mut cuts = cluster.peer(0).group.events().await.unwrap();
