@@ -184,7 +184,12 @@ impl Missing {
     /// The leaf may begin before the range that was asked for, never behind it. If somebody was
     /// asked for what follows already, their answer decides.
     fn begin_leaf(&mut self, rank: u64, end: u64, offset: u64, elsewhere: &[Part]) {
-        let further = |part: &Part| matches!(part, Part::Items { start, offset: o, .. } if *start == rank && *o >= offset);
+        let further = |part: &Part| match part {
+            Part::Items {
+                start, offset: o, ..
+            } => *start == rank && *o >= offset,
+            Part::Piece { .. } => false,
+        };
         if rank >= self.total
             || offset == 0
             || self.verified.contains(rank)

@@ -1,24 +1,25 @@
 //! State sync: how a peer that lags gets the state from everybody at once.
 //!
 //! The peer asks the leader; the leader puts the request through the log as a *marker*; every peer
-//! that applies the marker cuts a snapshot exactly at the marker's index, whatever its batches were,
-//! so that all of them have the same bytes under the same *anchor*. Each offers its snapshot with a
-//! digest; the peer that lags fetches ranges from all of them, has every chunk verified against the
-//! digest, installs the whole, and goes on with the entries after the anchor that the leader
-//! streamed meanwhile.
+//! that applies the marker cuts a snapshot exactly at the marker's index, whatever its batches
+//! were, so that all of them have the same bytes under the same *anchor*. Each offers its snapshot
+//! with a digest; the peer that lags fetches ranges from all of them, has every chunk verified
+//! against the digest, installs the whole, and goes on with the entries after the anchor that the
+//! leader streamed meanwhile.
 //!
 //! Three parts without any knowledge of links: [`Requests`] on the leader, [`Provider`] on every
 //! peer, [`Session`] on the one that lags. They take what happened and the time, and push what is
 //! to be done to a list of [`SyncOut`].
 //!
 //! ```text
-//! session               leader                        every peer that applies the marker
-//!   SnapshotRequest ──▶ gathers, then a marker ─log─▶ Cut at the marker's index, Hash in slices
-//!   ◀── Authorized ──── (with its own offer)   ◀───── Offer {anchor, items, bytes, digest}
-//!   Authorize ────────▶ a committed cursor, and is what follows still there?
-//!   StageFrom ────────▶ streams what follows the anchor, staged
-//!   Fetch {range} ─────────────────────────────────▶  clamps, Read
-//!   ◀─────────────────────────────────── chunk, or FetchRefused with the reason
+//! session                leader                     every peer that applies the marker
+//!   SnapshotRequest --->  gathers, a marker --log--> Cut at its index, Hash in slices
+//!   <--- Authorized ----  (with its own offer)
+//!   <--------------------------------- Offer ------  {anchor, items, bytes, digest}
+//!   Authorize --------->  a committed cursor? is what follows still there?
+//!   StageFrom --------->  streams what follows the anchor, to be staged
+//!   Fetch {range} -------------------------------->  clamps, Read
+//!   <----------------- chunk, or FetchRefused -----  with the reason
 //!   Verify each, Install
 //! ```
 //!
@@ -26,33 +27,41 @@
 //!
 //! | timer | where | length |
 //! |---|---|---|
-//! | a marker waits for company and for the one before | leader | a heartbeat, at least 100 ms |
+//! | a marker waits for company and for the last one | leader | a heartbeat, at least 100 ms |
 //! | a marker is not applied | leader | the longest election timeout |
 //! | a snapshot is not fetched from | provider | `snapshot_ttl`, from its offer |
 //! | nothing came of a request | session | `request_timeout` |
-//! | the leader did not say whether an anchor is good | session | the longest election timeout |
+//! | the leader did not answer about an anchor | session | the longest election timeout |
 //! | nobody confirms the leader's digest | session | twice the longest election timeout |
 //! | a fetch is not answered | session | `fetch_timeout` after the provider's last answer |
-//! | a provider is set aside | session | busy 50 ms to 1 s, silent 1 s to 30 s, wrong 30 s to 5 min |
+//! | a busy provider is left alone | session | 50 ms, doubling to 1 s |
+//! | a silent provider is set aside | session | 1 s, doubling to 30 s |
+//! | a provider that sent a wrong chunk is set aside | session | 30 s, doubling to 5 min |
 //!
 //! What can go wrong, and what happens then:
 //!
-//! | what | then |
-//! |---|---|
-//! | the marker cannot commit, since its quorum needs the one that lags | the leader offers its own applied state, cut on the spot |
-//! | the marker cannot be proposed | the same; if there is no room, the request is refused with a time to retry |
-//! | requests come in floods | those that wait share one marker; markers have a rate; a repeated one makes none |
-//! | a peer applies in other batches | nothing: the batch is cut at the marker ([`one_batch`]) |
-//! | a peer applies a marker long after it was appended | it cuts nothing: the requester has others by now |
-//! | a range is reversed, beyond the end, or as large as a number can be | refused with the reason; the snapshot's life is not prolonged |
-//! | a snapshot expires while in use | the fetch is refused; the session asks others, and for a new one when none is left |
-//! | a provider is slow, silent or gone | others take its ranges over; it is set aside for a time |
-//! | a provider's chunk is wrong | it is named and set aside for longer; never for ever |
-//! | an answer is short, late, doubled, out of order or not ours | the rest is asked for again; verified; known; verified; counted and dropped |
-//! | two peers state different digests | an alarm; the majority of voters is believed |
-//! | the leader changes | fetching goes on; the new leader is asked whether it still has the tail |
-//! | the tail behind the anchor is gone | the session moves to a newer anchor |
-//! | the parts do not make the digest | everybody who stated it is suspect for a while, and all begins again |
+//! - The marker cannot commit, since its quorum needs the one that lags, or it cannot be proposed:
+//!   the leader offers its own applied state, cut on the spot; without room for that, the request
+//!   is refused with a time to retry.
+//! - Requests come in floods: those that wait share one marker, markers have a rate, and a repeated
+//!   request makes none.
+//! - A peer applies in other batches: nothing, since each batch is cut at the marker
+//!   ([`one_batch`]). It applies the marker long after it was appended: it cuts nothing, since the
+//!   requester has others by now.
+//! - A range is reversed, beyond the end, or as large as a number can be: it is refused with the
+//!   reason, and the snapshot's life is not prolonged.
+//! - A snapshot expires while in use: the fetch is refused; the session asks others, and for a new
+//!   snapshot when nobody is left.
+//! - A provider is slow, silent or gone: others take its ranges over, and it is set aside for a
+//!   time. Its chunk is wrong: it is named and set aside for longer. Nobody is given up for ever.
+//! - An answer is short: the rest is asked for again. Late: verified all the same. Doubled: known.
+//!   Not ours: counted and dropped.
+//! - Two peers state different digests: an alarm, and the majority of voters is believed.
+//! - The leader changes: fetching goes on, and the new leader is asked whether it still has the
+//!   tail behind the anchor. The tail is gone: the session moves to a newer anchor.
+//! - The parts do not make the digest: everybody who stated it is suspect for a while, and all
+//!   begins again.
+//! - A link is lost: what the peer owes goes to others; offers are repeated when it is back.
 //!
 //! The rejected alternative is a snapshot sent by the leader: it costs the one peer that has writes
 //! to order, and it dies with it.

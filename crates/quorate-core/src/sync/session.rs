@@ -3,10 +3,13 @@
 //! | phase | what it waits for | becomes |
 //! |---|---|---|
 //! | asking | an offer | choosing |
-//! | choosing | a leader's permission and enough voices for a digest | fetching |
-//! | fetching | parts from everybody who states the digest | installing, or asking when the tail behind the anchor is lost |
-//! | installing | the state's answer | following, or asking when the parts made something else |
+//! | choosing | a leader's permission, and enough voices for a digest | fetching, or asking |
+//! | fetching | parts, from everybody who states the digest | installing, or asking |
+//! | installing | the state's answer | following, or asking |
 //! | following | nothing: entries after the anchor flow | |
+//!
+//! It goes back to asking when every offer was ruled out, when the tail behind the anchor is lost,
+//! and when the parts made something else than the digest names.
 //!
 //! Progress is never thrown away for a newer offer: a session moves to another anchor only when
 //! nobody serves the present one any more, when nothing is verified yet and a better founded one

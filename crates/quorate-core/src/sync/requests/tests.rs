@@ -204,6 +204,18 @@ fn behind_a_marker_that_does_not_commit_no_other_is_proposed() {
 }
 
 #[test]
+fn who_asks_again_behind_an_overdue_marker_is_offered_again() {
+    let mut leader = Leader::new();
+    leader.ask(ms(0), requester(2, 1));
+    leader.run(ms(600), 42);
+    // The offer was lost on its way, or the snapshot expired: the same session asks again.
+    leader.ask(ms(15_000), requester(2, 1));
+    leader.run(ms(15_100), 43);
+    assert_eq!(cuts(&leader.out), vec![at(43)]);
+    assert_eq!(leader.provider.waiting_at(at(43)).len(), 1);
+}
+
+#[test]
 fn a_marker_that_cannot_be_proposed_is_replaced_at_once() {
     let mut leader = Leader::new();
     leader.ask(ms(0), requester(7, 1));
@@ -350,7 +362,11 @@ proptest! {
                 // Everybody who waits is in the snapshot that was cut or re-used now.
                 let cut = leader.provider.anchors().last().unwrap();
                 prop_assert_eq!(cut, at(5 + step));
-                answered.extend(leader.provider.waiting_at(cut));
+                let mut waiting = leader.provider.waiting_at(cut);
+                answered.extend_from_slice(&waiting);
+                waiting.sort_unstable();
+                let doubled = waiting.windows(2).any(|pair| pair[0].0 == pair[1].0);
+                prop_assert!(!doubled, "two offers to one member: {waiting:?}");
                 leader.provider.forget(cut, &mut Vec::new());
             }
         }
