@@ -223,6 +223,9 @@ fn rate(name: &str, count: u64, start: Timer) {
     );
 }
 
+/// Several of the ticks in which the operating system counts processor time.
+const TICKS: Duration = Duration::from_millis(50);
+
 /// Measures the time for which this thread has a processor, or else the time that passes.
 struct Timer {
     started: Instant,
@@ -238,9 +241,11 @@ impl Timer {
     }
 
     fn elapsed(&self) -> Duration {
+        let passed = self.started.elapsed();
         match (used(), self.used) {
-            (Some(now), Some(then)) => now - then,
-            _ => self.started.elapsed(),
+            // The system counts in ticks: what is shorter is measured by the clock.
+            (Some(now), Some(then)) if passed > TICKS => now - then,
+            _ => passed,
         }
     }
 }
