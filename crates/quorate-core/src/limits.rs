@@ -6,6 +6,10 @@ pub const VOTERS: usize = 15;
 /// Learners of a group: each costs the leader a conversation.
 pub const LEARNERS: usize = 256;
 
+/// How far a term may be ahead of the one known here: more elections than any group will hold, and
+/// few enough that what is left of the numbers cannot be used up.
+pub const TERM_JUMP: u64 = 1 << 32;
+
 /// Peers of a network that one peer keeps links to.
 pub const PEERS: usize = 1_024;
 

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_core::wire::{Address, Control, Envelope, Message, encode_control};
 use quorate_core::{
     Body, ClientOp, ClientSequence, Command, Cursor, Effect, Form, Freshness, GroupId, GroupKey,
     GroupProfile, Incarnation, Index, Input, Lane, LinkId, NetworkId, Now, OpenGroup, Peer,
-    PeerConfig, PeerId, Recovered, Reply, RequestId, Role, StateDone, StateOp, Time, Wall,
+    PeerConfig, PeerId, Recovered, Reply, RequestId, Role, SessionId, StateDone, StateOp, Term,
+    Time, Wall,
 };
 
 struct Node {
@@ -402,4 +404,109 @@ fn a_link_that_brings_garbage_is_closed_and_nothing_else() {
     let before = wire.links.len();
     assert!(before >= 1, "other links stand");
     assert_committed(&wire.write(0, "still here"), "still here");
+}
+
+/// Puts a message of `from` into the inbox of `to`, as if it had come over their link.
+fn inject(wire: &mut Wire, from: usize, to: usize, message: Message) {
+    let link = wire
+        .links
+        .iter()
+        .find(|(_, ends)| **ends == (from, to) || **ends == (to, from))
+        .map(|(id, _)| *id)
+        .expect("they are linked");
+    let group = wire.group;
+    let genesis = wire.nodes[to]
+        .peer
+        .view(group)
+        .and_then(|view| view.genesis);
+    let genesis = genesis.expect("the group has formed");
+    let address = Address {
+        group,
+        genesis,
+        to: wire.nodes[to].peer.me().incarnation,
+    };
+    let messages = [Control::Group(Envelope { address, message })];
+    encode_control(&messages, |bytes| {
+        let lane = Lane::Control;
+        wire.nodes[to]
+            .inbox
+            .push_back(Input::Frame { link, lane, bytes });
+    });
+}
+
+#[test]
+fn a_term_out_of_reach_costs_its_sender_the_link_and_the_group_nothing() {
+    let mut wire = Wire::new(3, Form::Expect(3));
+    assert!(wire.run(Duration::from_secs(2), |wire| wire.leader().is_some()));
+    let leader = wire.leader().unwrap();
+    let (liar, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    let last = Cursor::new(Term(u64::MAX), Index(u64::MAX));
+    for to in [leader, other] {
+        let links = wire.links.len();
+        inject(
+            &mut wire,
+            liar,
+            to,
+            Message::Vote {
+                term: Term(u64::MAX),
+                last,
+            },
+        );
+        wire.quiet();
+        assert_eq!(wire.links.len(), links - 1, "the link is closed");
+        let term = wire.nodes[to].peer.view(wire.group).unwrap().ballot.term;
+        assert!(term < Term(10), "{term:?}");
+    }
+    assert_committed(&wire.write(other, "still here"), "still here");
+    assert_committed(&wire.write(liar, "forgiven"), "forgiven");
+}
+
+#[test]
+fn indexes_out_of_reach_in_answers_to_the_leader_change_nothing() {
+    let mut wire = Wire::new(3, Form::Expect(3));
+    assert!(wire.run(Duration::from_secs(2), |wire| wire.leader().is_some()));
+    let leader = wire.leader().unwrap();
+    let liar = (leader + 1) % 3;
+    let view = wire.nodes[leader].peer.view(wire.group).unwrap();
+    let (term, commit) = (view.ballot.term, view.commit);
+    let huge = Cursor::new(Term(u64::MAX), Index(u64::MAX));
+    for run in [0, 1, u64::MAX] {
+        for message in [
+            Message::Ack {
+                term,
+                run,
+                matched: huge.index,
+                read: u64::MAX,
+            },
+            Message::Reject {
+                term,
+                run,
+                previous: huge,
+                hint: huge,
+            },
+            Message::StageFrom {
+                term,
+                run,
+                anchor: huge,
+            },
+            Message::Staged {
+                term,
+                run,
+                upto: huge.index,
+            },
+            Message::Authorize {
+                session: SessionId(1),
+                anchor: huge,
+            },
+            Message::ReadIndex { id: u64::MAX },
+        ] {
+            inject(&mut wire, liar, leader, message);
+        }
+        wire.quiet();
+    }
+    assert_eq!(
+        wire.nodes[leader].peer.view(wire.group).unwrap().commit,
+        commit
+    );
+    assert_committed(&wire.write(liar, "still here"), "still here");
 }

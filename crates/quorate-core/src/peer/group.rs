@@ -353,7 +353,8 @@ impl Group {
     /// Sends what the inputs since the last call have in common.
     pub(crate) fn settle(&mut self, now: Now, out: &mut Out) {
         if let Some(raft) = &mut self.raft {
-            raft.settle(now.time, out);
+            let peers = &self.peers;
+            raft.settle(now.time, |member| peers.contains(&member), out);
             raft.answer_reads(self.applier.applied, out);
         }
         self.tell_standing(out);

@@ -135,6 +135,8 @@ impl Peer {
             } => {
                 self.links
                     .up(link, peer, dialed, (exporter, now.time), &self.keys);
+                // At once: what follows on other lanes is for those who have been greeted.
+                self.flush_control(effects);
             }
             Input::LinkDown { link, code } => self.link_down(now, link, code, effects),
             Input::DialFailed(peer) => {
@@ -160,15 +162,7 @@ impl Peer {
         if !self.groups.is_empty() {
             effects.extend(self.links.due(now.time).into_iter().map(Effect::Dial));
         }
-        for (link, messages) in self.links.take_outboxes() {
-            encode_control(&messages, |frame| {
-                effects.push(Effect::Send {
-                    link,
-                    lane: Lane::Control,
-                    frame,
-                });
-            });
-        }
+        self.flush_control(effects);
     }
 
     /// Returns when [`Input::Wake`] is due, if ever.
@@ -191,6 +185,18 @@ impl Peer {
     /// Looks into one group; nothing if it is not open here.
     pub fn view(&self, group: GroupId) -> Option<GroupView<'_>> {
         self.groups.get(&group).map(Group::view)
+    }
+
+    fn flush_control(&mut self, effects: &mut Effects) {
+        for (link, messages) in self.links.take_outboxes() {
+            encode_control(&messages, |frame| {
+                effects.push(Effect::Send {
+                    link,
+                    lane: Lane::Control,
+                    frame,
+                });
+            });
+        }
     }
 
     fn open(&mut self, now: Now, open: &OpenGroup, effects: &mut Effects) {

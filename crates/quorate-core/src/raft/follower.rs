@@ -223,8 +223,13 @@ impl Raft {
 
     /// Sends the ack that is due, once the term it speaks of is durable, and what is for the
     /// leader to order.
-    pub(super) fn settle_follower(&mut self, now: Time, out: &mut Out) {
-        if let Some(leader) = self.leader {
+    pub(super) fn settle_follower(
+        &mut self,
+        now: Time,
+        reachable: impl Fn(Member) -> bool,
+        out: &mut Out,
+    ) {
+        if let Some(leader) = self.leader.filter(|leader| reachable(*leader)) {
             if self.ack_due && self.durable_ballot.1.term == self.ballot.term {
                 self.ack_due = false;
                 let matched = self.log.durable().upto(self.matched).index();

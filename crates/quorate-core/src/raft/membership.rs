@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::{
     configuration::Configuration, entry::Body, id::Member, limits, out::Out, profile::GroupProfile,
-    time::Time,
+    time::Time, wire::Message,
 };
 
 use super::{Raft, RoleState, conversation::Mode};
@@ -28,6 +28,22 @@ pub(super) struct Health<'a> {
 }
 
 impl Raft {
+    /// Takes the wish of a peer to become a learner: its own, or one that a member vouches for.
+    ///
+    /// A peer that does not lead passes a wish on, but only at first hand: among peers that take
+    /// each other for the leader it would travel for ever.
+    pub(super) fn on_join(&mut self, from: Member, member: Member, out: &mut Out) {
+        let first_hand = from == member;
+        if self.is_leader() {
+            let vouched = first_hand || self.configurations.latest().1.contains(from);
+            if vouched && self.joins.len() < limits::LEARNERS {
+                self.joins.insert(member.peer, member);
+            }
+        } else if let Some(leader) = self.leader.filter(|leader| first_hand && *leader != from) {
+            out.send(leader, Message::Join { member });
+        }
+    }
+
     /// Proposes the next change of the configuration, if one is due and none is in flight.
     pub(super) fn tick_membership(&mut self, now: Time, out: &mut Out) {
         let (index, configuration) = self.configurations.latest();

@@ -46,6 +46,7 @@ use crate::{
     entry::Entry,
     event::{GroupEvent, Role},
     id::{GenesisId, Member, PeerId},
+    limits,
     out::Out,
     profile::GroupProfile,
     random::{Purpose, Random},
@@ -179,7 +180,7 @@ impl Raft {
 
     /// Takes a control message from `from`.
     pub(crate) fn on_message(&mut self, now: Time, from: Member, message: Message, out: &mut Out) {
-        if self.poisoned.is_some() {
+        if self.poisoned.is_some() || !self.believes(from, message_term(&message), out) {
             return;
         }
         match message {
@@ -232,13 +233,7 @@ impl Raft {
             Message::TimeoutNow { term } => self.on_timeout_now(now, from, term, out),
             Message::ReadIndex { id } => self.on_read_index(from, id, out),
             Message::ReadAt { id, index } => self.on_read_at(id, index),
-            Message::Join { member } => {
-                if self.is_leader() {
-                    self.joins.insert(member.peer, member);
-                } else if let Some(leader) = self.leader.filter(|leader| *leader != from) {
-                    out.send(leader, Message::Join { member });
-                }
-            }
+            Message::Join { member } => self.on_join(from, member, out),
             // Formation and state sync are not of the consensus.
             _ => {}
         }
@@ -252,7 +247,11 @@ impl Raft {
         message: Replication,
         out: &mut Out,
     ) {
-        if self.poisoned.is_some() {
+        let term = match &message {
+            Replication::Append(append) => append.term,
+            Replication::Forward(_) | Replication::Outcomes(_) => Term(0),
+        };
+        if self.poisoned.is_some() || !self.believes(from, term, out) {
             return;
         }
         match message {
@@ -260,6 +259,19 @@ impl Raft {
             Replication::Forward(forward) => self.on_forward(from, forward, out),
             Replication::Outcomes(outcomes) => self.on_outcomes(outcomes, out),
         }
+    }
+
+    /// Tells whether a term may be true.
+    ///
+    /// Terms grow by elections. One that is out of reach of elections would leave no term to
+    /// campaign in; whoever names it costs itself its link, not the group its elections.
+    fn believes(&mut self, from: Member, term: Term, out: &mut Out) -> bool {
+        let believed = term.0.saturating_sub(self.ballot.term.0) <= limits::TERM_JUMP;
+        if !believed {
+            out.mark("raft.unbelievable_term");
+            out.misbehaved.push(from.peer);
+        }
+        believed
     }
 
     /// Takes the completion of a disk operation.
@@ -298,7 +310,10 @@ impl Raft {
     }
 
     /// Sends what the inputs since the last call have in common.
-    pub(crate) fn settle(&mut self, now: Time, out: &mut Out) {
+    ///
+    /// `reachable` tells whether there is a link to a member: what is meant for a leader without
+    /// one waits, so that it is not lost on the way.
+    pub(crate) fn settle(&mut self, now: Time, reachable: impl Fn(Member) -> bool, out: &mut Out) {
         if self.poisoned.is_some() {
             return;
         }
@@ -306,7 +321,7 @@ impl Raft {
         if self.is_leader() {
             self.settle_leader(now, out);
         } else {
-            self.settle_follower(now, out);
+            self.settle_follower(now, reachable, out);
         }
         if self.expiry_at == Time::NEVER && !(self.proposals.is_empty() && self.reads.is_empty()) {
             self.expiry_at = now.after(EXPIRY);
@@ -489,5 +504,23 @@ impl Raft {
     /// Raises the commit index to `commit`, as far as the log is known to equal the leader's.
     fn raise_commit(&mut self, commit: Index) {
         self.commit = self.commit.max(commit.min(self.matched));
+    }
+}
+
+/// Returns the term that a message would make its receiver adopt; 0 if none.
+fn message_term(message: &Message) -> Term {
+    match message {
+        Message::PreVote { term, .. }
+        | Message::PreVoted { term, .. }
+        | Message::Vote { term, .. }
+        | Message::Voted { term, .. }
+        | Message::Heartbeat { term, .. }
+        | Message::Ack { term, .. }
+        | Message::Reject { term, .. }
+        | Message::Behind { term, .. }
+        | Message::StageFrom { term, .. }
+        | Message::Staged { term, .. }
+        | Message::TimeoutNow { term } => *term,
+        _ => Term(0),
     }
 }
