@@ -84,11 +84,16 @@ pub enum StateOp {
         genesis: GenesisId,
     },
     /// Verifies and keeps a chunk that a provider sent; answered by [`StateDone::Verified`].
+    ///
+    /// A chunk that belongs to the snapshot but does not answer the part that was asked for is
+    /// wrong too: a provider must not get away with sending what it likes.
     Verify {
         /// The catch-up it is for.
         session: SessionId,
         /// Names the fetch in the answer.
         fetch: FetchId,
+        /// What was asked for.
+        part: Part,
         /// The chunk as it came.
         chunk: Bytes,
     },

@@ -114,6 +114,7 @@ fn tell_effect(effect: &Effect) -> String {
                 session,
                 fetch,
                 chunk,
+                ..
             } => format!("verify {session:?} {fetch:?}: {} bytes", chunk.len()),
             op => format!("{op:?}"),
         },

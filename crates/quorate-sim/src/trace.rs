@@ -168,6 +168,7 @@ impl Trace {
                     session,
                     fetch,
                     chunk,
+                    ..
                 } => {
                     hash.word(13);
                     hash.word(session.0);

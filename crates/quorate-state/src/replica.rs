@@ -21,7 +21,11 @@ use crate::{
     limits,
     machine::{ApplyContext, Change, StateMachine, View},
     space,
-    tree::{Assembly, Digesting, Graveyard, Salt, Tree, assembly::Accepted, chunk::Want},
+    tree::{
+        Assembly, Digesting, Graveyard, Salt, Tree,
+        assembly::{Accepted, piece_of},
+        chunk::Want,
+    },
 };
 
 /// A machine, its state, and the snapshots and restores of that state.
@@ -173,11 +177,12 @@ impl Replica {
             StateOp::Verify {
                 session,
                 fetch,
+                part,
                 chunk,
             } => Some(StateDone::Verified {
                 session,
                 fetch,
-                verdict: self.verify(session, &chunk),
+                verdict: self.verify(session, part, &chunk),
             }),
             StateOp::Install { session } => Some(StateDone::Installed {
                 session,
@@ -317,12 +322,23 @@ impl Replica {
         });
     }
 
-    fn verify(&mut self, session: SessionId, chunk: &[u8]) -> Verdict {
+    fn verify(&mut self, session: SessionId, part: Part, chunk: &[u8]) -> Verdict {
+        const ANOTHER_PART: Verdict = Verdict::Wrong {
+            reason: "the chunk is not the part that was asked for",
+        };
         let restore = self.restore.as_mut().filter(|r| r.session == session);
         let Some(restore) = restore else {
             return Verdict::Known;
         };
+        if let Part::Piece { rank, piece } = part
+            && piece_of(chunk) != Some((rank, piece))
+        {
+            return ANOTHER_PART;
+        }
         match restore.assembly.offer(chunk) {
+            // What is new is true and kept, whoever asked for it, and the session must know of it:
+            // it would ask for it for ever otherwise, and always hear that it is known.
+            Ok(accepted) if !accepted.new && !answers(&accepted, part) => ANOTHER_PART,
             // A known part of a leaf that is not whole still says where to go on.
             Ok(accepted) if !accepted.new && accepted.unfinished.is_none() => Verdict::Known,
             Ok(accepted) => kept(accepted),
@@ -376,6 +392,17 @@ impl std::fmt::Debug for Replica {
 /// The salt of a history's tree.
 pub fn salt(genesis: GenesisId) -> Salt {
     Salt(Genesis::salt(genesis))
+}
+
+/// Tells whether what a chunk covers begins where it was asked to.
+fn answers(accepted: &Accepted, part: Part) -> bool {
+    match part {
+        Part::Items { start, .. } => {
+            accepted.ranks.contains(&start)
+                || accepted.unfinished.is_some_and(|(leaf, _)| leaf <= start)
+        }
+        Part::Piece { .. } => true,
+    }
 }
 
 fn kept(accepted: Accepted) -> Verdict {

@@ -127,10 +127,11 @@ fn read(replica: &mut Replica, anchor: Cursor, part: Part) -> Option<(Bytes, u64
     }
 }
 
-fn verify(replica: &mut Replica, chunk: &Bytes) -> Verdict {
+fn verify(replica: &mut Replica, part: Part, chunk: &Bytes) -> Verdict {
     let op = StateOp::Verify {
         session: SESSION,
         fetch: FetchId(9),
+        part,
         chunk: chunk.clone(),
     };
     match replica.execute(op) {
@@ -169,7 +170,7 @@ fn fetch(to: &mut Replica, from: &mut Replica, anchor: Cursor, items: u64) {
             unfinished,
             pieces,
             bytes,
-        } = verify(to, &chunk)
+        } = verify(to, part, &chunk)
         else {
             panic!("new and true");
         };
@@ -184,12 +185,18 @@ fn fetch(to: &mut Replica, from: &mut Replica, anchor: Cursor, items: u64) {
                 (next, offset) = (end, 0);
             }
         }
-        assert!(matches!(verify(to, &chunk), Verdict::Known) || unfinished.is_some());
+        assert!(matches!(verify(to, part, &chunk), Verdict::Known) || unfinished.is_some());
         for (rank, count) in pieces {
             for piece in 0..count {
                 let (chunk, _) = read(from, anchor, Part::Piece { rank, piece }).expect("there");
-                assert!(matches!(verify(to, &chunk), Verdict::Kept { .. }));
-                assert_eq!(verify(to, &chunk), Verdict::Known);
+                assert!(matches!(
+                    verify(to, Part::Piece { rank, piece }, &chunk),
+                    Verdict::Kept { .. }
+                ));
+                assert_eq!(
+                    verify(to, Part::Piece { rank, piece }, &chunk),
+                    Verdict::Known
+                );
             }
         }
     }
@@ -342,7 +349,10 @@ fn snapshots_stay_as_they_were_until_forgotten() {
     let (chunk, _) = read(&mut one, anchor, part).unwrap();
     let mut late = replica();
     restore(&mut late, (anchor, items, digest));
-    assert!(matches!(verify(&mut late, &chunk), Verdict::Kept { .. }));
+    assert!(matches!(
+        verify(&mut late, part, &chunk),
+        Verdict::Kept { .. }
+    ));
     // Parts that are not there.
     for (start, end) in [(items, items + 1), (u64::MAX, u64::MAX), (5, 5), (9, 3)] {
         let part = Part::Items {
@@ -385,29 +395,42 @@ fn what_is_not_whole_or_not_true_is_not_installed() {
     let (chunk, _) = read(&mut one, anchor, part).unwrap();
 
     // No restore, another session, a wrong digest.
-    assert_eq!(verify(&mut late, &chunk), Verdict::Known);
+    assert_eq!(verify(&mut late, part, &chunk), Verdict::Known);
     assert_eq!(installed(&mut late), None);
     restore(&mut late, (anchor, items, Digest([1; 32])));
-    assert!(matches!(verify(&mut late, &chunk), Verdict::Wrong { .. }));
+    assert!(matches!(
+        verify(&mut late, part, &chunk),
+        Verdict::Wrong { .. }
+    ));
     restore(&mut late, (anchor, items, digest));
-    assert!(matches!(verify(&mut late, &chunk), Verdict::Kept { .. }));
+    assert!(matches!(
+        verify(&mut late, part, &chunk),
+        Verdict::Kept { .. }
+    ));
     assert_eq!(installed(&mut late), None, "parts are missing");
 
     // Abandoned, then begun again from nothing.
     restore(&mut late, (anchor, items, digest));
-    assert!(matches!(verify(&mut late, &chunk), Verdict::Kept { .. }));
+    assert!(matches!(
+        verify(&mut late, part, &chunk),
+        Verdict::Kept { .. }
+    ));
     late.execute(StateOp::Abandon { session: SESSION });
-    assert_eq!(verify(&mut late, &chunk), Verdict::Known);
+    assert_eq!(verify(&mut late, part, &chunk), Verdict::Known);
     restore(&mut late, (anchor, items, digest));
     late.execute(StateOp::Abandon {
         session: SessionId(99),
     });
-    assert!(matches!(verify(&mut late, &chunk), Verdict::Kept { .. }));
+    assert!(matches!(
+        verify(&mut late, part, &chunk),
+        Verdict::Kept { .. }
+    ));
     assert_eq!(late.tree().digest(), before);
     for op in [
         StateOp::Verify {
             session: SessionId(99),
             fetch: FetchId(1),
+            part,
             chunk: chunk.clone(),
         },
         StateOp::Install {
@@ -480,4 +503,32 @@ proptest! {
         prop_assert_eq!(apply(&mut one, &entries, batch), apply(&mut two, &entries, 1));
         prop_assert_eq!(cut(&mut one), cut(&mut two));
     }
+}
+
+#[test]
+fn a_chunk_that_is_not_the_part_that_was_asked_for_is_wrong() {
+    let (mut one, mut late) = (replica(), replica());
+    apply(&mut one, &history(600), 50);
+    let (anchor, items, digest) = cut(&mut one);
+    restore(&mut late, (anchor, items, digest));
+    let part = |start| Part::Items {
+        start,
+        end: items,
+        offset: 0,
+    };
+    let (first, _) = read(&mut one, anchor, part(0)).unwrap();
+    let (later, _) = read(&mut one, anchor, part(items / 2)).unwrap();
+    assert!(matches!(
+        verify(&mut late, part(0), &later),
+        Verdict::Wrong { .. }
+    ));
+    let piece = Part::Piece { rank: 0, piece: 0 };
+    assert!(matches!(
+        verify(&mut late, piece, &first),
+        Verdict::Wrong { .. }
+    ));
+    assert!(matches!(
+        verify(&mut late, part(0), &first),
+        Verdict::Kept { .. }
+    ));
 }

@@ -130,12 +130,18 @@ impl Restore {
         }
     }
 
-    /// Takes a chunk that came; tells whether it belongs to a fetch of ours and is to be verified.
-    pub(super) fn on_chunk(&mut self, from: Member, fetch: u64, out: &mut Vec<SyncOut>) -> bool {
+    /// Takes a chunk that came; returns what was asked for if it belongs to a fetch of ours and is
+    /// to be verified.
+    pub(super) fn on_chunk(
+        &mut self,
+        from: Member,
+        fetch: u64,
+        out: &mut Vec<SyncOut>,
+    ) -> Option<Part> {
         if let Some(known) = self.under_way.get_mut(&fetch) {
             let fresh = known.from == from && !known.verifying;
             known.verifying |= fresh;
-            return fresh;
+            return fresh.then_some(known.part);
         }
         match self.late.get(&fetch) {
             Some(known) if known.from == from => {
@@ -146,9 +152,9 @@ impl Restore {
                 self.late.remove(&fetch);
                 self.under_way.insert(fetch, known);
                 out.push(SyncOut::Mark("session.late_answer"));
-                true
+                Some(known.part)
             }
-            _ => false,
+            _ => None,
         }
     }
 
@@ -356,8 +362,7 @@ impl Restore {
         None
     }
 
-    /// Tells whether one fetch at most is under way for what `rest` begins with, and none that
-    /// is further in the same leaf.
+    /// Tells whether one fetch at most is under way for what `rest` begins with.
     ///
     /// Together with asking only for what is missing, this is what makes each double bring
     /// something, or find that somebody else just brought it: without it two slow providers could
@@ -369,14 +374,7 @@ impl Restore {
             }
             (part, rest) => part == rest,
         });
-        let offset = |part: Part| match part {
-            Part::Items { offset, .. } => offset,
-            Part::Piece { .. } => 0,
-        };
-        let (count, further) = copies.fold((0, false), |(count, further), f| {
-            (count + 1, further || offset(f.part) > offset(rest))
-        });
-        count <= 1 && !further
+        copies.count() <= 1
     }
 
     fn asked_bytes(&self) -> u64 {

@@ -274,15 +274,16 @@ impl Session {
             .restore
             .as_mut()
             .filter(|r| expected && r.anchor == anchor);
-        if !restore.is_some_and(|restore| restore.on_chunk(from, fetch, out)) {
+        let Some(part) = restore.and_then(|restore| restore.on_chunk(from, fetch, out)) else {
             return self.stray("session.stray_chunk", out);
-        }
+        };
         if let Some(source) = self.sources.get_mut(from) {
             source.answered = now;
         }
         out.push(SyncOut::State(StateOp::Verify {
             session,
             fetch: FetchId(fetch),
+            part,
             chunk,
         }));
     }

@@ -90,6 +90,13 @@ pub struct Accepted {
     pub bytes: u64,
 }
 
+/// Returns the rank and the number of the piece that a chunk says it is; nothing if it is none.
+pub fn piece_of(chunk: &[u8]) -> Option<(u64, u64)> {
+    let mut reader = Reader::new(chunk);
+    let piece = reader.byte()? == VERSION && reader.byte()? == VALUE;
+    piece.then(|| Some((reader.varint()?, reader.varint()?)))?
+}
+
 /// Why there is no tree yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
