@@ -261,7 +261,9 @@ impl Group {
             Step::Drop(genesis) => {
                 if self.genesis == Some(genesis) {
                     self.genesis = None;
-                    self.raft = None;
+                    if let Some(mut raft) = self.raft.take() {
+                        raft.disband(out);
+                    }
                 }
             }
         }

@@ -40,6 +40,7 @@ mod staging;
 use std::collections::BTreeMap;
 
 use crate::{
+    client::Reply,
     configuration::Configuration,
     cursor::{Cursor, Index, Term},
     disk_op::{Ballot, DiskId, DiskWrite},
@@ -433,10 +434,16 @@ impl Raft {
             self.poisoned = Some(reason);
             self.role = RoleState::Follower;
             self.leader = None;
-            self.proposals.close(out);
-            self.reads.close(out);
+            self.proposals.close(&Reply::Closed, out);
+            self.reads.close(&Reply::Closed, out);
             out.event(GroupEvent::Poisoned { reason });
         }
+    }
+
+    /// Answers everybody who waits: the genesis came to nothing, and nothing was ever ordered.
+    pub(crate) fn disband(&mut self, out: &mut Out) {
+        self.proposals.close(&Reply::Unavailable, out);
+        self.reads.close(&Reply::Unavailable, out);
     }
 
     /// Follows `term`, under `leader` if it is known.

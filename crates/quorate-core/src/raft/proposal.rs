@@ -345,19 +345,21 @@ impl Proposals {
         Some(queued)
     }
 
-    /// Tells everybody that the group takes no part here any more.
-    pub(super) fn close(&mut self, out: &mut Out) {
-        let queued = std::mem::take(&mut self.queue)
-            .into_iter()
-            .map(|queued| queued.origin);
-        let waiting = std::mem::take(&mut self.waiters)
-            .into_iter()
-            .map(|waiter| waiter.origin);
-        for origin in queued.chain(waiting).collect::<Vec<_>>() {
-            if let Origin::Local(request) = origin {
+    /// Answers everybody for the last time; `unsent` is for those whose commands never left the
+    /// queue.
+    pub(super) fn close(&mut self, unsent: &Reply, out: &mut Out) {
+        self.queue_bytes = 0;
+        for queued in std::mem::take(&mut self.queue) {
+            if let Origin::Local(request) = queued.origin {
+                out.reply(request, unsent.clone());
+            }
+        }
+        for waiter in std::mem::take(&mut self.waiters) {
+            if let Origin::Local(request) = waiter.origin {
                 out.reply(request, Reply::Unknown);
             }
         }
+        self.forwarded_bytes = 0;
         for forwarded in std::mem::take(&mut self.forwarded).into_values() {
             out.reply(forwarded.request, Reply::Unknown);
         }

@@ -194,13 +194,13 @@ impl Reads {
         }
     }
 
-    /// Tells everybody that the group takes no part here any more.
-    pub(super) fn close(&mut self, out: &mut Out) {
+    /// Answers everybody for the last time.
+    pub(super) fn close(&mut self, reply: &Reply, out: &mut Out) {
         self.ask_again();
         self.lose_leadership(out);
         let until = std::mem::take(&mut self.until).into_values().flatten();
         for read in std::mem::take(&mut self.unasked).into_iter().chain(until) {
-            out.reply(read.request, Reply::Closed);
+            out.reply(read.request, reply.clone());
         }
         self.waiting = 0;
     }
