@@ -162,14 +162,10 @@ impl Log {
         match self.position(base.end) {
             Some(end) if base.keep => {
                 self.entries.truncate(end);
-                match self.position(base.base) {
-                    Some(position) => {
-                        self.entries.drain(..position);
-                        self.start = base.base;
-                    }
-                    // The log floats above the base, unless its entries contradict the base.
-                    None if self.start.index > base.base.index => {}
-                    None => self.float(base.end),
+                // If it is not there, the log floats above it, and goes on doing so.
+                if let Some(position) = self.position(base.base) {
+                    self.entries.drain(..position);
+                    self.start = base.base;
                 }
             }
             _ => self.float(base.end),

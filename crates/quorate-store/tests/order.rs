@@ -7,7 +7,8 @@ use quorate_core::{
     Ballot, Cursor, DiskError, DiskId, DiskOp, DiskWrite, Genesis, GroupId, Index, Term,
 };
 use quorate_store::{
-    FileDone, FileError, FileOp, FileRequest, MemoryFiles, Store, StoreEffects, superblock::NAMES,
+    Fate, FileDone, FileError, FileOp, FileRequest, MemoryFiles, Store, StoreEffects, Unsynced,
+    superblock::NAMES,
 };
 
 fn opened() -> (Store, MemoryFiles) {
@@ -277,7 +278,7 @@ fn no_space_leaves_what_was_promised() {
     }
     assert!(durable > 10 && failed > 10);
     files.set_capacity(None);
-    files.crash(|_| quorate_store::Fate::Lost);
+    files.crash(|_| Fate::Lost);
     let opened = recover_for(options(1 << 20), &mut files, u64::MAX).expect("it ends");
     let recovered = opened.expect("it is whole").recovered;
     assert_eq!(recovered.groups[0].entries.len(), durable);
@@ -357,4 +358,43 @@ fn a_segment_goes_only_after_both_copies_tell_what_it_said() {
         ["remove", "remove"],
         "the genesis and its refusal"
     );
+}
+
+/// Loses power with every unsynced write torn in its first bytes.
+fn tear(files: &mut MemoryFiles) {
+    files.crash(|unsynced| match unsynced {
+        Unsynced::Write { .. } => Fate::Torn(0..20),
+        _ => Fate::Lost,
+    });
+}
+
+#[test]
+fn one_copy_of_the_superblock_survives_a_kill_and_then_a_power_loss() {
+    let ballot = |term| Ballot {
+        term: Term(term),
+        voted_for: Some(member(1)),
+    };
+    let options = options(1 << 20);
+    // The process is killed after `life` requests of a rewrite (what was written stays readable,
+    // synced or not), again after `start` requests of the next start, and during the start after
+    // that the power fails.
+    for life in 0..=4 {
+        for (start, last) in (0..16).flat_map(|start| (0..16).map(move |last| (start, last))) {
+            let mut driver =
+                common::Driver::start(options, MemoryFiles::crashing()).expect("it is new");
+            driver.submit(group(1), DiskWrite::Ballot(ballot(1)));
+            driver.settle();
+            driver.submit(group(1), DiskWrite::Ballot(ballot(2)));
+            driver.pump(life);
+            let durable = driver.pasts[&group(1)].durable;
+            let mut files = driver.files;
+            recover_for(options, &mut files, start);
+            recover_for(options, &mut files, last);
+            tear(&mut files);
+            let opened = recover_for(options, &mut files, u64::MAX).expect("it ends");
+            let opened = opened.unwrap_or_else(|error| panic!("{life} {start} {last}: {error}"));
+            let found = opened.recovered.groups[0].ballot;
+            assert!(found == ballot(2) || (found == ballot(1) && durable == 1));
+        }
+    }
 }
