@@ -1,4 +1,5 @@
 //! Peers that lag behind are brought up to date from all the others, whatever happens meanwhile.
+#![allow(clippy::unwrap_used)] // All of it is tests.
 
 mod common;
 
@@ -9,7 +10,7 @@ use std::{
 };
 
 use common::{
-    assert_equal, fill, meeting_place, no_reserve, peer_in, soon, wait_caught_up, wait_for,
+    assert_equal, fill, meeting_place, peer_in, small_reserve, soon, wait_caught_up, wait_for,
 };
 use futures::{
     StreamExt,
@@ -68,7 +69,7 @@ async fn assert_held(cluster: &Cluster, keys: &[u64]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_peer_restores_from_several_while_writes_go_on() {
-    let cluster = Cluster::builder(3).profile(no_reserve()).start();
+    let cluster = Cluster::builder(3).profile(small_reserve()).start();
     let mut cluster = soon(cluster).await.unwrap();
     fill(&cluster.peer(0).group.map("n"), 0..20_000).await;
     let (stops, writers) = write_through(&cluster, &[0, 1, 2]);
@@ -107,7 +108,7 @@ async fn two_late_peers_at_once_share_one_snapshot() {
         heartbeat: Duration::from_secs(1),
         election_min: Duration::from_secs(3),
         election_max: Duration::from_secs(6),
-        ..no_reserve()
+        ..small_reserve()
     };
     let cluster = Cluster::builder(3).profile(profile).start();
     let mut cluster = soon(cluster).await.unwrap();
@@ -138,7 +139,7 @@ async fn two_late_peers_at_once_share_one_snapshot() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_killed_during_the_catch_up_delays_it_and_loses_nothing() {
-    let cluster = Cluster::builder(5).profile(no_reserve()).start();
+    let cluster = Cluster::builder(5).profile(small_reserve()).start();
     let mut cluster = soon(cluster).await.unwrap();
     fill(&cluster.peer(0).group.map("n"), 0..40_000).await;
     let (stops, writers) = write_through(&cluster, &[0, 1, 2, 3, 4]);
@@ -232,7 +233,7 @@ async fn when_all_snapshots_expire_the_late_peer_asks_again() {
     let profile = GroupProfile {
         snapshot_ttl: Duration::from_millis(400),
         batch_items: 100,
-        ..no_reserve()
+        ..small_reserve()
     };
     let founders = (0..3).map(|_| {
         peer_in(

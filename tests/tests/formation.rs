@@ -1,4 +1,5 @@
 //! Peers find each other, form groups, and take writes through any of them.
+#![allow(clippy::unwrap_used)] // All of it is tests.
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Whoever knocks with nonsense loses the own link; the group does not notice.
+#![allow(clippy::unwrap_used)] // All of it is tests.
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What a map promises to its users.
+#![allow(clippy::unwrap_used)] // All of it is tests.
 
 mod common;
 

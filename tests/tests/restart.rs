@@ -1,8 +1,9 @@
 //! A memory peer that was killed comes back as somebody else with the same key.
+#![allow(clippy::unwrap_used)] // All of it is tests.
 
 mod common;
 
-use common::{assert_equal, fill, no_reserve, soon};
+use common::{assert_equal, fill, small_reserve, soon};
 use quorate::{Incarnation, PeerId, Read, testing::Cluster};
 
 fn life_of(cluster: &Cluster, i: usize, peer: PeerId) -> Option<Incarnation> {
@@ -15,7 +16,7 @@ fn life_of(cluster: &Cluster, i: usize, peer: PeerId) -> Option<Incarnation> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_memory_peer_is_a_new_life_a_learner_and_a_voter_again() {
-    let cluster = Cluster::builder(3).profile(no_reserve()).start();
+    let cluster = Cluster::builder(3).profile(small_reserve()).start();
     let mut cluster = soon(cluster).await.unwrap();
     fill(&cluster.peer(0).group.map("n"), 0..2_000).await;
     let (leader, _) = soon(cluster.leader()).await.unwrap();

@@ -1,4 +1,5 @@
 //! The demonstration as a user runs it.
+#![allow(clippy::unwrap_used)] // All of it is tests.
 
 use std::{
     collections::BTreeSet,
@@ -168,7 +169,7 @@ fn whoever_calls_it_the_wrong_way_is_told_what_to_do() {
         (&["demo", "--peers", "99"], "use fewer"),
         (&["demo", "--peers", "some"], "expected a number"),
         (&["demo", "--entries", "0"], "use --entries 1 or more"),
-        (&["demo", "--entries", "-4"], "--entries"),
+        (&["demo", "--entries", "-4"], "expected a number of entries"),
         (
             &["demo", "--input", "/no/such/file"],
             "name a file that can",

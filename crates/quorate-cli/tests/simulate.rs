@@ -1,4 +1,5 @@
 //! The simulator as a user runs it.
+#![allow(clippy::unwrap_used)] // All of it is tests.
 
 use std::process::Command;
 

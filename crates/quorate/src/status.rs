@@ -25,6 +25,8 @@ pub struct GroupStatus {
     pub term: Term,
     /// Whom it follows, or itself, if it knows a leader.
     pub leader: Option<Member>,
+    /// The last cursor that its log does not hold any more, or never did.
+    pub base: Cursor,
     /// The last cursor of its log.
     pub last: Cursor,
     /// The last index it knows to be committed.
@@ -61,6 +63,7 @@ impl GroupStatus {
             role: Role::Follower,
             term: Term::default(),
             leader: None,
+            base: Cursor::ZERO,
             last: Cursor::ZERO,
             commit: quorate_core::Index::default(),
             applied: Cursor::ZERO,
@@ -109,6 +112,7 @@ impl GroupStatus {
             role: view.role,
             term: view.ballot.term,
             leader: view.leader,
+            base: view.base,
             last: view.last,
             commit: view.commit,
             applied: view.applied,

@@ -1,6 +1,6 @@
 //! What the end-to-end tests share.
-// Each test file uses a part of it, and it is nobody's public interface.
-#![allow(dead_code, unreachable_pub)]
+// Each test file uses a part of it, it is nobody's public interface, and it is all tests.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{future::Future, panic::Location, path::Path, time::Duration};
 
@@ -25,10 +25,10 @@ pub fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
     }
 }
 
-/// A profile in which every gap is too large for the log.
-pub fn no_reserve() -> GroupProfile {
+/// A profile in which the log keeps little: an empty peer restores once a group has written more.
+pub fn small_reserve() -> GroupProfile {
     GroupProfile {
-        reserve_entries: 1,
+        reserve_entries: 64,
         ..GroupProfile::lan()
     }
 }
@@ -46,6 +46,8 @@ pub async fn fill(map: &Map<u64, u64>, keys: std::ops::Range<u64>) {
 pub async fn wait_for<T>(events: &mut Events, mut pick: impl FnMut(GroupEvent) -> Option<T>) -> T {
     loop {
         let event = events.next().await.expect("the network is open");
+        // Shown if the test fails.
+        println!("{event:?}");
         if let Ok(Event::Group { event, .. }) = event
             && let Some(found) = pick(event)
         {

@@ -5,7 +5,8 @@
 //! live log. In the end every living peer must hold the same, and every write that was ever
 //! acknowledged, byte for byte: digests alone would agree on a common loss.
 //!
-//! The log's reserve is a single entry here, so that there is never a way around the restore.
+//! The log's reserve is small here, and the late peer comes only when the log's beginning is gone,
+//! so that there is never a way around the restore, whatever the size of the input.
 
 mod catch_up;
 mod check;
@@ -38,6 +39,9 @@ const ENTRIES: &str = "entries";
 
 /// The map that is written to meanwhile.
 const LIVE: &str = "live";
+
+/// Entries that the log keeps behind what is applied: enough for founders that are a little late.
+const RESERVE: u64 = 64;
 
 /// How long the peers have to find each other and elect a leader.
 const FORMING: Duration = Duration::from_secs(30);
@@ -98,6 +102,7 @@ impl Demo {
         let mut cluster = self.form().await?;
         self.load(&cluster).await?;
         let writers = writers::start(&cluster, self.args.seed);
+        self.outgrow(&cluster).await?;
         let late = self.catch_up(&mut cluster, &writers).await?;
         let written = writers.stop().await?;
         self.story.tell(format!(
@@ -128,7 +133,7 @@ impl Demo {
              server"
         ));
         let profile = GroupProfile {
-            reserve_entries: 1,
+            reserve_entries: RESERVE,
             ..GroupProfile::lan()
         };
         let cluster = Cluster::builder(n)
@@ -161,6 +166,11 @@ impl Demo {
             .timeout(FORMING)
             .await?;
         self.report.formation_ms = millis(self.started.elapsed());
+        tokio::time::timeout(SETTLING, cluster.applied(done.cursor))
+            .await
+            .with_context(|| {
+                format!("the first write is not everywhere after {}", span(SETTLING))
+            })??;
         self.story.tell(format!(
             "the first write is committed at cursor {}, {} ms after the process started",
             done.cursor, self.report.formation_ms
@@ -183,6 +193,18 @@ impl Demo {
             span(took),
             rate(self.entries.count(), took)
         ));
+        Ok(())
+    }
+
+    /// Waits until no peer's log begins at the beginning any more, whatever the size of the input.
+    async fn outgrow(&mut self, cluster: &Cluster) -> anyhow::Result<()> {
+        for i in cluster.living() {
+            let when = cluster.peer(i).group.when();
+            let pruned = when.holds(|status| status.base.index.0 > 0);
+            tokio::time::timeout(SETTLING, pruned)
+                .await
+                .with_context(|| format!("the logs were not pruned within {}", span(SETTLING)))??;
+        }
         Ok(())
     }
 
