@@ -33,7 +33,7 @@ const RAW_ALPN: &[u8] = b"/raw/1";
 const ORDERS: Lane = Lane::Entries(GroupId([7; 16]));
 
 /// Task switches between two looks at the sockets. Tokio's 61 are too many where few threads are
-/// busy with several endpoints: what has come to a quiet socket then waits for tens of milliseconds.
+/// busy with several endpoints: what came to a quiet socket then waits for tens of milliseconds.
 const EVENT_INTERVAL: u32 = 7;
 
 fn main() -> Result<()> {

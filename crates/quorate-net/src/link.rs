@@ -244,7 +244,7 @@ impl Link {
             // Gone already: its end is being told.
             Fault::Lost => {}
             Fault::Broken(closing, reason) => {
-                debug!(target: "quorate_net::link", link = self.id.0, peer = ?self.peer, %reason, "closing");
+                debug!(link = self.id.0, peer = ?self.peer, %reason, "closing a link");
                 self.close(closing, reason);
             }
         }

@@ -189,7 +189,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_taken_is_what_was_pushed_in_order(
-            sizes in prop::collection::vec(prop_oneof![1usize..40, 8_000usize..9_000, 70_000usize..70_010], 0..60),
+            sizes in prop::collection::vec(
+                prop_oneof![1usize..40, 8_000usize..9_000, 70_000usize..70_010],
+                0..60,
+            ),
             take_after in prop::collection::vec(any::<bool>(), 60),
             most in prop_oneof![Just(0usize), 1usize..100_000],
         ) {

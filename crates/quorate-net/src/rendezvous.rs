@@ -88,7 +88,10 @@ pub enum RendezvousError {
         mode: u32,
     },
     /// It is not a directory of this user.
-    #[error("{} is not a directory of this user: remove it or name another directory", path.display())]
+    #[error(
+        "{} is not a directory of this user: remove it or name another directory",
+        path.display()
+    )]
     Foreign {
         /// What was found.
         path: PathBuf,

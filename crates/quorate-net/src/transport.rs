@@ -273,7 +273,7 @@ impl Transport {
             None => match accept_control(&connection, deadline).await {
                 Ok(streams) => streams,
                 Err((code, reason)) => {
-                    debug!(target: "quorate_net::link", reason, "a stranger is turned away");
+                    debug!(reason, "a stranger is turned away");
                     return connection.close(Closing::Core(code).number(), codes::clip(reason));
                 }
             },
