@@ -85,8 +85,11 @@ pub enum StateOp {
     },
     /// Verifies and keeps a chunk that a provider sent; answered by [`StateDone::Verified`].
     ///
-    /// A chunk that belongs to the snapshot but does not answer the part that was asked for is
-    /// wrong too: a provider must not get away with sending what it likes.
+    /// A piece is verified only against the piece that was asked for. A range that brings nothing
+    /// new and does not begin where it was asked to is wrong too, though it belongs to the
+    /// snapshot: a provider must not get away with sending what it likes. What is new is true and
+    /// kept, whoever asked for it, and is told as kept: a session never learns otherwise that it
+    /// need not ask for it.
     Verify {
         /// The catch-up it is for.
         session: SessionId,

@@ -168,6 +168,21 @@ impl Missing {
         }
     }
 
+    /// Tells whether `part` has had its answer, from whomever: what it begins with is there, or
+    /// the leaf it begins with has gone beyond the offset.
+    ///
+    /// Every true answer does that much, so what does not is no answer, and whoever sends true
+    /// chunks that nobody asked for cannot keep a session busy for ever.
+    pub(super) fn is_answered(&self, part: Part, unfinished: Option<(u64, u64)>) -> bool {
+        match part {
+            Part::Piece { .. } => true,
+            Part::Items { start, offset, .. } => {
+                self.verified.contains(start)
+                    || unfinished.is_some_and(|(leaf, next)| leaf <= start && next > offset)
+            }
+        }
+    }
+
     fn keep_piece(&mut self, rank: u64, piece: u64) {
         for list in [&mut self.wanted, &mut self.pieces] {
             if let Some(pieces) = list.get_mut(&rank) {

@@ -166,16 +166,20 @@ impl Restore {
         Some(ended)
     }
 
-    /// Takes in what was kept of the answer to `part`; returns how many items were new.
-    pub(super) fn keep(&mut self, part: Part, kept: &Kept) -> u64 {
+    /// Takes in what was kept of the answer to `part`; returns how many items were new, and whether
+    /// it is an answer at all.
+    pub(super) fn keep(&mut self, part: Part, kept: &Kept) -> (u64, bool) {
         let before = self.missing.verified();
         self.missing.keep(part, kept, &self.elsewhere());
-        self.missing.verified() - before
+        let answers = self.missing.is_answered(part, kept.unfinished);
+        (self.missing.verified() - before, answers)
     }
 
-    /// Takes note that the answer to `part` brought nothing new.
-    pub(super) fn known(&mut self, part: Part) {
+    /// Takes note that what came for `part` brought nothing new; returns whether it is an answer
+    /// that somebody else gave before.
+    pub(super) fn known(&mut self, part: Part) -> bool {
         self.missing.known(part, &self.elsewhere());
+        self.missing.is_answered(part, None)
     }
 
     /// Puts `part` back: it has to be asked for again.

@@ -304,7 +304,7 @@ impl Session {
         let Some((from, part, asked)) = restore.end(fetch) else {
             return;
         };
-        match verdict {
+        let answers = match verdict {
             Verdict::Kept {
                 items,
                 unfinished,
@@ -316,18 +316,24 @@ impl Session {
                     unfinished,
                     pieces,
                 };
-                let new = restore.keep(part, &kept);
-                self.on_progress((from, asked), (new, bytes), out);
+                let (new, answers) = restore.keep(part, &kept);
+                if answers || new > 0 {
+                    self.on_progress((from, asked), (new, bytes), out);
+                }
+                answers
             }
             Verdict::Known => {
-                restore.known(part);
                 out.push(SyncOut::Mark("session.doubled_answer"));
+                restore.known(part)
             }
             Verdict::Wrong { .. } => {
                 restore.put_back(part);
-                restore.release(from);
-                set_aside(now, from, Refusal::WrongChunk, &mut self.sources, out);
+                false
             }
+        };
+        if let Some(restore) = self.restore.as_mut().filter(|_| !answers) {
+            restore.release(from);
+            set_aside(now, from, Refusal::WrongChunk, &mut self.sources, out);
         }
         self.advance(out);
     }

@@ -330,3 +330,32 @@ fn a_double_is_asked_only_for_what_is_still_missing() {
     rig.answer(third, 60);
     assert_eq!(rig.session.phase(), Phase::Installing);
 }
+
+#[test]
+fn who_sends_true_chunks_that_nobody_asked_for_is_set_aside_too() {
+    let known = Verdict::Known;
+    let elsewhere = Verdict::Kept {
+        items: (9_990, 9_999),
+        unfinished: None,
+        pieces: Vec::new(),
+        bytes: 900,
+    };
+    let standing_still = Verdict::Kept {
+        items: (0, 0),
+        unfinished: Some((0, 0)),
+        pieces: Vec::new(),
+        bytes: 0,
+    };
+    for (verdict, verified) in [(known, 0), (elsewhere, 9), (standing_still, 0)] {
+        let mut rig = Rig::fetching(3);
+        let first = rig.asked()[0];
+        rig.chunk(first, 20);
+        rig.verdict(first, verdict);
+        assert_eq!(rig.set_aside(), vec![(first.to, Refusal::WrongChunk)]);
+        assert_eq!(
+            rig.session.progress().verified,
+            verified,
+            "what is true is kept"
+        );
+    }
+}

@@ -14,6 +14,7 @@ fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
         4 => Just(Kind::Honest),
         1 => Just(Kind::Liar),
+        1 => Just(Kind::Parrot),
         1 => Just(Kind::Silent),
     ]
 }

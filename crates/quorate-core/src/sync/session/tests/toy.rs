@@ -141,7 +141,8 @@ impl Assembly {
         self.kept.iter().all(|times| *times == 1) && self.pieces.len() as u64 == wanted
     }
 
-    pub(super) fn verify(&mut self, chunk: &[u8]) -> Verdict {
+    /// Keeps what is new of a chunk. What is neither new nor what was asked for is wrong.
+    pub(super) fn verify(&mut self, part: Part, chunk: &[u8]) -> Verdict {
         let wrong = |reason| Verdict::Wrong { reason };
         let Ok(chunk) = postcard::from_bytes::<Chunk>(chunk) else {
             return wrong("unreadable");
@@ -149,12 +150,38 @@ impl Assembly {
         if chunk.digest != self.digest {
             return wrong("another digest");
         }
-        match chunk.body {
+        let answers = match (&chunk.body, part) {
+            (Body::Leaves { start, end }, Part::Items { start: rank, .. }) => {
+                (start..end).contains(&&rank)
+            }
+            (Body::Parts { rank: first, .. }, Part::Items { start: rank, .. }) => {
+                leaf(rank, self.len()).0 == *first
+            }
+            (Body::Piece { rank, piece }, part) => {
+                part == Part::Piece {
+                    rank: *rank,
+                    piece: *piece,
+                }
+            }
+            _ => false,
+        };
+        if matches!(part, Part::Piece { .. }) && !answers {
+            return wrong("another piece");
+        }
+        match self.keep(chunk.body) {
+            Verdict::Known if !answers => wrong("another part"),
+            verdict => verdict,
+        }
+    }
+
+    fn keep(&mut self, body: Body) -> Verdict {
+        match body {
             Body::Leaves { start, end } => self.keep_leaves(start, end),
             Body::Parts { rank, first, after } => self.keep_parts(rank, first, after),
             Body::Piece { rank, piece } => {
-                assert!(self.kept[rank as usize] > 0, "asked before its leaf");
-                if self.pieces.insert((rank, piece)) {
+                if self.kept[rank as usize] == 0 {
+                    Verdict::Wrong { reason: "no leaf" }
+                } else if self.pieces.insert((rank, piece)) {
                     kept((rank, rank), None, Vec::new())
                 } else {
                     Verdict::Known
@@ -186,7 +213,6 @@ impl Assembly {
         if self.kept[rank as usize] > 0 {
             return Verdict::Known;
         }
-        let before = self.parts.len();
         self.parts.extend((first..after).map(|part| (rank, part)));
         let missing = (0..parts(rank)).find(|part| !self.parts.contains(&(rank, *part)));
         match missing {
@@ -194,7 +220,7 @@ impl Assembly {
                 let (start, end) = leaf(rank, self.len());
                 self.keep_leaves(start, end)
             }
-            Some(_) if self.parts.len() == before => Verdict::Known,
+            // Also of what is known: it says where to go on.
             Some(missing) => kept((rank, rank), Some((rank, missing * STEP)), Vec::new()),
         }
     }

@@ -67,6 +67,8 @@ pub(super) enum Kind {
     Honest,
     /// Every other chunk is of something else.
     Liar,
+    /// Every chunk is the first one it ever sent: true, and never what was asked for.
+    Parrot,
     /// No chunk ever leaves it.
     Silent,
 }
@@ -101,6 +103,7 @@ struct Peer {
     provider: Provider,
     up: bool,
     hashed: BTreeMap<Cursor, u32>,
+    said: BTreeMap<Cursor, Bytes>,
 }
 
 pub(super) struct World {
@@ -148,6 +151,7 @@ impl World {
             provider: Provider::new(&profile),
             up: true,
             hashed: BTreeMap::new(),
+            said: BTreeMap::new(),
         };
         let mut world = Self {
             now: Time(0),
@@ -448,9 +452,11 @@ impl World {
                 self.assembly = Some((anchor, Assembly::new(digest, items)));
                 self.restores += 1;
             }
-            StateOp::Verify { fetch, chunk, .. } => {
+            StateOp::Verify {
+                fetch, part, chunk, ..
+            } => {
                 let (_, assembly) = self.assembly.as_mut().expect("restores before it verifies");
-                let verdict = assembly.verify(&chunk);
+                let verdict = assembly.verify(part, &chunk);
                 for owed in self.owed.values_mut() {
                     owed.remove(&fetch.0);
                 }

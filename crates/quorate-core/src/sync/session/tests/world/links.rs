@@ -114,6 +114,9 @@ impl World {
             let mut other = chunk.to_vec();
             other[5] ^= 1;
             Bytes::from(other)
+        } else if kind == Kind::Parrot {
+            let said = self.peers[n].said.entry(anchor).or_insert(chunk);
+            said.clone()
         } else {
             chunk
         };
