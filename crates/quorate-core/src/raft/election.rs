@@ -56,6 +56,12 @@ impl Raft {
     /// Campaigns when the time for it has come, and asks again while a campaign is under way.
     pub(super) fn tick_campaign(&mut self, now: Time, out: &mut Out) {
         if !self.may_campaign() {
+            // A learner calls no election. It only notices that nobody leads it any more, so that
+            // it asks to be let in: it may have been let go while it was away.
+            if self.leader.is_some() && !self.is_leader() && now >= self.election_at {
+                self.reset_election(now);
+                self.set_leader(None, out);
+            }
             return;
         }
         if now >= self.election_at {
