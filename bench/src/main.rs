@@ -19,6 +19,10 @@ mod write;
 
 use clap::Parser;
 
+// The allocator that the command has, see the map's list of dependencies.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Quorate beside the raw transport.
 #[derive(Debug, Parser)]
 struct Arguments {
