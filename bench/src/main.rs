@@ -39,7 +39,9 @@ struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    // As the command sets it up.
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .event_interval(7)
         .enable_all()
         .build()?;
     // On a worker, as an application's tasks are: the main thread is woken at a higher price, and

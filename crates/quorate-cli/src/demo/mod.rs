@@ -55,7 +55,10 @@ pub(crate) fn run(args: DemoArgs, started: Instant) -> Outcome {
         Ok(entries) => Arc::new(entries),
         Err(what) => return Outcome::Usage(what),
     };
+    // Looks at the sockets often: at tokio's default a busy runtime lets small frames wait behind
+    // bulk for a tenth of a second.
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .event_interval(7)
         .enable_all()
         .build();
     let runtime = match runtime.context("the runtime cannot be started") {

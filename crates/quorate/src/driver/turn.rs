@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quorate_core::{
     ClientOp, ClientSequence, Command, Effect, Event, Input, Now, OpenGroup, Reply, RequestId,
 };
-use quorate_net::rendezvous::Sighting;
+use quorate_net::{Batch, rendezvous::Sighting};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
@@ -98,10 +98,17 @@ impl Driver {
 
     /// Carries out what the peer wants, in order.
     fn execute(&mut self) {
-        let mut effects = std::mem::take(&mut self.effects);
-        for effect in effects.drain(..) {
-            self.carry_out(effect);
+        if self.effects.is_empty() {
+            return;
         }
+        let mut effects = std::mem::take(&mut self.effects);
+        let transport = self.transport.clone();
+        // What one step sends leaves together.
+        let mut batch = transport.batch();
+        for effect in effects.drain(..) {
+            self.carry_out(effect, &mut batch);
+        }
+        drop(batch);
         self.effects = effects;
         if !self.disk.is_empty() {
             self.store
@@ -114,11 +121,11 @@ impl Driver {
         }
     }
 
-    fn carry_out(&mut self, effect: Effect) {
+    fn carry_out(&mut self, effect: Effect, batch: &mut Batch<'_>) {
         match effect {
             Effect::Send { link, lane, frame } => {
                 // A link that does not take a frame is down or going down: that comes as an event.
-                self.transport.send(link, lane, frame).unwrap_or_default();
+                batch.send(link, lane, frame).unwrap_or_default();
             }
             // Gathered, so that one write takes all that one step asked for.
             Effect::Disk(op) => self.disk.push(op),
