@@ -111,6 +111,8 @@ pub(crate) struct Raft {
     joins: BTreeMap<PeerId, Member>,
     /// Set when the leader says that the entries needed here are gone there.
     behind: Option<Behind>,
+    /// Up to how many bytes of log the last look for what to drop holds.
+    prune_above: u64,
     /// Bytes of keys and values in the state here, once it has said so.
     state_bytes: Option<u64>,
     poisoned: Option<&'static str>,
@@ -166,6 +168,7 @@ impl Raft {
             reads: Reads::default(),
             joins: BTreeMap::new(),
             behind: None,
+            prune_above: 0,
             state_bytes: None,
             poisoned: None,
             expiry_at: Time::NEVER,

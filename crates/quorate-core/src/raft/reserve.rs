@@ -19,14 +19,19 @@ impl Raft {
     pub(crate) fn prune(&mut self, applied: Cursor, oldest_anchor: Option<Index>, out: &mut Out) {
         let reserve = self.profile.reserve_entries;
         let over_entries = applied.index.since(self.log.base().index) > reserve + reserve / 4;
+        let slack = self.profile.reserve_bytes / 4;
         let over_bytes = self.log.bytes()
             > self
                 .profile
                 .reserve_bytes
-                .saturating_add(self.profile.reserve_bytes / 4);
+                .saturating_add(slack)
+                .max(self.prune_above);
         if !over_entries && !over_bytes {
             return;
         }
+        // Looking for the place costs a walk over the log: what cannot go now is not looked at
+        // again before the log has grown by as much as would be worth dropping.
+        self.prune_above = self.log.bytes().saturating_add(slack);
         let mut keep_after = Index(applied.index.0.saturating_sub(reserve));
         if over_bytes {
             keep_after = keep_after.max(self.within_bytes(self.profile.reserve_bytes, applied));
@@ -61,6 +66,7 @@ impl Raft {
         });
         self.log.prune(base);
         self.configurations.prune(keep_after);
+        self.prune_above = 0;
     }
 
     /// Returns the index after which at most `bytes` of the log lie, at most `applied`.
