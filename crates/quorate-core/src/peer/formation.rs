@@ -156,30 +156,30 @@ impl Formation {
             .copied()
     }
 
-    /// Takes a proposed genesis; `holds` is what the log here holds.
+    /// Takes a proposed genesis; `holds` is what the log here holds, and whether durably so.
     pub(crate) fn on_propose(
         &mut self,
         from: Member,
         genesis: Genesis,
-        holds: Option<GenesisId>,
+        holds: Option<(GenesisId, bool)>,
         out: &mut Out,
     ) {
         let id = genesis.id();
         if genesis.group != self.group || !genesis.voters.contains(&self.me) {
             return;
         }
-        // One that is still on its way to the disk is held already: accepting or refusing it once
-        // more would start, or drop, a log that the first write is about to start.
-        let holds = holds.or(self.held.as_ref().map(|held| held.id));
         // What is on its way to the disk counts as held: a proposal that comes twice, or comes
         // again once others are seen to be further, must not be taken for a new one.
-        let holds = holds.or(self.held.as_ref().map(|held| held.id));
-        if holds == Some(id) {
+        let held = self.held.as_ref().map(|held| (held.id, false));
+        let holds = holds.or(held);
+        if let Some((_, durable)) = holds.filter(|(held, _)| *held == id) {
             match &mut self.held {
                 Some(held) if held.write.is_some() => {
                     held.proposers.insert(from);
                 }
-                _ => out.send(from, Message::Accept(id)),
+                // Who joined the history without its genesis says nothing before it has it.
+                _ if durable => out.send(from, Message::Accept(id)),
+                _ => {}
             }
         } else if holds.is_some() || self.refused.contains(&id) || self.sees_established() {
             self.refuse(from, id, out);
@@ -189,6 +189,12 @@ impl Formation {
                 held.proposers.insert(from);
             }
         }
+    }
+
+    /// Tells whether `from` says that it takes part in this history, and that it is established.
+    pub(crate) fn sees_established_at(&self, from: Member, genesis: GenesisId) -> bool {
+        self.established_peers()
+            .any(|(member, standing)| member == from && standing.genesis == Some(genesis))
     }
 
     fn sees_established(&self) -> bool {

@@ -175,12 +175,24 @@ impl Group {
         match message {
             Message::Standing(standing) => self.on_standing(from, standing, out),
             Message::Propose(genesis) => {
-                self.formation.on_propose(from, genesis, self.genesis, out);
+                let durable = self.raft.as_ref().map(|raft| raft.log().durable().index());
+                let holds = self
+                    .genesis
+                    .map(|id| (id, durable >= Some(Genesis::CURSOR.index)));
+                self.formation.on_propose(from, genesis, holds, out);
             }
             Message::Accept(id) => self.formation.on_accept(from, id),
             Message::Refuse(id) => self.formation.on_refuse(from, id),
             message => {
-                let leads = matches!(message, Message::Heartbeat { .. } | Message::Behind { .. });
+                let leads = match message {
+                    Message::Heartbeat { .. } | Message::Behind { .. } => true,
+                    // A founder that the genesis never reached is still asked for its vote, and
+                    // may be the one that makes the majority.
+                    Message::PreVote { .. } | Message::Vote { .. } => {
+                        self.formation.sees_established_at(from, address.genesis)
+                    }
+                    _ => false,
+                };
                 if !self.takes_part_in(now.time, address.genesis, leads, out) {
                     out.mark("group.other_history");
                     return;
@@ -216,7 +228,7 @@ impl Group {
     }
 
     /// Tells whether a message of `genesis` is for this peer; a joiner follows the first leader
-    /// that talks to it.
+    /// that talks to it, and votes for the first candidate of an established history.
     fn takes_part_in(&mut self, now: Time, genesis: GenesisId, leads: bool, out: &mut Out) -> bool {
         if self.genesis.is_some() || !leads || self.formation.has_refused(genesis) {
             return self.genesis == Some(genesis);
