@@ -40,4 +40,4 @@ pub use operation::{Action, Operation};
 pub use run::{Batch, Operations, Report, run_batch, run_once, run_seed, run_world};
 pub use scenario::{PeerPlan, Scenario, Storage};
 pub use trace::{Keep, first_difference};
-pub use world::World;
+pub use world::{Heard, World};

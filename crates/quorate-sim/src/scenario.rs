@@ -281,8 +281,8 @@ fn draw_faults(mood: u64, nodes: usize, safety: Duration, seed: u64) -> Vec<Faul
         // Drawn whether used or not, so that the kinds do not depend on each other.
         let on = which.coin() || mood == 0;
         let mut dice = Dice::new(seed, "faults", number as u64);
-        // On average one of a kind in 2 to 60 seconds.
-        let every = dice.scaled(2_000, 60_000);
+        // On average one of a kind in 0.7 to 60 seconds.
+        let every = dice.scaled(700, 60_000);
         if !on {
             continue;
         }

@@ -215,7 +215,10 @@ impl World {
                 }
             }
             Effect::Close { link, code } => self.close(number, life, link, code),
-            Effect::Event(event) => self.mark_event(&event),
+            Effect::Event(event) => {
+                self.mark_event(&event);
+                self.hear(number, event);
+            }
             Effect::Mark(name) => self.mark(name),
             Effect::Authenticated(_) => {}
         }

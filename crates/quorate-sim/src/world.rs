@@ -11,8 +11,8 @@ use std::{
 };
 
 use quorate_core::{
-    Form, GroupId, GroupKey, GroupView, Input, LinkId, Member, NetworkId, OpenGroup, Peer,
-    PeerConfig, PeerId,
+    Configuration, Event, Form, GroupId, GroupKey, GroupView, Input, LinkId, Member, NetworkId,
+    OpenGroup, Peer, PeerConfig, PeerId,
 };
 
 use crate::{
@@ -49,11 +49,23 @@ pub struct World {
     pub(crate) group: GroupId,
     pub(crate) marks: BTreeMap<&'static str, u64>,
     pub(crate) faults: BTreeMap<&'static str, u64>,
+    heard: Option<Vec<Heard>>,
     pub(crate) lifts: BTreeMap<u64, Lift>,
     pub(crate) next_lift: u64,
     pub(crate) calm: bool,
     pub(crate) effects: quorate_core::Effects,
     ties: Dice,
+}
+
+/// An event that a peer told its user.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Heard {
+    /// When, since the start of the run.
+    pub at: Duration,
+    /// Which peer told it.
+    pub peer: usize,
+    /// What.
+    pub event: Event,
 }
 
 /// One thing that is to happen.
@@ -165,6 +177,7 @@ impl World {
             group,
             marks: BTreeMap::new(),
             faults: BTreeMap::new(),
+            heard: None,
             lifts: BTreeMap::new(),
             next_lift: 0,
             calm: false,
@@ -216,6 +229,32 @@ impl World {
     /// Returns the life that a peer is in, if it runs.
     pub fn member(&self, peer: usize) -> Option<Member> {
         self.nodes.get(peer)?.life.as_ref().map(|life| life.member)
+    }
+
+    /// Returns every configuration that was committed, in order.
+    pub fn configurations(&self) -> Vec<Configuration> {
+        self.checkers.configurations()
+    }
+
+    /// Begins to keep every event that a peer tells its user.
+    pub fn listen(&mut self) {
+        self.heard.get_or_insert_default();
+    }
+
+    /// Returns the events kept since [`World::listen`], in order.
+    pub fn heard(&self) -> &[Heard] {
+        self.heard.as_deref().unwrap_or_default()
+    }
+
+    /// Takes an event that a peer tells its user.
+    pub(crate) fn hear(&mut self, peer: usize, event: Event) {
+        if let Some(heard) = &mut self.heard {
+            heard.push(Heard {
+                at: Duration::from_nanos(self.at),
+                peer,
+                event,
+            });
+        }
     }
 
     /// Returns the number of the peer that all running peers with a leader agree leads.

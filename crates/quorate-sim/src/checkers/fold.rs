@@ -62,9 +62,9 @@ impl Fold {
         (self.compared, self.missed)
     }
 
-    /// Returns the configuration in force after the last committed entry.
-    pub(crate) fn configuration(&self) -> Option<&Configuration> {
-        self.configurations.values().next_back()
+    /// Returns the committed configurations, in order.
+    pub(crate) fn configurations(&self) -> impl DoubleEndedIterator<Item = &Configuration> {
+        self.configurations.values()
     }
 
     /// Takes the next committed entry in.

@@ -301,11 +301,22 @@ impl Checkers {
 
     /// Returns the configuration after the last committed entry of the history that lives.
     pub(crate) fn configuration(&self) -> Option<&Configuration> {
+        self.living()?.fold.configurations().next_back()
+    }
+
+    /// Returns every committed configuration of the history that lives, in order.
+    pub(crate) fn configurations(&self) -> Vec<Configuration> {
+        let fold = self.living().map(|history| &history.fold);
+        fold.into_iter()
+            .flat_map(Fold::configurations)
+            .cloned()
+            .collect()
+    }
+
+    fn living(&self) -> Option<&History> {
         self.histories
             .values()
-            .max_by_key(|history| history.matching.committed())?
-            .fold
-            .configuration()
+            .max_by_key(|history| history.matching.committed())
     }
 
     /// Returns how many states were compared with the fold of the log, and how many could not be.
