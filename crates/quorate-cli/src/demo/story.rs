@@ -1,11 +1,12 @@
 //! What the user reads while the demonstration runs.
 
 use std::{
+    fmt,
     io::{IsTerminal, Write},
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// Tells the steps as they happen, and shows a bar during the catch-up.
 #[derive(Debug)]
@@ -56,8 +57,9 @@ impl Story {
         let bar = self.bar.get_or_insert_with(|| {
             let target = ProgressDrawTarget::stderr_with_hz(20);
             let bar = ProgressBar::with_draw_target(Some(total), target);
-            let style = "            {bar:40} {human_pos}/{human_len} items, {per_sec}, {eta} left";
-            let style = ProgressStyle::with_template(style);
+            let style = "            {bar:40} {human_pos}/{human_len} items, {rate}, {eta} left";
+            let style =
+                ProgressStyle::with_template(style).map(|style| style.with_key("rate", whole_rate));
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         bar.set_length(total);
@@ -138,4 +140,11 @@ mod tests {
         assert_eq!(span(Duration::from_millis(312)), "312 ms");
         assert_eq!(rate(500, Duration::from_millis(250)), "2,000/s");
     }
+}
+
+/// Writes how many items come per second, without fractions of items.
+fn whole_rate(state: &ProgressState, out: &mut dyn fmt::Write) {
+    let rate = format!("{}/s", count(state.per_sec() as u64));
+    // A rate that cannot be written is a rate that is not shown.
+    out.write_str(&rate).unwrap_or_default();
 }
