@@ -125,6 +125,13 @@ pub(crate) fn rate(n: u64, time: Duration) -> String {
     format!("{}/s", count(per_second as u64))
 }
 
+/// Writes how many items come per second, without fractions of items.
+fn whole_rate(state: &ProgressState, out: &mut dyn fmt::Write) {
+    let rate = format!("{}/s", count(state.per_sec() as u64));
+    // A rate that cannot be written is a rate that is not shown.
+    out.write_str(&rate).unwrap_or_default();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,11 +147,4 @@ mod tests {
         assert_eq!(span(Duration::from_millis(312)), "312 ms");
         assert_eq!(rate(500, Duration::from_millis(250)), "2,000/s");
     }
-}
-
-/// Writes how many items come per second, without fractions of items.
-fn whole_rate(state: &ProgressState, out: &mut dyn fmt::Write) {
-    let rate = format!("{}/s", count(state.per_sec() as u64));
-    // A rate that cannot be written is a rate that is not shown.
-    out.write_str(&rate).unwrap_or_default();
 }
