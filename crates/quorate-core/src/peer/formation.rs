@@ -181,7 +181,7 @@ impl Formation {
                 _ if durable => out.send(from, Message::Accept(id)),
                 _ => {}
             }
-        } else if holds.is_some() || self.refused.contains(&id) || self.sees_established() {
+        } else if holds.is_some() || self.refused.contains(&id) || self.sees_another(id) {
             self.refuse(from, id, out);
         } else {
             self.accept(genesis, false, out);
@@ -195,6 +195,12 @@ impl Formation {
     pub(crate) fn sees_established_at(&self, from: Member, genesis: GenesisId) -> bool {
         self.established_peers()
             .any(|(member, standing)| member == from && standing.genesis == Some(genesis))
+    }
+
+    /// Tells whether an established history other than `id` is in sight.
+    fn sees_another(&self, id: GenesisId) -> bool {
+        self.established_peers()
+            .any(|(_, standing)| standing.genesis != Some(id))
     }
 
     fn sees_established(&self) -> bool {
