@@ -31,7 +31,13 @@ const TOLD: usize = 3;
 #[command(group(clap::ArgGroup::new("which").required(true).args(["seed", "seeds"])))]
 pub(crate) struct SimulateArgs {
     /// How many peers each cluster has.
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 5, value_parser = nodes)]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        default_value_t = 5,
+        value_parser = nodes
+    )]
     nodes: usize,
     /// The seed to run.
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
@@ -40,7 +46,13 @@ pub(crate) struct SimulateArgs {
     #[arg(long, value_name = "A..B", value_parser = seeds)]
     seeds: Option<Range<u64>>,
     /// How many simulated seconds of faults each seed has, before everything must heal.
-    #[arg(long, value_name = "T", allow_negative_numbers = true, default_value_t = 60, value_parser = seconds)]
+    #[arg(
+        long,
+        value_name = "T",
+        allow_negative_numbers = true,
+        default_value_t = 60,
+        value_parser = seconds
+    )]
     seconds: u64,
     /// Print one JSON object as the last line of stdout.
     #[arg(long)]

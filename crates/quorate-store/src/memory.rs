@@ -26,6 +26,8 @@ pub struct MemoryFiles {
     contents: BTreeMap<u64, Content>,
     open: BTreeMap<FileId, u64>,
     next: u64,
+    /// The memory of a file that is gone, for the next one: fresh pages cost more than the copy.
+    spare: Vec<u8>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -276,7 +278,12 @@ impl MemoryFiles {
         }
         let content = self.next;
         self.next += 1;
-        self.contents.insert(content, Content::default());
+        let bytes = std::mem::take(&mut self.spare);
+        let empty = Content {
+            synced: bytes,
+            ..Content::default()
+        };
+        self.contents.insert(content, empty);
         let name = name.to_owned();
         self.rename(NameChange::Created { name, content });
         content
@@ -309,7 +316,15 @@ impl MemoryFiles {
             .chain(unsynced)
             .copied()
             .collect();
-        self.contents.retain(|number, _| used.contains(number));
+        let spare = &mut self.spare;
+        self.contents.retain(|number, content| {
+            let kept = used.contains(number);
+            if !kept && content.synced.capacity() > spare.capacity() {
+                content.synced.clear();
+                std::mem::swap(spare, &mut content.synced);
+            }
+            kept
+        });
     }
 }
 

@@ -4,10 +4,11 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
+use quorate_core::Time;
 use tokio::{
     sync::{futures::OwnedNotified, oneshot},
     time::Sleep,
@@ -18,33 +19,41 @@ use crate::{
     hall::Hall,
 };
 
+/// What a request is made of, before it has a deadline and somebody who waits for its answer.
+///
+/// Operations are kept small until they are polled: an application may have thousands of them.
+pub(crate) trait Draft: Unpin {
+    /// What the driver answers.
+    type Answer;
+
+    /// Makes the request.
+    fn request(self, deadline: Time, reply: oneshot::Sender<Self::Answer>) -> Request;
+}
+
 /// A request and its answer.
 ///
 /// Nothing happens before the first poll. Dropping it before the request is queued leaves nothing
 /// behind; dropping it later does not take the request back.
-#[derive(Debug)]
-pub(crate) struct Ask<R> {
+pub(crate) struct Ask<D: Draft> {
     hall: Arc<Hall>,
     timeout: Duration,
-    stage: Stage,
-    answer: oneshot::Receiver<R>,
+    stage: Stage<D>,
 }
 
-#[derive(Debug)]
-enum Stage {
+enum Stage<D: Draft> {
     /// Not yet polled.
-    New(Request),
+    New(D),
     /// No room at the door.
-    Parked(Parked),
+    Parked(Box<Parked<D::Answer>>),
     /// Queued.
-    Sent,
+    Sent(oneshot::Receiver<D::Answer>),
     /// Never to be polled again.
     Over,
 }
 
-#[derive(Debug)]
-struct Parked {
-    request: Box<Request>,
+struct Parked<A> {
+    request: Request,
+    answer: oneshot::Receiver<A>,
     room: Pin<Box<OwnedNotified>>,
     late: Pin<Box<Sleep>>,
 }
@@ -60,18 +69,13 @@ pub(crate) enum Unasked {
     Gone,
 }
 
-impl<R> Ask<R> {
-    /// Prepares a request made from the sender of its answer.
-    pub(crate) fn new(
-        hall: &Arc<Hall>,
-        request: impl FnOnce(oneshot::Sender<R>) -> Request,
-    ) -> Self {
-        let (sender, answer) = oneshot::channel();
+impl<D: Draft> Ask<D> {
+    /// Prepares a request.
+    pub(crate) fn new(hall: &Arc<Hall>, draft: D) -> Self {
         Self {
             hall: Arc::clone(hall),
             timeout: hall.timeout,
-            stage: Stage::New(request(sender)),
-            answer,
+            stage: Stage::New(draft),
         }
     }
 
@@ -81,37 +85,50 @@ impl<R> Ask<R> {
     }
 
     /// Knocks; parks the request if there is no room.
-    fn knock(&mut self, request: Request, late: Option<Pin<Box<Sleep>>>) -> Result<(), Unasked> {
+    fn knock(
+        &mut self,
+        request: Request,
+        answer: oneshot::Receiver<D::Answer>,
+        late: Option<Pin<Box<Sleep>>>,
+    ) -> Result<(), Unasked> {
         self.stage = match self.hall.door.knock(request) {
-            Ok(()) => Stage::Sent,
+            Ok(()) => Stage::Sent(answer),
             Err(Turned::Closed) => return Err(Unasked::Closed),
-            Err(Turned::Full(request, room)) => Stage::Parked(Parked {
-                request,
+            Err(Turned::Full(request, room)) => Stage::Parked(Box::new(Parked {
+                request: *request,
+                answer,
                 room,
                 late: late.unwrap_or_else(|| Box::pin(tokio::time::sleep(self.timeout))),
-            }),
+            })),
         };
         Ok(())
     }
 }
 
-impl<R> Future for Ask<R> {
-    type Output = Result<R, Unasked>;
+impl<D: Draft> Future for Ask<D> {
+    type Output = Result<D::Answer, Unasked>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         loop {
             match std::mem::replace(&mut this.stage, Stage::Over) {
-                Stage::New(mut request) => {
-                    request.set_deadline(this.hall.clock.time().after(this.timeout));
-                    if let Err(unasked) = this.knock(request, None) {
-                        return Poll::Ready(Err(unasked));
+                Stage::New(draft) => {
+                    let (reply, answer) = oneshot::channel();
+                    let deadline = this.hall.clock.time().after(this.timeout);
+                    if let Err(why) = this.knock(draft.request(deadline, reply), answer, None) {
+                        return Poll::Ready(Err(why));
                     }
                 }
                 Stage::Parked(mut parked) => {
                     if parked.room.as_mut().poll(cx).is_ready() {
-                        if let Err(unasked) = this.knock(*parked.request, Some(parked.late)) {
-                            return Poll::Ready(Err(unasked));
+                        let Parked {
+                            request,
+                            answer,
+                            late,
+                            ..
+                        } = *parked;
+                        if let Err(why) = this.knock(request, answer, Some(late)) {
+                            return Poll::Ready(Err(why));
                         }
                     } else if parked.late.as_mut().poll(cx).is_ready() {
                         return Poll::Ready(Err(Unasked::Busy));
@@ -120,11 +137,12 @@ impl<R> Future for Ask<R> {
                         return Poll::Pending;
                     }
                 }
-                Stage::Sent => {
-                    this.stage = Stage::Sent;
-                    let answer = ready!(Pin::new(&mut this.answer).poll(cx));
-                    this.stage = Stage::Over;
-                    return Poll::Ready(answer.map_err(|_| Unasked::Gone));
+                Stage::Sent(mut answer) => {
+                    let Poll::Ready(answered) = Pin::new(&mut answer).poll(cx) else {
+                        this.stage = Stage::Sent(answer);
+                        return Poll::Pending;
+                    };
+                    return Poll::Ready(answered.map_err(|_| Unasked::Gone));
                 }
                 Stage::Over => panic!("an operation was polled after it was over"),
             }

@@ -53,7 +53,7 @@ pub use quorate_core::{
     GroupKey, GroupProfile, Incarnation, Index, Member, NetworkId, PeerId, Refusal, Role,
     SessionId, SessionView, Term,
 };
-pub use quorate_net::{ALPN, Address, Tuning, iroh, presets};
+pub use quorate_net::{ALPN, Address, Transport, Tuning, iroh, presets};
 pub use quorate_state::collections::{Key, KeyReader, KeyWriter, Refusal as WriteRefusal};
 pub use read::{Read, ReadError, Reading};
 pub use snapshot::{MapIter, Snapshot};

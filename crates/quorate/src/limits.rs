@@ -22,6 +22,10 @@ pub const TURN_ROUNDS: usize = 16;
 /// part of what it costs to switch tasks.
 pub const TURN_STATE: Duration = Duration::from_millis(2);
 
+/// A turn after which other tasks come first: long beside a switch of tasks, short beside a round
+/// trip between machines.
+pub const LONG_TURN: Duration = Duration::from_micros(200);
+
 /// Events that wait for a subscriber before it is told that it lags: a whole catch-up reports
 /// fewer.
 pub const SUBSCRIBER_EVENTS: usize = 4_096;

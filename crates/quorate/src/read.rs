@@ -9,11 +9,12 @@ use std::{
     time::Duration,
 };
 
-use quorate_core::{Cursor, Freshness, Reply, Time};
+use quorate_core::{Cursor, Freshness, GroupId, Reply, Time};
+use tokio::sync::oneshot;
 
 use crate::{
-    ask::{Ask, Unasked},
-    driver::request::{Answer, Query, Request},
+    ask::{Ask, Draft, Unasked},
+    driver::request::{Answer, Query, ReadRequest, Request},
     group::Seat,
     hall::Hall,
     snapshot::Snapshot,
@@ -66,7 +67,7 @@ pub struct Reading<T> {
 enum Stage {
     /// May be answered from what the driver has published.
     Local(Local),
-    Asked(Ask<Result<Answer, Reply>>),
+    Asked(Ask<ReadDraft>),
 }
 
 struct Local {
@@ -140,20 +141,40 @@ impl Reading<Snapshot> {
     }
 }
 
+/// A question about a group's state.
+struct ReadDraft {
+    group: GroupId,
+    freshness: Option<Freshness>,
+    query: Query,
+}
+
+impl Draft for ReadDraft {
+    type Answer = Result<Answer, Reply>;
+
+    fn request(self, deadline: Time, reply: oneshot::Sender<Self::Answer>) -> Request {
+        Request::Read(ReadRequest {
+            group: self.group,
+            freshness: self.freshness,
+            deadline,
+            query: self.query,
+            reply,
+        })
+    }
+}
+
 fn ask(
     hall: &Arc<Hall>,
     seat: &Seat,
     freshness: Option<Freshness>,
     query: Query,
-) -> Ask<Result<Answer, Reply>> {
+) -> Ask<ReadDraft> {
     let group = seat.group;
-    Ask::new(hall, |reply| Request::Read {
+    let draft = ReadDraft {
         group,
         freshness,
-        deadline: Time::NEVER,
         query,
-        reply,
-    })
+    };
+    Ask::new(hall, draft)
 }
 
 /// An answer of another kind than the question; cannot happen, and is an error rather than a

@@ -12,9 +12,10 @@ use std::{
 use bytes::Bytes;
 use quorate_core::{Cursor, GroupId, Reply, Time};
 use quorate_state::collections::Refusal;
+use tokio::sync::oneshot;
 
 use crate::{
-    ask::{Ask, Unasked},
+    ask::{Ask, Draft, Unasked},
     driver::request::Request,
     hall::Hall,
 };
@@ -113,9 +114,28 @@ impl Undecoded {
 /// may or may not be applied. The deadline counts from the first poll.
 #[must_use = "a write does nothing unless it is awaited"]
 pub struct Write<I, O> {
-    ask: Result<Ask<Reply>, WriteError<I>>,
+    ask: Result<Ask<WriteDraft>, String>,
     input: Option<I>,
     decode: fn(&Bytes) -> Result<O, Undecoded>,
+}
+
+/// A command for a group.
+struct WriteDraft {
+    group: GroupId,
+    command: Bytes,
+}
+
+impl Draft for WriteDraft {
+    type Answer = Reply;
+
+    fn request(self, deadline: Time, reply: oneshot::Sender<Reply>) -> Request {
+        Request::Write {
+            group: self.group,
+            command: self.command,
+            deadline,
+            reply,
+        }
+    }
 }
 
 impl<I, O> Write<I, O> {
@@ -127,18 +147,8 @@ impl<I, O> Write<I, O> {
         input: I,
         decode: fn(&Bytes) -> Result<O, Undecoded>,
     ) -> Self {
-        let ask = command
-            .map(|command| {
-                Ask::new(hall, |reply| Request::Write {
-                    group,
-                    command,
-                    deadline: Time::NEVER,
-                    reply,
-                })
-            })
-            .map_err(|reason| WriteError::Encoding { reason });
         Self {
-            ask,
+            ask: command.map(|command| Ask::new(hall, WriteDraft { group, command })),
             input: Some(input),
             decode,
         }
@@ -182,8 +192,9 @@ impl<I, O> Future for Write<I, O> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = match &mut self.ask {
             Ok(ask) => ready!(Pin::new(ask).poll(cx)),
-            Err(error) => {
-                return Poll::Ready(Err(std::mem::replace(error, WriteError::Unknown)));
+            Err(reason) => {
+                let reason = std::mem::take(reason);
+                return Poll::Ready(Err(WriteError::Encoding { reason }));
             }
         };
         Poll::Ready(self.judge(answer))

@@ -129,29 +129,7 @@ impl Demo {
                     span(watch.began.elapsed())
                 ));
             }
-            GroupEvent::RestoreStarted {
-                anchor,
-                items,
-                bytes,
-                providers,
-                confirmed,
-                ..
-            } => {
-                watch.restoring = Some(Instant::now());
-                watch.total = items;
-                let sure = if confirmed {
-                    "confirmed by a majority"
-                } else {
-                    "stated by the leader"
-                };
-                self.story.tell(format!(
-                    "it restores the snapshot at cursor {anchor}: {} items, {}; {providers} peers \
-                     offer it so far, the digest is {sure}",
-                    count(items),
-                    size(bytes)
-                ));
-                self.story.progress(0, items);
-            }
+            GroupEvent::RestoreStarted { .. } => self.tell_restore(watch, &event),
             GroupEvent::RestoreProgress {
                 from,
                 items,
@@ -189,6 +167,33 @@ impl Demo {
             _ => {}
         }
         Ok(false)
+    }
+
+    fn tell_restore(&mut self, watch: &mut Watch, event: &GroupEvent) {
+        let GroupEvent::RestoreStarted {
+            anchor,
+            items,
+            bytes,
+            providers,
+            confirmed,
+            ..
+        } = event
+        else {
+            return;
+        };
+        watch.restoring = Some(Instant::now());
+        watch.total = *items;
+        let sure = match confirmed {
+            true => "confirmed by a majority",
+            false => "stated by the leader",
+        };
+        self.story.tell(format!(
+            "it restores the snapshot at cursor {anchor}: {} items, {}; {providers} peers \
+             offer it so far, the digest is {sure}",
+            count(*items),
+            size(*bytes)
+        ));
+        self.story.progress(0, *items);
     }
 
     fn tell_providers(&mut self, watch: &Watch, anchor: Cursor) {

@@ -10,10 +10,22 @@ use super::entries::Entries;
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
     /// How many peers found the group.
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 5, value_parser = peers)]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        default_value_t = 5,
+        value_parser = peers
+    )]
     pub(crate) peers: usize,
     /// How many entries of 100 bytes to generate.
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 100_000, value_parser = entries)]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        default_value_t = 100_000,
+        value_parser = entries
+    )]
     pub(crate) entries: u64,
     /// Take the lines of this file as entries instead: line number -> line.
     #[arg(long, value_name = "FILE", conflicts_with = "entries")]

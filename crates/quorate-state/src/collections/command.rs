@@ -171,7 +171,11 @@ pub struct OutcomeError;
 impl<'a> Command<'a> {
     /// Encodes the command.
     pub fn encode(&self) -> Bytes {
-        encode(self)
+        let content = match self {
+            Self::One(op) => op.content(),
+            Self::All(ops) => ops.iter().map(Op::content).sum(),
+        };
+        encode(self, content)
     }
 
     /// Decodes a command; allocates at most in proportion to its operations.
@@ -191,7 +195,7 @@ impl<'a> Command<'a> {
 impl<'a> Query<'a> {
     /// Encodes the query.
     pub fn encode(&self) -> Bytes {
-        encode(self)
+        encode(self, 0)
     }
 
     /// Decodes a query.
@@ -207,7 +211,12 @@ impl<'a> Query<'a> {
 impl<'a> Outcome<'a> {
     /// Encodes the outcome.
     pub fn encode(&self) -> Bytes {
-        encode(self)
+        let content = match self {
+            Self::One(outcome) => outcome.content(),
+            Self::All(outcomes) => outcomes.iter().map(OpOutcome::content).sum(),
+            Self::Refused(_) => 0,
+        };
+        encode(self, content)
     }
 
     /// Decodes an outcome.
@@ -223,7 +232,11 @@ impl<'a> Outcome<'a> {
 impl<'a> Answer<'a> {
     /// Encodes the answer.
     pub fn encode(&self) -> Bytes {
-        encode(self)
+        let content = match self {
+            Self::Value(value) => value.map_or(0, |value| value.0.len()),
+            Self::Len(_) | Self::Refused(_) => 0,
+        };
+        encode(self, content)
     }
 
     /// Decodes an answer.
@@ -236,8 +249,39 @@ impl<'a> Answer<'a> {
     }
 }
 
-fn encode(message: &impl Serialize) -> Bytes {
-    postcard::to_extend(message, vec![VERSION])
+impl Op<'_> {
+    /// Bytes that the operation carries, roughly what its encoding takes.
+    fn content(&self) -> usize {
+        let Self::Map { name, op } = self;
+        let optional = |value: &Option<Raw<'_>>| value.map_or(0, |value| value.0.len());
+        HEAD + name.len()
+            + match op {
+                MapOp::Insert { key, value } => key.0.len() + value.0.len(),
+                MapOp::Remove { key } => key.0.len(),
+                MapOp::CompareExchange { key, expect, value } => {
+                    key.0.len() + optional(expect) + optional(value)
+                }
+            }
+    }
+}
+
+impl OpOutcome<'_> {
+    /// Bytes that the outcome carries, roughly what its encoding takes.
+    fn content(&self) -> usize {
+        let Self::Map(MapOutcome::Previous(value) | MapOutcome::Exchanged { current: value, .. }) =
+            self;
+        HEAD + value.map_or(0, |value| value.0.len())
+    }
+}
+
+/// Bytes of an operation's tags and lengths, at most but for the largest.
+const HEAD: usize = 16;
+
+/// Encodes a message that carries about `content` bytes, which saves growing the buffer.
+fn encode(message: &impl Serialize, content: usize) -> Bytes {
+    let mut buffer = Vec::with_capacity(HEAD + content);
+    buffer.push(VERSION);
+    postcard::to_extend(message, buffer)
         .expect("lists, texts and bytes always encode")
         .into()
 }

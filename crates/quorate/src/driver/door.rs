@@ -126,3 +126,78 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use quorate_core::{GroupId, Reply, Time};
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn write(bytes: usize) -> (Request, oneshot::Receiver<Reply>) {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Write {
+            group: GroupId([0; 16]),
+            command: Bytes::from(vec![0; bytes]),
+            deadline: Time::NEVER,
+            reply,
+        };
+        (request, answer)
+    }
+
+    #[test]
+    fn a_full_door_lets_in_when_it_has_been_emptied() {
+        let door = Door::default();
+        for _ in 0..DOOR_REQUESTS {
+            door.knock(write(1).0).unwrap();
+        }
+        let Err(Turned::Full(request, mut room)) = door.knock(write(1).0) else {
+            panic!("there is no room");
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(room.as_mut().poll(&mut cx).is_pending());
+        let mut batch = Vec::new();
+        door.take(&mut batch);
+        assert_eq!(batch.len(), DOOR_REQUESTS);
+        assert!(room.as_mut().poll(&mut cx).is_ready());
+        door.knock(*request).unwrap();
+    }
+
+    #[test]
+    fn bytes_are_bounded_but_one_request_always_fits() {
+        let door = Door::default();
+        door.knock(write(DOOR_BYTES + 1).0).unwrap();
+        assert!(matches!(door.knock(write(1).0), Err(Turned::Full(..))));
+    }
+
+    #[test]
+    fn a_closed_door_turns_away_and_lets_go() {
+        let door = Door::default();
+        let (request, mut answer) = write(1);
+        door.knock(request).unwrap();
+        door.close();
+        assert!(answer.try_recv().is_err());
+        assert!(matches!(door.knock(write(1).0), Err(Turned::Closed)));
+        assert!(matches!(door.enter(write(1).0), Err(Turned::Closed)));
+    }
+
+    #[test]
+    fn the_driver_is_woken_by_the_first_request() {
+        struct Count(std::sync::atomic::AtomicU32);
+        impl std::task::Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let count = Arc::new(Count(0.into()));
+        let waker = Waker::from(Arc::clone(&count));
+        let cx = Context::from_waker(&waker);
+        let door = Door::default();
+        assert!(door.poll_ready(&cx).is_pending());
+        door.knock(write(1).0).unwrap();
+        door.knock(write(1).0).unwrap();
+        assert_eq!(count.0.load(std::sync::atomic::Ordering::Relaxed), 1);
+        assert!(door.poll_ready(&cx).is_ready());
+    }
+}

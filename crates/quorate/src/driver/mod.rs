@@ -42,7 +42,7 @@ use tokio::{
 use crate::{
     feed::{Feed, Limit},
     hall::Hall,
-    limits::SUBSCRIBER_EVENTS,
+    limits::{LONG_TURN, SUBSCRIBER_EVENTS},
 };
 use host::Host;
 use request::{Answer, Query, Request};
@@ -140,13 +140,16 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         let mut alarm = Alarm::new();
         let stopped = loop {
+            let began = Instant::now();
             if let Some(done) = self.turn() {
                 break done;
             }
+            // Other tasks of this thread have waited as long as the turn took.
+            if !self.is_idle() || began.elapsed() >= LONG_TURN {
+                tokio::task::yield_now().await;
+            }
             if self.is_idle() {
                 self.wait(&mut alarm).await;
-            } else {
-                tokio::task::yield_now().await;
             }
         };
         self.stop().await;

@@ -23,14 +23,8 @@ pub(crate) enum Request {
         deadline: Time,
         reply: oneshot::Sender<Reply>,
     },
-    /// Read the state once it is fresh enough; at once if no freshness is asked for.
-    Read {
-        group: GroupId,
-        freshness: Option<Freshness>,
-        deadline: Time,
-        query: Query,
-        reply: oneshot::Sender<Result<Answer, Reply>>,
-    },
+    /// Read the state.
+    Read(ReadRequest),
     /// Open a group, or find it open.
     Open {
         group: GroupId,
@@ -53,6 +47,16 @@ pub(crate) enum Request {
     Stop { done: oneshot::Sender<()> },
 }
 
+/// A read of the state once it is fresh enough; at once if no freshness is asked for.
+#[derive(Debug)]
+pub(crate) struct ReadRequest {
+    pub(crate) group: GroupId,
+    pub(crate) freshness: Option<Freshness>,
+    pub(crate) deadline: Time,
+    pub(crate) query: Query,
+    pub(crate) reply: oneshot::Sender<Result<Answer, Reply>>,
+}
+
 /// What a read wants to know of the state.
 #[derive(Clone, Debug)]
 pub(crate) enum Query {
@@ -73,21 +77,14 @@ pub(crate) enum Answer {
 }
 
 impl Request {
-    /// Sets until when the request may wait; those that do not wait have no deadline.
-    pub(crate) fn set_deadline(&mut self, at: Time) {
-        if let Self::Write { deadline, .. } | Self::Read { deadline, .. } = self {
-            *deadline = at;
-        }
-    }
-
     /// Bytes that the request keeps while it waits.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Write { command, .. } => command.len(),
-            Self::Read {
+            Self::Read(ReadRequest {
                 query: Query::Get { key, .. },
                 ..
-            } => key.len(),
+            }) => key.len(),
             _ => 0,
         }
     }

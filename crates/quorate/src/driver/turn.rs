@@ -11,7 +11,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{
     Driver, Waiter,
     host::Host,
-    request::{Request, concerns},
+    request::{ReadRequest, Request, concerns},
 };
 use crate::{
     event::EventsTap,
@@ -202,48 +202,15 @@ impl Driver {
                 deadline,
                 reply,
             } => {
-                let op = ClientOp::Write {
-                    command: Command {
-                        client: ClientSequence::ANONYMOUS,
-                        bytes: command,
-                    },
-                    deadline,
+                let command = Command {
+                    client: ClientSequence::ANONYMOUS,
+                    bytes: command,
                 };
                 let request = self.waiters.add(Waiter::Write(reply));
+                let op = ClientOp::Write { command, deadline };
                 self.step(now, Input::Client { group, request, op });
             }
-            Request::Read {
-                group,
-                freshness: Some(freshness),
-                deadline,
-                query,
-                reply,
-            } => {
-                let op = ClientOp::Read {
-                    freshness,
-                    deadline,
-                };
-                let waiter = Waiter::Read {
-                    group,
-                    query,
-                    reply,
-                };
-                let request = self.waiters.add(waiter);
-                self.step(now, Input::Client { group, request, op });
-            }
-            Request::Read {
-                group,
-                freshness: None,
-                query,
-                reply,
-                ..
-            } => {
-                let answer = match self.hosts.get_mut(&group) {
-                    Some(host) => Ok(host.answer(&query)),
-                    None => Err(Reply::Closed),
-                };
-                reply.send(answer).unwrap_or_default();
-            }
+            Request::Read(read) => self.take_read(now, read),
             Request::Open { group, open, reply } => {
                 let seat = self.open(now, group, *open);
                 reply.send(seat).unwrap_or_default();
@@ -266,6 +233,32 @@ impl Driver {
             }
             Request::Stop { .. } => {}
         }
+    }
+
+    /// Answers a read that asks for no freshness; the peer says when to answer the others.
+    fn take_read(&mut self, now: Now, read: ReadRequest) {
+        let ReadRequest {
+            group,
+            freshness,
+            deadline,
+            query,
+            reply,
+        } = read;
+        let Some(freshness) = freshness else {
+            let host = self.hosts.get_mut(&group);
+            let answer = host.map(|host| host.answer(&query)).ok_or(Reply::Closed);
+            return reply.send(answer).unwrap_or_default();
+        };
+        let request = self.waiters.add(Waiter::Read {
+            group,
+            query,
+            reply,
+        });
+        let op = ClientOp::Read {
+            freshness,
+            deadline,
+        };
+        self.step(now, Input::Client { group, request, op });
     }
 
     fn open(&mut self, now: Now, group: quorate_core::GroupId, open: OpenGroup) -> Arc<Seat> {
