@@ -76,11 +76,7 @@ impl World {
                 other,
                 rate,
                 lasts,
-            } => {
-                self.network.set_rate(one, other, Some(rate));
-                self.network.set_rate(other, one, Some(rate));
-                self.lift_after(lasts, Lift::Widen(one, other));
-            }
+            } => self.narrow((one, other), rate, lasts),
             FaultKind::SlowDisk { peer, delay, lasts } => {
                 self.nodes[peer].slow_disk = Some(delay);
                 self.lift_after(lasts, Lift::Disk(peer));
@@ -103,6 +99,13 @@ impl World {
                 self.lift_after(lasts, Lift::Dials);
             }
         }
+    }
+
+    /// Makes the way between two peers slow, both ways.
+    fn narrow(&mut self, (one, other): (usize, usize), rate: u64, lasts: Duration) {
+        self.network.set_rate(one, other, Some(rate));
+        self.network.set_rate(other, one, Some(rate));
+        self.lift_after(lasts, Lift::Widen(one, other));
     }
 
     /// Kills a peer, if the cluster survives that, and starts it again after `away`; tells whether

@@ -11,6 +11,7 @@ use quorate_store::{DiskCompletion, limits::SEAL_IDLE};
 
 use crate::{
     checkers::Asked,
+    checkers::Spot,
     network::nanos,
     operation::Action,
     world::{Happening, World},
@@ -23,6 +24,15 @@ const IDLE_TURNS: u32 = 3;
 const TURN_INPUTS: u64 = 32;
 
 impl World {
+    /// Names the present moment at a peer.
+    pub(crate) fn spot(&self, peer: usize) -> Spot {
+        Spot {
+            at: self.at,
+            event: self.trace.events(),
+            peer,
+        }
+    }
+
     /// Lets a peer take what is in its inbox.
     pub(crate) fn turn(&mut self, number: usize, life: u64) {
         let node = &mut self.nodes[number];

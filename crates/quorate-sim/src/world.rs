@@ -16,7 +16,7 @@ use quorate_core::{
 };
 
 use crate::{
-    checkers::{Checkers, Spot, Told, Violation},
+    checkers::{Checkers, Told, Violation},
     clock::Clock,
     dice::Dice,
     disk::Disk,
@@ -571,15 +571,6 @@ impl World {
                 exporter,
             };
             self.give(end.node, end.life, input);
-        }
-    }
-
-    /// Names the present moment at a peer.
-    pub(crate) fn spot(&self, peer: usize) -> Spot {
-        Spot {
-            at: self.at,
-            event: self.trace.events(),
-            peer,
         }
     }
 }

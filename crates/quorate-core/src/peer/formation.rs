@@ -8,9 +8,9 @@
 //!
 //! Messages: `Standing` says where a peer stands, to everybody who has proven the key; `Propose`,
 //! `Accept`, `Refuse`. A peer accepts at most one genesis, durably, before it says so; its log
-//! starts with it, and elections do the rest: the group exists once a quorum of the genesis' members
-//! holds it, because only then can a leader be elected. Whoever holds a genesis proposes it to the
-//! members that have not answered, so the proposer may die at any moment.
+//! starts with it, and elections do the rest: the group exists once a quorum of the genesis'
+//! members holds it, because only then can a leader be elected. Whoever holds a genesis proposes it
+//! to the members that have not answered, so the proposer may die at any moment.
 //!
 //! What can go wrong: two proposers with different peers in sight. Each peer holds at most one of
 //! the two; those that hold the other one refuse, and a refusal is durable. Once refusals (or newer

@@ -4,10 +4,10 @@
 //!
 //! | mode | sends | leaves it |
 //! |---|---|---|
-//! | probe | one append at a time, again after a timeout | ack: replicate; reject: probe further back |
+//! | probe | one append at a time, again after a timeout | ack: replicate; reject: probe |
 //! | replicate | appends as long as the window allows | reject or timeout: probe |
 //! | behind | only "you are behind" | stage-from: stage |
-//! | stage | appends after the anchor, not acked but staged | ack (installed): replicate; timeout: stage again |
+//! | stage | appends after the anchor, staged, not acked | ack: replicate; timeout: stage |
 //!
 //! Each conversation has a run id that comes back in whatever the follower answers; a follower that
 //! lost its memory or a conversation that started anew never has a late answer of an older one

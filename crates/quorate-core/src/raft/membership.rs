@@ -7,8 +7,8 @@
 //!
 //! What the leader proposes, in this order: a joiner becomes a learner; a voter's new life takes
 //! the place of its old one; a voter gone for long is replaced by a healthy learner and asks to
-//! join when it is back; the number of voters grows to the next odd one, two at a time, up to the wanted
-//! number. Never fewer voters.
+//! join when it is back; the number of voters grows to the next odd one, two at a time, up to the
+//! wanted number. Never fewer voters.
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@
 //!
 //! | outcome | said when |
 //! |---|---|
-//! | committed | the command's own entry (index and term) was applied here, or at the leader it was passed to |
+//! | committed | the command's own entry (index and term) was applied, here or at the leader |
 //! | superseded | another term's entry was applied at its index: no copy can ever commit |
 //! | busy | it was never appended: a limit was reached |
 //! | unavailable | it was never sent anywhere by the deadline |

@@ -1,18 +1,23 @@
-//! A committed entry is durable on a quorum of the effective configuration.
+//! What a leader commits: entries of its own term, durable on a quorum of the effective
+//! configuration (Raft, sections 5.3 and 5.4.2, figure 8; joint: section 6).
 //!
 //! Judged when a leader's commit index advances, against what the disks hold for sure: a life that
-//! has died since its ack counts, because it kept its word as long as it could.
+//! has died since its ack counts, because it kept its word as long as it could. An entry of an
+//! earlier term may be on a majority and still be replaced; it is committed only together with one
+//! of the leader's own term, so the index that a leader moves to names one of those.
 
 use std::collections::BTreeMap;
 
-use quorate_core::{Cursor, GroupId, GroupView, Index, Member, Role};
+use quorate_core::{Cursor, GroupId, GroupView, Index, Member, Role, Term};
 
 use super::{Found, synced::Synced};
 
-/// The commit index of one start of a peer when it was last judged.
+/// What one start of a peer had committed when it was last judged.
 #[derive(Debug, Default)]
 pub(crate) struct Copies {
     judged: Index,
+    /// The term it led then.
+    led: Option<Term>,
 }
 
 impl Copies {
@@ -23,17 +28,22 @@ impl Copies {
         view: &GroupView<'_>,
         synced: &BTreeMap<Member, Synced>,
     ) -> Result<(), Found> {
+        let leads = (view.role == Role::Leader).then_some(view.ballot.term);
+        let before = std::mem::replace(&mut self.led, leads);
         if view.commit == self.judged {
             return Ok(());
         }
         self.judged = view.commit;
-        if view.role != Role::Leader {
-            return Ok(());
-        }
-        let Some(term) = view.term_at(view.commit) else {
+        let (Some(leads), Some(term)) = (leads, view.term_at(view.commit)) else {
             return Ok(());
         };
         let cursor = Cursor::new(term, view.commit);
+        if before == Some(leads) && term != leads {
+            return Err(Found::new(
+                "commits-its-own-term",
+                format!("the leader of {leads:?} moves its commit index to {cursor:?}"),
+            ));
+        }
         let holds = |member: Member| {
             synced
                 .get(&member)
