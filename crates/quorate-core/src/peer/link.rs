@@ -8,7 +8,7 @@
 //!
 //! Two peers that dial each other at once have two links. The one dialed by the lower key survives;
 //! both sides see both links and decide alike. Of two links dialed by the same side, or of two
-//! lives of the peer, the newer survives: the older one belongs to a process or a path that is gone.
+//! lives of the peer, the newer survives: the older one belongs to a process or path that is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
