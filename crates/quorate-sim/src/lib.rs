@@ -3,8 +3,8 @@
 //! A distributed system fails in interleavings that no test written by hand comes upon and that no
 //! test on real machines can repeat. Here a cluster of the real core, codec, record format,
 //! recovery and state runs on one queue of events: the network, the disks, the clocks and the
-//! crashes are ours, and one number, the seed, decides them all. Thousands of seeds run where a real cluster
-//! would run once, and a seed that fails fails again.
+//! crashes are ours, and one number, the seed, decides them all. Thousands of seeds run where a
+//! real cluster would run once, and a seed that fails fails again.
 //!
 //! Read in this order: [`Scenario`] (what will be done, as data), [`FaultKind`] and [`Operation`],
 //! [`World`] (the queue; `turn` drives a peer as the real driver does, `network` and `disk` stand
