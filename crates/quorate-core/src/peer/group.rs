@@ -459,7 +459,9 @@ impl Group {
     fn on_standing(&mut self, from: Member, standing: Standing, out: &mut Out) {
         self.formation.on_standing(from, standing);
         let mine = self.standing();
-        if mine.established && (!standing.established || standing.leader.is_none()) {
+        // Only to whoever knows less: two that know the same would answer each other for ever.
+        let news = !standing.established || (standing.leader.is_none() && mine.leader.is_some());
+        if mine.established && news {
             out.send(from, Message::Standing(mine));
         }
     }
