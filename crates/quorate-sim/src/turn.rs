@@ -188,6 +188,7 @@ impl World {
                     return;
                 };
                 let spot = self.spot(number);
+                self.checkers.count_frame(spot);
                 if let Some(end) = self.network.far_end(link, side) {
                     let to = self.nodes[end].peer;
                     self.checkers.sent(spot, to, lane, &frame);

@@ -5,6 +5,7 @@
 //! of itself. What one finds is a [`Violation`]; a run ends with the first.
 
 mod bounds;
+mod chatter;
 mod clients;
 mod copies;
 mod election;
@@ -23,6 +24,7 @@ use quorate_core::{
 };
 use quorate_state::Replica;
 
+use chatter::Chatter;
 pub use clients::Told;
 pub(crate) use clients::{Asked, Clients};
 use copies::Copies;
@@ -77,6 +79,7 @@ struct Life {
     mirror: Mirror,
     cursors: Cursors,
     copies: Copies,
+    chatter: Chatter,
 }
 
 /// The checkers of a run.
@@ -229,6 +232,12 @@ impl Checkers {
             ));
         }
         Ok(())
+    }
+
+    /// Counts a frame that a peer sends.
+    pub(crate) fn count_frame(&mut self, spot: Spot) {
+        let result = self.lives[spot.peer].chatter.count(spot.at);
+        self.note(spot, result);
     }
 
     /// Looks at a frame that a peer sends to another.
