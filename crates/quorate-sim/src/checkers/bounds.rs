@@ -16,9 +16,17 @@ pub(crate) fn observe(view: &GroupView<'_>) -> Result<(), Found> {
         ("waiting requests", view.waiting, limits::WAITING),
         ("snapshots", view.snapshots.len(), limits::SNAPSHOTS),
         (
-            "members",
-            view.configuration.members().len(),
-            2 * limits::VOTERS + limits::LEARNERS,
+            "learners",
+            view.configuration.learners.len(),
+            limits::LEARNERS,
+        ),
+        (
+            "voters of a half",
+            view.configuration
+                .voters
+                .len()
+                .max(view.configuration.outgoing.len()),
+            limits::VOTERS,
         ),
     ];
     for (what, has, limit) in one {
