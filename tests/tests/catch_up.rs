@@ -17,8 +17,8 @@ use futures::{
     future::{join, join_all},
 };
 use quorate::{
-    Cursor, Form, GroupEvent, GroupKey, GroupProfile, Map, PeerId, Read, WriteError,
-    testing::Cluster,
+    ChangesError, Cursor, Form, GroupEvent, GroupKey, GroupProfile, Map, PeerId, Read, Since,
+    WriteError, testing::Cluster,
 };
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
@@ -75,6 +75,11 @@ async fn a_late_peer_restores_from_several_while_writes_go_on() {
     let (stops, writers) = write_through(&cluster, &[0, 1, 2]);
     let late = cluster.add().await.unwrap();
     let mut events = cluster.events(late);
+    let mut feed = cluster
+        .peer(late)
+        .group
+        .map::<u64, u64>("n")
+        .changes(Since::Now);
     let mut providers = BTreeSet::<PeerId>::new();
     let anchor = soon(wait_for(&mut events, |event| match event {
         GroupEvent::RestoreProgress { from, .. } => {
@@ -87,6 +92,11 @@ async fn a_late_peer_restores_from_several_while_writes_go_on() {
     .await;
     assert!(anchor > Cursor::ZERO);
     assert!(providers.len() > 1, "from {providers:?} only");
+    // What led to the snapshot was never here: a watcher is told, and goes on behind it.
+    let lagged = soon(feed.next()).await.unwrap().unwrap_err();
+    assert_eq!(lagged, ChangesError::Lagged(anchor));
+    let next = soon(feed.next()).await.unwrap().unwrap();
+    assert!(next.cursor > anchor);
     soon(wait_caught_up(&mut events)).await;
     drop(stops);
     let acknowledged = soon(join_all(writers)).await;

@@ -259,6 +259,19 @@ async fn thousands_of_writes_under_way_are_all_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_writes_at_once_than_wait_for_a_turn_find_room_one_after_the_other() {
+    let cluster = soon(Cluster::local(1)).await.unwrap();
+    let map = cluster.peer(0).group.map::<u64, u64>("n");
+    let many = quorate::limits::DOOR_REQUESTS as u64 * 5 / 2;
+    // All are polled before the first is answered.
+    let writes = (0..many).map(|key| map.insert(key, key).timeout(Duration::from_secs(60)));
+    for done in soon(join_all(writes)).await {
+        done.unwrap();
+    }
+    assert_eq!(soon(map.len(Read::Linearizable)).await, Ok(many));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_write_leaves_nothing_behind_before_it_is_polled() {
     let cluster = soon(Cluster::local(1)).await.unwrap();
     let map = cluster.peer(0).group.map::<u64, u64>("n");

@@ -518,6 +518,11 @@ fn a_chunk_that_is_not_the_part_that_was_asked_for_is_wrong() {
     };
     let (first, _) = read(&mut one, anchor, part(0)).unwrap();
     let (later, _) = read(&mut one, anchor, part(items / 2)).unwrap();
+    // What is new is true, and kept; sent again it brings nothing, and is no answer.
+    assert!(matches!(
+        verify(&mut late, part(0), &later),
+        Verdict::Kept { items: (start, _), .. } if start > 0
+    ));
     assert!(matches!(
         verify(&mut late, part(0), &later),
         Verdict::Wrong { .. }

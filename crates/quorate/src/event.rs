@@ -28,6 +28,12 @@ pub struct Events {
 #[non_exhaustive]
 pub struct EventsLagged;
 
+/// There is nothing to subscribe to: the network is closed on this peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the network is closed on this peer")]
+#[non_exhaustive]
+pub struct EventsClosed;
+
 impl Events {
     pub(crate) fn new(tap: EventsTap) -> Self {
         Self { tap }

@@ -9,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     driver::{door::Turned, request::Request},
-    event::Events,
+    event::{Events, EventsClosed},
     hall::Hall,
     map::Map,
     read::{Read, ReadError, Reading},
@@ -181,13 +181,13 @@ impl Group {
     /// Subscribes to what happens in the group and to its peers, from now on.
     ///
     /// # Errors
-    /// [`OpenError::Closed`] if the network is closed on this peer.
-    pub async fn events(&self) -> Result<Events, OpenError> {
+    /// [`EventsClosed`] if the network is closed on this peer.
+    pub async fn events(&self) -> Result<Events, EventsClosed> {
         let group = Some(self.seat.group);
         request(&self.hall, |reply| Request::Events { group, reply })
             .await
             .map(Events::new)
-            .ok_or(OpenError::Closed)
+            .ok_or(EventsClosed)
     }
 
     /// Takes a consistent snapshot of the whole state, as fresh as `read` asks for; O(1), and it

@@ -44,7 +44,7 @@ mod when;
 mod write;
 
 pub use changes::{Change, Changes, ChangesError, Since};
-pub use event::{Events, EventsLagged};
+pub use event::{Events, EventsClosed, EventsLagged};
 pub use group::{Group, GroupBuilder, OpenError, StateDigest};
 pub use map::{Exchange, Lookup, Map};
 pub use network::{BuildError, Network, NetworkBuilder};

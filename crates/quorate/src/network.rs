@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 
 use crate::{
     driver::{self, Driver, Parts, clock::Clock, door::Door, request::Request},
-    event::Events,
-    group::{GroupBuilder, OpenError, request},
+    event::{Events, EventsClosed},
+    group::{GroupBuilder, request},
     hall::Hall,
     limits::{CLOSE_TIME, OPERATION_TIMEOUT},
 };
@@ -120,15 +120,15 @@ impl Network {
     /// Subscribes to what happens in all groups and to all peers, from now on.
     ///
     /// # Errors
-    /// [`OpenError::Closed`] if the network is closed.
-    pub async fn events(&self) -> Result<Events, OpenError> {
+    /// [`EventsClosed`] if the network is closed.
+    pub async fn events(&self) -> Result<Events, EventsClosed> {
         request(&self.inner.hall, |reply| Request::Events {
             group: None,
             reply,
         })
         .await
         .map(Events::new)
-        .ok_or(OpenError::Closed)
+        .ok_or(EventsClosed)
     }
 
     /// Stops this peer in good order: handles get their answers, the other peers a goodbye.
@@ -138,16 +138,18 @@ impl Network {
     /// on, and calling it again waits for the rest. An endpoint or router that the application
     /// brought stays open.
     pub async fn close(&self) {
-        let stopped = request(&self.inner.hall, |done| Request::Stop { done });
-        // After the time is up the driver is stopped where it stands.
-        if tokio::time::timeout(CLOSE_TIME, stopped).await.is_err() {
-            self.inner.driver.abort();
-        }
-        if let Some(router) = &self.inner.router {
-            let closed = tokio::time::timeout(CLOSE_TIME, router.shutdown());
-            if !matches!(closed.await, Ok(Ok(()))) {
-                tracing::debug!("the endpoint did not close in time");
+        let stopping = async {
+            request(&self.inner.hall, |done| Request::Stop { done }).await;
+            if let Some(router) = &self.inner.router {
+                router.shutdown().await.unwrap_or_else(|error| {
+                    tracing::debug!(%error, "the endpoint's router failed");
+                });
             }
+        };
+        if tokio::time::timeout(CLOSE_TIME, stopping).await.is_err() {
+            // What could not be done in time is left as a crash would leave it.
+            tracing::debug!("the peer did not stop in time");
+            self.inner.driver.abort();
         }
     }
 

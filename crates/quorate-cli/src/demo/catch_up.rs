@@ -7,10 +7,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use futures::{Stream, StreamExt, stream};
-use quorate::{
-    Cursor, Event, EventsLagged, GroupEvent, PeerId,
-    testing::{Cluster, ClusterError},
-};
+use quorate::{Cursor, Event, EventsClosed, EventsLagged, GroupEvent, PeerId, testing::Cluster};
 
 use super::{
     Demo, millis, name,
@@ -303,7 +300,7 @@ impl Watch {
 /// What happens on the founders from now on; goes on without those that are killed.
 async fn watch_founders(
     cluster: &Cluster,
-) -> Result<impl Stream<Item = Told> + Unpin + use<>, ClusterError> {
+) -> Result<impl Stream<Item = Told> + Unpin + use<>, EventsClosed> {
     let mut all = stream::SelectAll::new();
     for i in cluster.living() {
         let events = cluster.peer(i).group.events().await?;

@@ -85,6 +85,12 @@ impl Writers {
 }
 
 impl Written {
+    /// Says what was written, for those who test what is made of it.
+    #[cfg(test)]
+    pub(super) fn of(keys: Vec<u64>, unknown: u64) -> Self {
+        Self { keys, unknown }
+    }
+
     /// Returns how many writes were acknowledged.
     pub(super) fn acknowledged(&self) -> u64 {
         self.keys.len() as u64

@@ -7,7 +7,7 @@ use quorate_core::{Cursor, Form, GroupKey, GroupProfile, PeerId, Term};
 
 use super::directory::Directory;
 use crate::{
-    event::Events,
+    event::{Events, EventsClosed},
     group::{Group, OpenError, StateDigest},
     network::{BuildError, Network},
     read::ReadError,
@@ -73,6 +73,9 @@ pub enum ClusterError {
     /// A peer was closed while it was waited for.
     #[error(transparent)]
     Closed(#[from] WhenClosed),
+    /// A peer was closed before it could be watched.
+    #[error(transparent)]
+    Unwatched(#[from] EventsClosed),
     /// A peer's state could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
