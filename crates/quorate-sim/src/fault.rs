@@ -122,11 +122,6 @@ pub enum FaultKind {
         /// How long until it is found again.
         lasts: Duration,
     },
-    /// Every peer dies at once; only clusters with disks survive that.
-    PowerLoss {
-        /// How long each peer is away, one after the other a little longer.
-        away: Duration,
-    },
     /// Dials fail.
     NoDials {
         /// How many of a million.
@@ -138,7 +133,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// The name of each kind, in order.
-    pub const NAMES: [&'static str; 15] = [
+    pub const NAMES: [&'static str; 14] = [
         "crash",
         "crash-within",
         "pause",
@@ -153,7 +148,6 @@ impl FaultKind {
         "wall-jump",
         "forgotten",
         "no-dials",
-        "power-loss",
     ];
 
     /// Returns the kind's name.
@@ -173,7 +167,6 @@ impl FaultKind {
             Self::WallJump { .. } => 11,
             Self::Forgotten { .. } => 12,
             Self::NoDials { .. } => 13,
-            Self::PowerLoss { .. } => 14,
         };
         Self::NAMES[number]
     }
@@ -232,7 +225,6 @@ impl FaultKind {
                 by: dice.scaled(1, 100_000_000) as i64 * if dice.coin() { 1 } else { -1 },
             },
             "forgotten" => Self::Forgotten { peer, lasts },
-            "power-loss" => Self::PowerLoss { away: lasts },
             "no-dials" => Self::NoDials {
                 chance: dice.scaled(100_000, u64::from(MILLION)) as u32,
                 lasts,

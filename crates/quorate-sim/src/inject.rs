@@ -43,7 +43,6 @@ impl World {
                 effects,
                 away,
             } => self.nodes[peer].doomed = Some((effects, away)),
-            FaultKind::PowerLoss { away } => self.cut_power(away),
             FaultKind::Pause { peer, lasts } => {
                 self.pause(peer);
                 self.lift_after(lasts, Lift::Resume(peer));
@@ -141,16 +140,6 @@ impl World {
         self.checkers.died(number);
         self.schedule_network();
         true
-    }
-
-    /// Kills every peer that the cluster survives without, all at once.
-    fn cut_power(&mut self, away: Duration) {
-        let alive: Vec<usize> = (0..self.peers())
-            .filter(|peer| self.nodes[*peer].life.is_some())
-            .collect();
-        for (turn, peer) in (0_u32..).zip(alive) {
-            self.crash(peer, away + away / 8 * turn);
-        }
     }
 
     /// Stops a peer without killing it; its process answers nobody.
