@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{cursor::Cursor, entry::Command, time::Time};
+use crate::{cursor::Cursor, entry::Command, id::PeerId, time::Time};
 
 /// Numbers the requests of one driver; never re-used in a process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -25,6 +25,32 @@ pub enum ClientOp {
         /// When the client stops waiting.
         deadline: Time,
     },
+    /// Hand the lead over; at any peer.
+    Transfer {
+        /// To whom: a voter; else the voter that the leader finds best caught up.
+        to: Option<PeerId>,
+        /// When the client stops waiting.
+        deadline: Time,
+    },
+    /// Give up this peer's seat in the group.
+    Leave {
+        /// Whether the last voter may go too, and the group with it.
+        dissolve: bool,
+        /// When the client stops waiting.
+        deadline: Time,
+    },
+}
+
+impl ClientOp {
+    /// Returns when the client stops waiting.
+    pub fn deadline(&self) -> Time {
+        match self {
+            Self::Write { deadline, .. }
+            | Self::Read { deadline, .. }
+            | Self::Transfer { deadline, .. }
+            | Self::Leave { deadline, .. } => *deadline,
+        }
+    }
 }
 
 /// How fresh a read must be.
@@ -61,6 +87,12 @@ pub enum Reply {
         /// The last applied cursor.
         applied: Cursor,
     },
+    /// The wish is fulfilled: somebody else leads, or this peer's seat is given up.
+    Done,
+    /// Refused: this peer is the last voter, and the group would end with it.
+    LastVoter,
+    /// Refused: the peer that was to lead does not vote in the group.
+    NotVoter,
     /// The group was closed here.
     Closed,
 }

@@ -63,6 +63,9 @@ pub enum Input {
     },
     /// The application opens a group.
     Open(OpenGroup),
+    /// This peer holds the lock of the group's machine: of all peers that open the group with
+    /// [`Form::Auto`] there, it alone may found it.
+    Founder(GroupId),
     /// A client asks something of a group.
     Client {
         /// Of which group.
@@ -98,4 +101,11 @@ pub enum Form {
     Expect(usize),
     /// Others found it; this peer joins.
     Join,
+    /// Nobody said: one peer looks around for a moment and founds it alone if there is nothing to
+    /// join, the others join.
+    Auto {
+        /// Whether that one is picked by a lock, as [`Input::Founder`] says; otherwise it is the
+        /// lowest peer in sight.
+        locked: bool,
+    },
 }

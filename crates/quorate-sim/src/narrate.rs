@@ -73,7 +73,7 @@ fn tell_input(input: &Input) -> String {
                 "{request:?} write of {} bytes until {deadline:?}",
                 command.bytes.len()
             ),
-            op @ ClientOp::Read { .. } => format!("{request:?} {op:?}"),
+            op => format!("{request:?} {op:?}"),
         },
         Input::State { done, .. } => match done {
             StateDone::Applied { last, outcomes, .. } => {

@@ -253,7 +253,7 @@ fn draw_peer(form: Form, again: Form, safety: Duration, dice: &mut Dice) -> Peer
     let latest = match form {
         // Founders at any time and in any order; joiners also in the middle of the run.
         Form::Alone => 0,
-        Form::Expect(_) => 2_000,
+        Form::Expect(_) | Form::Auto { .. } => 2_000,
         Form::Join => u64::try_from(safety.as_millis() / 2).unwrap_or(u64::MAX),
     };
     let slowest = dice.scaled(10, 500);

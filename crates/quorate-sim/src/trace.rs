@@ -138,7 +138,8 @@ impl Trace {
             | Input::Lost(_)
             | Input::LinkDown { .. }
             | Input::DialFailed(_)
-            | Input::Open(_) => hash_text(hash, input),
+            | Input::Open(_)
+            | Input::Founder(_) => hash_text(hash, input),
         }
     }
 

@@ -177,9 +177,7 @@ impl<I, O> Write<I, O> {
             Ok(Reply::Unavailable) => WriteError::Unavailable { value },
             Ok(Reply::TooLarge) => WriteError::TooLarge,
             Err(Unasked::Closed) => WriteError::Closed { value },
-            Ok(Reply::Unknown | Reply::Closed | Reply::Fresh { .. }) | Err(Unasked::Gone) => {
-                WriteError::Unknown
-            }
+            Ok(_) | Err(Unasked::Gone) => WriteError::Unknown,
         })
     }
 }

@@ -31,7 +31,7 @@ impl Early {
     /// Answers those whose deadline has passed.
     pub(crate) fn expire(&mut self, now: Time, out: &mut Out) {
         self.requests.retain(|(request, op)| {
-            let stays = deadline(op) > now;
+            let stays = op.deadline() > now;
             if !stays {
                 out.reply(*request, Reply::Unavailable);
             }
@@ -43,14 +43,8 @@ impl Early {
     pub(crate) fn deadline(&self) -> Time {
         self.requests
             .iter()
-            .map(|(_, op)| deadline(op))
+            .map(|(_, op)| op.deadline())
             .min()
             .unwrap_or(Time::NEVER)
-    }
-}
-
-fn deadline(op: &ClientOp) -> Time {
-    match op {
-        ClientOp::Write { deadline, .. } | ClientOp::Read { deadline, .. } => *deadline,
     }
 }

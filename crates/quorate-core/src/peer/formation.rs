@@ -102,7 +102,7 @@ impl Formation {
     pub(crate) fn expects(&self) -> u16 {
         match self.form {
             Form::Expect(count) => u16::try_from(count).unwrap_or(u16::MAX),
-            Form::Alone | Form::Join => 0,
+            Form::Alone | Form::Join | Form::Auto { .. } => 0,
         }
     }
 
@@ -318,7 +318,7 @@ impl Formation {
     /// Accepts a genesis of its own, if it is this peer's turn to found.
     fn found(&mut self, random: &mut Random, out: &mut Out) {
         let voters = match self.form {
-            Form::Join => return,
+            Form::Join | Form::Auto { .. } => return,
             Form::Alone => vec![self.me],
             Form::Expect(count) => {
                 let founders = self

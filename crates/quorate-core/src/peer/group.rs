@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{
-    client::{ClientOp, RequestId},
+    client::{ClientOp, Reply, RequestId},
     configuration::Configuration,
     cursor::{Cursor, Index},
     disk_op::{DiskError, DiskId, DiskWrite, RecoveredGroup},
@@ -302,6 +302,11 @@ impl Group {
         self.follow_up(now, out);
     }
 
+    /// Takes the news that this peer, and no other of the machine, may found the group.
+    pub(crate) fn on_founder(&mut self, now: Now, out: &mut Out) {
+        self.follow_up(now, out);
+    }
+
     /// Takes a request of a client.
     pub(crate) fn on_client(&mut self, request: RequestId, op: ClientOp, out: &mut Out) {
         let applied = self.applier.applied;
@@ -317,6 +322,9 @@ impl Group {
                 },
             ) => {
                 raft.read(request, freshness, deadline, applied, out);
+            }
+            (Some(_), ClientOp::Transfer { .. } | ClientOp::Leave { .. }) => {
+                out.reply(request, Reply::Unavailable);
             }
             (None, op) => self.early.push(request, op, out),
         }

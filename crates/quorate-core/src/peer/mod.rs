@@ -146,6 +146,9 @@ impl Peer {
             Input::Disk { id, result } => self.on_disk(now, id, result, effects),
             Input::State { group, done } => self.on_state(now, group, done, effects),
             Input::Open(open) => self.open(now, &open, effects),
+            Input::Founder(group) => {
+                self.with_group(now, group, effects, |group, out| group.on_founder(now, out));
+            }
             Input::Client { group, request, op } => {
                 self.on_client(now, group, request, op, effects);
             }

@@ -268,7 +268,13 @@ impl Clients {
             Reply::Fresh { applied } => self.read(number, *applied, replica)?,
             Reply::Superseded => Told::Superseded,
             Reply::Unknown => Told::Unknown,
-            Reply::Busy | Reply::Unavailable | Reply::TooLarge | Reply::Closed => Told::Refused,
+            Reply::Busy
+            | Reply::Unavailable
+            | Reply::TooLarge
+            | Reply::Closed
+            | Reply::LastVoter
+            | Reply::NotVoter
+            | Reply::Done => Told::Refused,
         };
         self.records[number].told = Some(told);
         if matches!(told, Told::Superseded | Told::Refused) {
