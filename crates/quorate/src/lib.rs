@@ -35,6 +35,7 @@ mod hall;
 pub mod limits;
 mod map;
 mod network;
+mod position;
 pub mod prelude;
 mod read;
 mod snapshot;
@@ -48,6 +49,7 @@ pub use event::{Events, EventsClosed, EventsLagged};
 pub use group::{Group, GroupBuilder, OpenError, StateDigest};
 pub use map::{Exchange, Lookup, Map};
 pub use network::{BuildError, Network, NetworkBuilder};
+pub use position::{Position, PositionError};
 pub use quorate_core::{
     CloseCode, Configuration, Cursor, Digest, Event, Form, GenesisId, GroupEvent, GroupId,
     GroupKey, GroupProfile, Incarnation, Index, Member, NetworkId, PeerId, Refusal, Role,
