@@ -99,11 +99,19 @@ impl<'a> View<'a> {
     /// For whoever watched when a restored state took the place of this one: a clone of the tree,
     /// taken before, is O(1), and so is each step over what both share.
     pub fn differences(&self, newer: Self) -> impl Iterator<Item = Difference<'a>> + use<'a> {
-        self.tree.differences(newer.tree).filter_map(|difference| {
-            match difference.key.split_first() {
-                Some((&MACHINE, key)) => Some(Difference { key, ..difference }),
-                _ => None,
-            }
+        self.differences_from(newer, &[])
+    }
+
+    /// As [`Self::differences`], from the first key on that is `from` or greater.
+    pub fn differences_from(
+        &self,
+        newer: Self,
+        from: &[u8],
+    ) -> impl Iterator<Item = Difference<'a>> + use<'a> {
+        let differences = self.tree.differences_from(newer.tree, &own(from));
+        differences.filter_map(|difference| match difference.key.split_first() {
+            Some((&MACHINE, key)) => Some(Difference { key, ..difference }),
+            _ => None,
         })
     }
 }

@@ -42,6 +42,15 @@ impl Tree {
             new: Walk::new(&newer.root),
         }
     }
+
+    /// As [`Self::differences`], from the first key on that is `from` or greater: for whoever
+    /// takes them in slices.
+    pub fn differences_from<'a>(&'a self, newer: &'a Self, from: &[u8]) -> Differences<'a> {
+        Differences {
+            old: Walk::starting(&self.root, from),
+            new: Walk::starting(&newer.root, from),
+        }
+    }
 }
 
 /// A walk through a tree in key order that can pass over whole nodes.
@@ -65,6 +74,23 @@ impl<'a> Walk<'a> {
         };
         if root.count == 0 {
             walk.nodes.clear();
+        }
+        walk
+    }
+
+    /// A walk that begins with the first key that is `from` or greater.
+    fn starting(root: &'a Child, from: &[u8]) -> Self {
+        let mut walk = Self::new(root);
+        while let Some(child) = walk.node() {
+            walk.skip();
+            match &child.node.kind {
+                Kind::Inner(inner) => walk.nodes.push(&inner.children[inner.covering(from)..]),
+                Kind::Leaf(leaf) => {
+                    let (Ok(at) | Err(at)) = leaf.search(from);
+                    walk.leaf = (at < leaf.len()).then_some((leaf, at));
+                    break;
+                }
+            }
         }
         walk
     }

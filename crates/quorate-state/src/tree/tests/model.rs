@@ -5,6 +5,7 @@ use proptest::{prelude::*, sample::Index};
 use super::*;
 use crate::tree::{
     Graveyard, InsertError, ValueRef,
+    diff::Difference,
     node::{Child, Kind},
 };
 
@@ -165,7 +166,7 @@ proptest! {
     #[test]
     fn differences_are_the_models(
         model in model(), changes in prop::collection::vec((any::<Index>(), 0_u8..3), 0..30),
-        rebuilt in any::<bool>(),
+        rebuilt in any::<bool>(), from in any::<Index>(),
     ) {
         let old = build(&model);
         let (mut new, mut after) = (old.clone(), model.clone());
@@ -183,17 +184,19 @@ proptest! {
             new = build(&after);
         }
         let bytes = |value: Option<ValueRef<'_>>| value.map(|value| value.to_bytes().to_vec());
-        let found: Vec<_> = old
-            .differences(&new)
-            .map(|d| (d.key.to_vec(), bytes(d.old), bytes(d.new)))
-            .collect();
+        let owned = |d: Difference<'_>| (d.key.to_vec(), bytes(d.old), bytes(d.new));
+        let found: Vec<_> = old.differences(&new).map(owned).collect();
         let all: std::collections::BTreeSet<_> = model.keys().chain(after.keys()).collect();
         let expected: Vec<_> = all
             .into_iter()
             .filter(|key| model.get(*key) != after.get(*key))
             .map(|key| (key.clone(), model.get(key).cloned(), after.get(key).cloned()))
             .collect();
-        prop_assert_eq!(found, expected);
+        prop_assert_eq!(&found, &expected);
+        let from = from.get(keys());
+        let rest: Vec<_> = old.differences_from(&new, from).map(owned).collect();
+        let expected: Vec<_> = expected.into_iter().filter(|(key, ..)| key >= from).collect();
+        prop_assert_eq!(rest, expected);
     }
 }
 
