@@ -6,8 +6,8 @@
 //!
 //! Read in this order: [`tree`] (the structure under everything), [`tree::chunk`] and
 //! [`tree::assembly`] (moving it between peers), [`space`] (who owns which keys), [`machine`] (what
-//! commands may do), [`collections`] (the machine most groups run), [`replica`] (what the core
-//! talks to).
+//! commands may do, in bytes), [`typed`] and [`table`] (machines as applications write them),
+//! [`collections`] (the machine most groups run), [`replica`] (what the core talks to).
 
 #![forbid(unsafe_code)]
 
@@ -16,8 +16,12 @@ pub mod limits;
 pub mod machine;
 pub mod replica;
 pub mod space;
+pub mod table;
 pub mod tree;
+pub mod typed;
 
 pub use collections::Collections;
-pub use machine::{ApplyContext, Change, StateMachine, View};
+pub use machine::{ApplyContext, Change, Machine, View};
 pub use replica::Replica;
+pub use table::{ItemError, Table};
+pub use typed::{StateMachine, Typed};

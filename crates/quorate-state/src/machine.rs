@@ -1,6 +1,7 @@
-//! State machines: what commands do.
+//! Machines: what commands do, in bytes.
 //!
-//! A machine has no data of its own. Everything it remembers is items of the group's tree, reached
+//! This is the machine as a group's replica runs it; applications write a typed
+//! [`crate::StateMachine`]. A machine has no data of its own. Everything it remembers is items of the group's tree, reached
 //! through the context of one command, and `apply` takes the machine by shared reference. So
 //! snapshot, fork, digest and transfer come from the tree, and two peers that applied the same
 //! commands cannot differ in something the digest does not see. A machine that kept its data to
@@ -16,12 +17,12 @@ use crate::{
     tree::{Difference, InsertError, Iter, Tree, Value, ValueRef},
 };
 
-/// What a group's commands and queries do.
+/// What a group's commands do.
 ///
 /// Implementations MUST be deterministic: outcome and changes follow from the context and the
 /// command alone, on every platform and in every version that says it supports the active one.
 /// They MUST NOT panic, whatever the command's bytes: what cannot be decoded or done is an outcome.
-pub trait StateMachine: Send + Sync + 'static {
+pub trait Machine: Send + Sync + 'static {
     /// Returns the stable name that is part of the group's identity.
     fn name(&self) -> &str;
 
@@ -32,9 +33,6 @@ pub trait StateMachine: Send + Sync + 'static {
 
     /// Does what `command` says and returns its outcome.
     fn apply(&self, cx: &mut ApplyContext<'_>, command: &[u8]) -> Bytes;
-
-    /// Answers `query` from `state`, changing nothing.
-    fn query(&self, state: View<'_>, query: &[u8]) -> Bytes;
 }
 
 /// One change of one item, as reported to whoever watches.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use quorate_core::{Cursor, Digest, Form, GroupId, GroupKey, GroupProfile, OpenGroup};
-use quorate_state::{Collections, StateMachine, collections::Key};
+use quorate_state::{Collections, Machine, collections::Key};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{oneshot, watch};
 

@@ -47,7 +47,7 @@ mod write;
 pub use changes::{Change, Changes, ChangesError, Since};
 pub use event::{Events, EventsClosed, EventsLagged};
 pub use group::{Group, GroupBuilder, OpenError, StateDigest};
-pub use map::{Exchange, Lookup, Map};
+pub use map::{Exchange, Map};
 pub use network::{BuildError, Network, NetworkBuilder};
 pub use position::{Position, PositionError};
 pub use quorate_core::{
@@ -56,7 +56,7 @@ pub use quorate_core::{
     SessionId, SessionView, Term,
 };
 pub use quorate_net::{ALPN, Address, Transport, Tuning, iroh, presets};
-pub use quorate_state::collections::{Key, KeyReader, KeyWriter, Refusal as WriteRefusal};
+pub use quorate_state::collections::{Key, KeyReader, KeyWriter, Lookup, Refusal as WriteRefusal};
 pub use read::{Read, ReadError, Reading};
 pub use snapshot::{MapIter, Snapshot};
 pub use status::GroupStatus;

@@ -5,8 +5,8 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 use bytes::Bytes;
 use quorate_core::GroupId;
 use quorate_state::collections::{
-    self, Command, Key, KeyWriter, MapOp, MapOutcome, Op, OpOutcome, Outcome, Raw, decode_value,
-    encode_key, encode_value,
+    Command, Key, Lookup, MapOp, MapOutcome, Op, OpOutcome, Outcome, Raw, decode_value, encode_key,
+    encode_lookup, encode_value,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
@@ -40,37 +40,6 @@ pub struct Exchange<V> {
     pub swapped: bool,
     /// The value that is there now.
     pub current: Option<V>,
-}
-
-/// A borrowed form in which keys of type `K` can be looked up: `K` itself, `str` for `String`,
-/// byte slices for `Vec<u8>` and `Bytes`.
-pub trait Lookup<K> {
-    /// Writes the encoding that the key itself has.
-    fn write(&self, out: &mut KeyWriter);
-}
-
-impl<K: Key> Lookup<K> for K {
-    fn write(&self, out: &mut KeyWriter) {
-        self.encode(out);
-    }
-}
-
-impl Lookup<String> for str {
-    fn write(&self, out: &mut KeyWriter) {
-        out.put_string(self.as_bytes());
-    }
-}
-
-impl Lookup<Vec<u8>> for [u8] {
-    fn write(&self, out: &mut KeyWriter) {
-        out.put_string(self);
-    }
-}
-
-impl Lookup<Bytes> for [u8] {
-    fn write(&self, out: &mut KeyWriter) {
-        out.put_string(self);
-    }
 }
 
 impl<K, V> Map<K, V>
@@ -142,7 +111,7 @@ where
     pub fn get<Q: Lookup<K> + ?Sized>(&self, key: &Q, read: Read) -> Reading<Option<V>> {
         let query = Query::Get {
             map: Arc::clone(&self.name),
-            key: lookup(key).into(),
+            key: encode_lookup(key).into(),
         };
         Reading::new(&self.hall, &self.seat, read, query, |answer| match answer {
             Answer::Value(value) => value
@@ -232,23 +201,6 @@ impl<K, V> fmt::Debug for Map<K, V> {
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
-}
-
-/// Encodes a key from a borrowed form of it.
-pub(crate) fn lookup<K, Q: Lookup<K> + ?Sized>(key: &Q) -> Vec<u8> {
-    struct Borrowed<'a, K, Q: ?Sized>(&'a Q, PhantomData<fn() -> K>);
-
-    impl<K, Q: Lookup<K> + ?Sized> Key for Borrowed<'_, K, Q> {
-        fn encode(&self, out: &mut KeyWriter) {
-            self.0.write(out);
-        }
-
-        fn decode(_: &mut collections::KeyReader<'_>) -> Option<Self> {
-            None
-        }
-    }
-
-    encode_key(&Borrowed(key, PhantomData))
 }
 
 /// What is stored does not decode as the handle's types.

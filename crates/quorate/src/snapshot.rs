@@ -10,14 +10,14 @@ use std::{
 use quorate_core::Cursor;
 use quorate_state::{
     View,
-    collections::{Key, MapView, decode_key, decode_value},
+    collections::{Key, Lookup, MapView, decode_key, decode_value, encode_lookup},
     tree::Tree,
 };
 use serde::de::DeserializeOwned;
 
 use crate::{
     driver::request::{Answer, Query},
-    map::{Lookup, lookup, undecodable},
+    map::undecodable,
     read::ReadError,
 };
 
@@ -77,7 +77,7 @@ impl Snapshot {
         V: DeserializeOwned,
     {
         self.map(map)
-            .and_then(|map| map.get(&lookup(key)))
+            .and_then(|map| map.get(&encode_lookup(key)))
             .map(|value| decode_value(&value.to_bytes()))
             .transpose()
             .map_err(undecodable)

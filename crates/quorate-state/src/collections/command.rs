@@ -1,4 +1,4 @@
-//! Commands, queries and what they answer, as bytes: a version, then postcard.
+//! Commands and what they answer, as bytes: a version, then postcard.
 //!
 //! All types borrow from the bytes they were decoded from, so decoding allocates at most a list of
 //! operations. What does not decode is refused by an outcome, the same on every peer.
@@ -131,39 +131,7 @@ pub enum Refusal {
     },
 }
 
-/// A read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Query<'a> {
-    /// The value of a key of a map.
-    MapGet {
-        /// The map's name.
-        name: &'a str,
-        /// The key's encoding.
-        #[serde(borrow)]
-        key: Raw<'a>,
-    },
-    /// The number of items of a map.
-    MapLen {
-        /// The map's name.
-        name: &'a str,
-    },
-}
-
-/// What a query answers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Answer<'a> {
-    /// The value, if the key is there.
-    #[serde(borrow)]
-    Value(Option<Raw<'a>>),
-    /// The number of items.
-    Len(u64),
-    /// The query cannot be answered.
-    Refused(Refusal),
-}
-
-/// The bytes are not an outcome or an answer that this version knows.
+/// The bytes are not an outcome that this version knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the outcome is of another version or another machine")]
 pub struct OutcomeError;
@@ -192,22 +160,6 @@ impl<'a> Command<'a> {
     }
 }
 
-impl<'a> Query<'a> {
-    /// Encodes the query.
-    pub fn encode(&self) -> Bytes {
-        encode(self, 0)
-    }
-
-    /// Decodes a query.
-    ///
-    /// # Errors
-    ///
-    /// Refuses unknown versions and malformed bytes.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, Refusal> {
-        decode(bytes)
-    }
-}
-
 impl<'a> Outcome<'a> {
     /// Encodes the outcome.
     pub fn encode(&self) -> Bytes {
@@ -220,26 +172,6 @@ impl<'a> Outcome<'a> {
     }
 
     /// Decodes an outcome.
-    ///
-    /// # Errors
-    ///
-    /// Refuses bytes that no known version writes.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, OutcomeError> {
-        decode(bytes).map_err(|_| OutcomeError)
-    }
-}
-
-impl<'a> Answer<'a> {
-    /// Encodes the answer.
-    pub fn encode(&self) -> Bytes {
-        let content = match self {
-            Self::Value(value) => value.map_or(0, |value| value.0.len()),
-            Self::Len(_) | Self::Refused(_) => 0,
-        };
-        encode(self, content)
-    }
-
-    /// Decodes an answer.
     ///
     /// # Errors
     ///

@@ -42,6 +42,44 @@ pub trait Key: Sized {
     fn decode(from: &mut KeyReader<'_>) -> Option<Self>;
 }
 
+/// A borrowed form in which keys of type `K` can be looked up: `K` itself, `str` for `String`,
+/// byte slices for `Vec<u8>` and `Bytes`.
+pub trait Lookup<K> {
+    /// Writes the encoding that the key itself has.
+    fn write(&self, out: &mut KeyWriter);
+}
+
+impl<K: Key> Lookup<K> for K {
+    fn write(&self, out: &mut KeyWriter) {
+        self.encode(out);
+    }
+}
+
+impl Lookup<String> for str {
+    fn write(&self, out: &mut KeyWriter) {
+        out.put_string(self.as_bytes());
+    }
+}
+
+impl Lookup<Vec<u8>> for [u8] {
+    fn write(&self, out: &mut KeyWriter) {
+        out.put_string(self);
+    }
+}
+
+impl Lookup<Bytes> for [u8] {
+    fn write(&self, out: &mut KeyWriter) {
+        out.put_string(self);
+    }
+}
+
+/// Returns the encoding of the key that `key` is a borrowed form of.
+pub fn encode_lookup<K>(key: &(impl Lookup<K> + ?Sized)) -> Vec<u8> {
+    let mut out = KeyWriter::default();
+    key.write(&mut out);
+    out.bytes
+}
+
 /// Returns the encoding of a key.
 pub fn encode_key(key: &impl Key) -> Vec<u8> {
     let mut out = KeyWriter::default();

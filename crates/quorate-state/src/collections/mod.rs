@@ -21,17 +21,16 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
-pub use command::{
-    Answer, Command, MapOp, MapOutcome, Op, OpOutcome, Outcome, OutcomeError, Query, Raw, Refusal,
-};
+pub use command::{Command, MapOp, MapOutcome, Op, OpOutcome, Outcome, OutcomeError, Raw, Refusal};
 pub use key::{
-    Key, KeyReader, KeyWriter, ValueError, decode_key, decode_value, encode_key, encode_value,
+    Key, KeyReader, KeyWriter, Lookup, ValueError, decode_key, decode_value, encode_key,
+    encode_lookup, encode_value,
 };
 pub use map::MapView;
 
 use crate::{
     limits,
-    machine::{ApplyContext, StateMachine, View},
+    machine::{ApplyContext, Machine},
 };
 
 /// The machine that runs collections.
@@ -47,7 +46,7 @@ pub enum Kind {
     Map = 1,
 }
 
-impl StateMachine for Collections {
+impl Machine for Collections {
     fn name(&self) -> &str {
         "quorate.collections"
     }
@@ -60,21 +59,6 @@ impl StateMachine for Collections {
         match Command::decode(command) {
             Ok(command) => execute(cx, &command),
             Err(refusal) => Outcome::Refused(refusal).encode(),
-        }
-    }
-
-    fn query(&self, state: View<'_>, query: &[u8]) -> Bytes {
-        let answer = |answer: Answer<'_>| answer.encode();
-        match Query::decode(query) {
-            Ok(Query::MapGet { name, key }) => {
-                let value = MapView::new(state, name).and_then(|map| map.get(key.0));
-                let value = value.map(|value| value.to_bytes());
-                answer(Answer::Value(value.as_deref().map(Raw)))
-            }
-            Ok(Query::MapLen { name }) => answer(Answer::Len(
-                MapView::new(state, name).map_or(0, |map| map.len()),
-            )),
-            Err(refusal) => answer(Answer::Refused(refusal)),
         }
     }
 }

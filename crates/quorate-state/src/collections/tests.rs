@@ -7,7 +7,7 @@ use quorate_core::{Cursor, Index, Term};
 
 use super::*;
 use crate::{
-    machine::Change,
+    machine::{Change, View},
     tree::{Salt, Tree},
 };
 
@@ -198,8 +198,6 @@ proptest! {
         let refused = matches!(Outcome::decode(&outcome).unwrap(), Outcome::Refused(_));
         prop_assert!(!refused || one.is_empty());
         prop_assert_eq!(one.digest(), two.digest());
-        let answer = Collections.query(View::new(&one), &bytes);
-        Answer::decode(&answer).unwrap();
     }
 }
 
@@ -249,27 +247,6 @@ fn what_is_beyond_the_limits_is_refused_whole() {
     let mut newer = command.to_vec();
     newer[0] = 2;
     assert_eq!(refusal(&mut tree, &newer), Refusal::Version);
-}
-
-#[test]
-fn queries_answer_from_the_state() {
-    let mut tree = Tree::new(Salt([3; 32]));
-    let command = Command::One(insert("stock", b"apple", b"7")).encode();
-    apply(&mut tree, &mut Vec::new(), 1, &command);
-    let ask = |query: Query<'_>| Collections.query(View::new(&tree), &query.encode());
-    let get = |key| {
-        ask(Query::MapGet {
-            name: "stock",
-            key: Raw(key),
-        })
-    };
-    let seven = get(b"apple");
-    assert_eq!(Answer::decode(&seven), Ok(Answer::Value(Some(Raw(b"7")))));
-    assert_eq!(Answer::decode(&get(b"pear")), Ok(Answer::Value(None)));
-    let len = ask(Query::MapLen { name: "stock" });
-    assert_eq!(Answer::decode(&len), Ok(Answer::Len(1)));
-    let len = ask(Query::MapLen { name: "sto" });
-    assert_eq!(Answer::decode(&len), Ok(Answer::Len(0)));
 }
 
 #[test]
