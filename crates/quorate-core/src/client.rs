@@ -11,10 +11,18 @@ pub struct RequestId(pub u64);
 /// What a client asks of a group.
 #[derive(Clone, Debug)]
 pub enum ClientOp {
-    /// Replicate a command and say what it answered.
+    /// Replicate a command and say what it answered; if it has a name, apply it at most once.
     Write {
         /// The command.
         command: Command,
+        /// When the client stops waiting.
+        deadline: Time,
+    },
+    /// Register a client, which may then give its commands names.
+    ///
+    /// Whoever asks again, not knowing what became of it, may make another client; the one that
+    /// is never used expires.
+    Register {
         /// When the client stops waiting.
         deadline: Time,
     },
@@ -46,6 +54,7 @@ impl ClientOp {
     pub fn deadline(&self) -> Time {
         match self {
             Self::Write { deadline, .. }
+            | Self::Register { deadline }
             | Self::Read { deadline, .. }
             | Self::Transfer { deadline, .. }
             | Self::Leave { deadline, .. } => *deadline,
@@ -66,17 +75,32 @@ pub enum Freshness {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reply {
     /// The command is committed and was applied at `cursor`.
+    ///
+    /// A repeat of a named command is told the cursor and the outcome of the one time it was
+    /// applied.
     Committed {
-        /// Where the command stands in the log.
+        /// Where the command that was applied stands in the log.
         cursor: Cursor,
         /// What the state machine answered.
         outcome: Bytes,
     },
+    /// The client is registered; its id is the cursor's index, within the genesis.
+    Registered {
+        /// Where its registration stands in the log.
+        cursor: Cursor,
+    },
+    /// The client is not known, or not any more: the command was not applied by this request.
+    Expired,
+    /// The client's command was answered before and the answer is no longer kept, or the client
+    /// has said that it will not repeat it: not applied by this request.
+    Dropped,
     /// The command lost its place to another leader's entries and no copy of it can ever commit.
+    ///
+    /// Never said of a named command: copies of it may be under way.
     Superseded,
     /// The deadline came first: the command may still commit, now or later.
     Unknown,
-    /// The command was surely not applied: a limit was reached; try again later.
+    /// Surely not applied by this request: a limit was reached; try again later.
     Busy,
     /// The request was surely not carried out: no leader, or no quorum, until the deadline.
     Unavailable,

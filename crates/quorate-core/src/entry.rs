@@ -28,13 +28,20 @@ pub enum Body {
     Noop,
     /// Who belongs to the group from here on.
     Configuration(Box<Configuration>),
-    /// A write for the state machine.
-    Command(Command),
+    /// A write for the state machine that nobody may repeat.
+    Command(Bytes),
+    /// A write for the state machine under a name, applied at most once.
+    Named(Box<Named>),
+    /// Registers a client: its id is the index of this entry.
+    Register {
+        /// What the leader's wall clock showed when it appended the entry.
+        at: Wall,
+    },
     /// Cuts a snapshot on every peer that applies it.
     Marker(Box<Marker>),
 }
 
-/// A write for the state machine, with the name under which its client may repeat it.
+/// A write for the state machine as a client sends it, with the name under which it may repeat it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Command {
     /// Who sent it; [`ClientSequence::ANONYMOUS`] if it must never be repeated.
@@ -43,17 +50,31 @@ pub struct Command {
     pub bytes: Bytes,
 }
 
+/// A write under a name, as it stands in the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Named {
+    /// Its name.
+    pub client: ClientSequence,
+    /// What the leader's wall clock showed when it appended the entry; by these stamps clients
+    /// expire, on every peer alike.
+    pub at: Wall,
+    /// The write, in the machine's own encoding.
+    pub bytes: Bytes,
+}
+
 /// A client's name for one of its commands.
 ///
 /// `client` is the index of the entry that registered the client (its id is that index within the
-/// genesis), `sequence` counts the client's commands. Until clients are registered through the
-/// log, all commands are anonymous, and nothing resends them by itself.
+/// genesis), `sequence` is the client's own number for the command. A command with a name may be
+/// sent any number of times, through any peers; it is applied at most once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub struct ClientSequence {
     /// The index of the entry that registered the client; 0 for nobody.
     pub client: Index,
     /// The number of the command among those of its client.
     pub sequence: u64,
+    /// The lowest number that the client may still repeat: what is below is forgotten.
+    pub open: u64,
 }
 
 impl ClientSequence {
@@ -61,7 +82,23 @@ impl ClientSequence {
     pub const ANONYMOUS: Self = Self {
         client: Index(0),
         sequence: 0,
+        open: 0,
     };
+
+    /// Tells whether this names nothing.
+    pub fn is_anonymous(self) -> bool {
+        self.client == Index(0)
+    }
+}
+
+impl Command {
+    /// Makes a command that nobody may repeat.
+    pub fn anonymous(bytes: Bytes) -> Self {
+        Self {
+            client: ClientSequence::ANONYMOUS,
+            bytes,
+        }
+    }
 }
 
 /// The entry that cuts a snapshot: every peer takes one exactly at the marker's index.

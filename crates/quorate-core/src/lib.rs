@@ -37,14 +37,18 @@ pub use configuration::Configuration;
 pub use cursor::{Cursor, Index, Term};
 pub use disk_op::{Ballot, DiskError, DiskId, DiskOp, DiskWrite, Recovered, RecoveredGroup};
 pub use effect::{CloseCode, Effect, Effects, Lane};
-pub use entry::{Body, ClientSequence, Command, Entry, Genesis, Marker, Requester};
+pub use entry::{Body, ClientSequence, Command, Entry, Genesis, Marker, Named, Requester};
 pub use event::{Event, GroupEvent, Refusal, Role};
 pub use id::{
     Digest, GenesisId, GroupId, GroupKey, Incarnation, LinkId, Member, NetworkId, PeerId, SessionId,
 };
 pub use input::{Form, Input, OpenGroup};
-pub use peer::{GroupView, MemberView, Peer, PeerConfig, SessionView};
+pub use peer::{
+    FollowerView, GroupView, MemberView, Peer, PeerConfig, SessionView, WhyLearner,
+};
 pub use profile::GroupProfile;
 pub use random::{Purpose, Random};
-pub use state_op::{FetchId, Part, Restored, StateDone, StateOp, Verdict};
+pub use state_op::{
+    Applied, FetchId, Part, Recalled, Remembered, Restored, StateDone, StateOp, Verdict,
+};
 pub use time::{Now, Time, Wall};

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::{
     configuration::Configuration,
     cursor::Cursor,
-    entry::Entry,
+    entry::{ClientSequence, Entry},
     id::{Digest, GenesisId, SessionId},
 };
 
@@ -33,6 +33,11 @@ pub enum StateOp {
         entries: Vec<Entry>,
         /// Whether the outcomes are wanted (somebody here waits for one of them).
         outcomes: bool,
+    },
+    /// Asks the client table what became of commands; answered by [`StateDone::Recalled`].
+    Recall {
+        /// The commands' names.
+        names: Vec<ClientSequence>,
     },
     /// Keeps a snapshot of the state as it is now, at `anchor`, the last applied cursor.
     ///
@@ -146,13 +151,17 @@ pub enum StateDone {
     Applied {
         /// The cursor of the last one.
         last: Cursor,
-        /// One outcome per entry of the batch (empty for entries that are not commands), or
-        /// nothing if none was wanted.
-        outcomes: Vec<Bytes>,
+        /// What came of each entry of the batch, or nothing if that was not wanted.
+        outcomes: Vec<Applied>,
         /// Items now in the state.
         items: u64,
         /// Bytes of keys and values now in the state.
         bytes: u64,
+    },
+    /// What the client table knows of commands.
+    Recalled {
+        /// What it knows of each command asked for, in order.
+        recalled: Vec<(ClientSequence, Recalled)>,
     },
     /// A snapshot was cut.
     Cut {
@@ -200,6 +209,51 @@ pub enum StateDone {
         /// What now stands, or nothing if the parts did not have the digest: start again.
         restored: Option<Restored>,
     },
+}
+
+/// What came of applying one entry.
+///
+/// Equal on every peer that applies the entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Applied {
+    /// It is no command of a client's: nothing to tell.
+    Silent,
+    /// The command was applied, and answered this.
+    Outcome(Bytes),
+    /// The command had been applied before; it changed nothing this time.
+    Repeated(Box<Remembered>),
+    /// The client is registered; its id is the entry's index.
+    Registered,
+    /// The command's client is not known, or not any more; nothing changed.
+    Expired,
+    /// The command was answered before and the answer is no longer kept, or its client has said
+    /// that it would not repeat it; nothing changed.
+    Dropped,
+    /// The client table has no room for it; nothing changed.
+    Full,
+}
+
+/// What a named command answered when it was applied.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Remembered {
+    /// Where it stands in the log.
+    pub cursor: Cursor,
+    /// What it answered.
+    pub outcome: Bytes,
+}
+
+/// What the client table knows of a named command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Recalled {
+    /// It was applied, and answered this.
+    Applied(Remembered),
+    /// Its client is not known, or not any more.
+    Expired,
+    /// It was answered before and the answer is no longer kept, or its client has said that it
+    /// would not repeat it.
+    Dropped,
+    /// It has not been applied.
+    NotSeen,
 }
 
 /// What a chunk was worth.

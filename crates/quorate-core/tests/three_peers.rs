@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_core::wire::{Address, Control, Envelope, Message, encode_control};
 use quorate_core::{
-    Body, ClientOp, ClientSequence, Command, Cursor, Effect, Form, Freshness, GroupId, GroupKey,
+    Applied, Body, ClientOp, Command, Cursor, Effect, Form, Freshness, GroupId, GroupKey,
     GroupProfile, Incarnation, Index, Input, Lane, LinkId, NetworkId, Now, OpenGroup, Peer,
     PeerConfig, PeerId, Recovered, Reply, RequestId, Role, SessionId, StateDone, StateOp, Term,
     Time, Wall,
@@ -174,8 +174,8 @@ impl Wire {
                     let outcomes = entries
                         .iter()
                         .map(|entry| match &entry.body {
-                            Body::Command(command) => command.bytes.clone(),
-                            _ => Bytes::new(),
+                            Body::Command(command) => Applied::Outcome(command.clone()),
+                            _ => Applied::Silent,
                         })
                         .collect();
                     let done = StateDone::Applied {
@@ -260,10 +260,7 @@ impl Wire {
     }
 
     fn write(&mut self, number: usize, text: &'static str) -> Reply {
-        let command = Command {
-            client: ClientSequence::ANONYMOUS,
-            bytes: Bytes::from_static(text.as_bytes()),
-        };
+        let command = Command::anonymous(Bytes::from_static(text.as_bytes()));
         let deadline = self.now.time.after(Duration::from_secs(5));
         let request = self.ask(number, ClientOp::Write { command, deadline });
         self.answer(number, request)

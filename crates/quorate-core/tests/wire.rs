@@ -5,11 +5,12 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_core::{
     Body, ClientSequence, Command, Configuration, Cursor, Entry, GenesisId, GroupId, Incarnation,
-    Index, Marker, Member, PeerId, Requester, SessionId, Term, Wall, limits,
+    Index, Marker, Member, Named, PeerId, Requester, SessionId, Term, Wall, limits,
     wire::{
         Address, Append, BulkChunk, Control, Envelope, Forward, ForwardOutcome, Message, Outcomes,
-        Reader, Replication, decode_bulk, decode_control, decode_entry, decode_replication,
-        encode_bulk, encode_control, encode_entry, encode_replication, entry_size,
+        Proposal, Reader, Replication, decode_bulk, decode_control, decode_entry,
+        decode_replication, encode_bulk, encode_control, encode_entry, encode_replication,
+        entry_size,
     },
 };
 
@@ -24,22 +25,49 @@ fn cursor() -> impl Strategy<Value = Cursor> {
     (any::<u64>(), any::<u64>()).prop_map(|(term, index)| Cursor::new(Term(term), Index(index)))
 }
 
+fn name() -> impl Strategy<Value = ClientSequence> {
+    (1..=u64::MAX, any::<u64>(), any::<u64>()).prop_map(|(client, sequence, open)| ClientSequence {
+        client: Index(client),
+        sequence,
+        open,
+    })
+}
+
+fn proposal() -> impl Strategy<Value = Proposal> {
+    let bytes = || prop::collection::vec(any::<u8>(), 0..50).prop_map(Bytes::from);
+    prop_oneof![
+        bytes().prop_map(|bytes| Proposal::Command(Command::anonymous(bytes))),
+        (name(), bytes()).prop_map(|(client, bytes)| Proposal::Command(Command { client, bytes })),
+        Just(Proposal::Register),
+    ]
+}
+
+fn outcome() -> impl Strategy<Value = ForwardOutcome> {
+    let bytes = prop::collection::vec(any::<u8>(), 0..50).prop_map(Bytes::from);
+    prop_oneof![
+        (cursor(), bytes)
+            .prop_map(|(cursor, outcome)| ForwardOutcome::Committed { cursor, outcome }),
+        cursor().prop_map(|cursor| ForwardOutcome::Registered { cursor }),
+        Just(ForwardOutcome::Busy),
+        Just(ForwardOutcome::NotLeader),
+        Just(ForwardOutcome::Unknown),
+        Just(ForwardOutcome::Superseded),
+        Just(ForwardOutcome::Expired),
+        Just(ForwardOutcome::Dropped),
+    ]
+}
+
 fn body() -> impl Strategy<Value = Body> {
-    let command = (
-        any::<u64>(),
-        any::<u64>(),
-        prop::collection::vec(any::<u8>(), 0..300),
-    )
-        .prop_map(|(client, sequence, bytes)| {
-            let client = ClientSequence {
-                client: Index(client),
-                sequence,
-            };
-            Body::Command(Command {
-                client,
-                bytes: Bytes::from(bytes),
-            })
-        });
+    let bytes = || prop::collection::vec(any::<u8>(), 0..300).prop_map(Bytes::from);
+    let command = bytes().prop_map(Body::Command);
+    let named = (name(), any::<u64>(), bytes()).prop_map(|(client, at, bytes)| {
+        Body::Named(Box::new(Named {
+            client,
+            at: Wall(at),
+            bytes,
+        }))
+    });
+    let register = any::<u64>().prop_map(|at| Body::Register { at: Wall(at) });
     let configuration = prop::collection::vec(member(), 1..9)
         .prop_map(|voters| Body::Configuration(Box::new(Configuration::of_voters(voters))));
     let requester =
@@ -55,7 +83,14 @@ fn body() -> impl Strategy<Value = Body> {
                 requested_at: Wall(at),
             }))
         });
-    prop_oneof![Just(Body::Noop), command, configuration, marker]
+    prop_oneof![
+        Just(Body::Noop),
+        command,
+        named,
+        register,
+        configuration,
+        marker
+    ]
 }
 
 fn address() -> impl Strategy<Value = Address> {
@@ -108,33 +143,18 @@ proptest! {
     #[test]
     fn forwards_and_outcomes_come_back(
         address in address(),
-        commands in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..20),
+        proposals in prop::collection::vec(proposal(), 0..20),
+        outcomes in prop::collection::vec((any::<u64>(), outcome()), 0..20),
     ) {
-        let outcomes = commands.iter().zip(0..).map(|(bytes, number)| {
-            let outcome = match number % 5 {
-                0 => ForwardOutcome::Busy,
-                1 => ForwardOutcome::NotLeader,
-                2 => ForwardOutcome::Unknown,
-                3 => ForwardOutcome::Superseded,
-                _ => ForwardOutcome::Committed {
-                    cursor: Cursor::new(Term(2), Index(number)),
-                    outcome: Bytes::from(bytes.clone()),
-                },
-            };
-            (number, outcome)
-        }).collect();
-        let commands = commands
-            .iter()
-            .map(|bytes| Command {
-                client: ClientSequence::ANONYMOUS,
-                bytes: Bytes::from(bytes.clone()),
-            })
-            .collect();
+        let size: usize = proposals.iter().map(Proposal::size).sum();
         for message in [
-            Replication::Forward(Forward { term: Term(2), first: 7, commands }),
+            Replication::Forward(Forward { term: Term(2), first: 7, proposals }),
             Replication::Outcomes(Outcomes { term: Term(2), outcomes }),
         ] {
             let frame = encode_replication(&address, &message);
+            if matches!(message, Replication::Forward(_)) {
+                prop_assert!(frame.len() <= size + 128, "the size is no less than it takes");
+            }
             prop_assert_eq!(decode_replication(frame).unwrap(), (address, message));
         }
     }

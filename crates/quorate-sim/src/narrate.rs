@@ -146,10 +146,10 @@ fn tell_frame(lane: Lane, frame: &bytes::Bytes) -> String {
                 tell_entries(&append.entries)
             ),
             Ok((_, Replication::Forward(forward))) => format!(
-                "Forward {:?} from number {}: {} commands",
+                "Forward {:?} from number {}: {} proposals",
                 forward.term,
                 forward.first,
-                forward.commands.len()
+                forward.proposals.len()
             ),
             Ok((_, Replication::Outcomes(outcomes))) => format!("{outcomes:?}"),
             Err(error) => format!("entries frame of {} bytes: {error}", frame.len()),
@@ -172,7 +172,8 @@ fn tell_entries(entries: &[Entry]) -> String {
     for entry in entries.iter().take(4) {
         let body = match &entry.body {
             Body::Noop => "noop".to_owned(),
-            Body::Command(command) => format!("{} bytes", command.bytes.len()),
+            Body::Command(command) => format!("{} bytes", command.len()),
+            Body::Named(named) => format!("{:?} of {} bytes", named.client, named.bytes.len()),
             body => format!("{body:?}"),
         };
         text.push_str(&format!(" [{:?} {body}]", entry.term));

@@ -9,7 +9,8 @@
 use std::fmt::Write as _;
 
 use quorate_core::{
-    Body, ClientOp, DiskOp, DiskWrite, Effect, Entry, Input, Lane, Reply, StateDone, StateOp, wire,
+    Applied, Body, ClientOp, DiskOp, DiskWrite, Effect, Entry, Input, Lane, Reply, StateDone,
+    StateOp, wire,
 };
 
 use crate::{hash::Rolling, narrate::Narration};
@@ -231,7 +232,7 @@ fn hash_done(hash: &mut Rolling, done: &StateDone) {
                 hash.word(word);
             }
             for outcome in outcomes {
-                hash.bytes(outcome);
+                hash_applied(hash, outcome);
             }
         }
         StateDone::Read {
@@ -263,13 +264,19 @@ fn hash_disk(hash: &mut Rolling, scratch: &mut Vec<u8>, op: &DiskOp) {
     }
 }
 
+/// Takes in what came of an entry.
+pub(crate) fn hash_applied(hash: &mut Rolling, applied: &Applied) {
+    match applied {
+        Applied::Outcome(outcome) => hash.bytes(outcome),
+        applied => hash_text(hash, applied),
+    }
+}
+
 /// Takes an entry in.
 pub(crate) fn hash_entry(hash: &mut Rolling, scratch: &mut Vec<u8>, entry: &Entry) {
     hash.word(entry.term.0);
     if let Body::Command(command) = &entry.body {
-        hash.word(command.client.client.0);
-        hash.word(command.client.sequence);
-        hash.bytes(&command.bytes);
+        hash.bytes(command);
     } else {
         scratch.clear();
         wire::encode_entry(scratch, entry);

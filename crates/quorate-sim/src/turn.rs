@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use quorate_core::{
-    ClientOp, ClientSequence, Command, Effect, Event, Freshness, GroupEvent, Input, LinkId,
-    RequestId,
+    ClientOp, Command, Effect, Event, Freshness, GroupEvent, Input, LinkId, RequestId,
 };
 
 use quorate_store::{DiskCompletion, limits::SEAL_IDLE};
@@ -373,10 +372,7 @@ impl World {
         let deadline = living.clock.now(self.at).time.after(patience);
         let op = match asked {
             Asked::Write(bytes) => ClientOp::Write {
-                command: Command {
-                    client: ClientSequence::ANONYMOUS,
-                    bytes,
-                },
+                command: Command::anonymous(bytes),
                 deadline,
             },
             Asked::Read { at_least } => ClientOp::Read {

@@ -13,13 +13,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use quorate_core::{
-    Body, Cursor, Entry, Genesis, GenesisId, Index, Part, Restored, SessionId, StateDone, StateOp,
-    Verdict,
+    Applied, Body, ClientSequence, Cursor, Entry, Genesis, GenesisId, Index, Part, Recalled,
+    Restored, SessionId, StateDone, StateOp, Verdict,
 };
 
 use crate::{
     limits,
-    machine::{ApplyContext, Change, Machine, View},
+    machine::{ApplyContext, Change, StateMachine, View},
     space,
     tree::{
         Assembly, Digesting, Graveyard, Salt, Tree,
@@ -30,7 +30,7 @@ use crate::{
 
 /// A machine, its state, and the snapshots and restores of that state.
 pub struct Replica {
-    machine: Arc<dyn Machine>,
+    machine: Arc<dyn StateMachine>,
     tree: Tree,
     applied: Cursor,
     snapshots: BTreeMap<Cursor, Snapshot>,
@@ -59,7 +59,7 @@ struct Restore {
 impl Replica {
     /// Makes the replica of a group that runs `machine`; its history begins with
     /// [`StateOp::Begin`].
-    pub fn new(machine: Arc<dyn Machine>) -> Self {
+    pub fn new(machine: Arc<dyn StateMachine>) -> Self {
         Self {
             machine,
             tree: Tree::new(Salt([0; 32])),
@@ -72,7 +72,7 @@ impl Replica {
     }
 
     /// Returns the machine.
-    pub fn machine(&self) -> &Arc<dyn Machine> {
+    pub fn machine(&self) -> &Arc<dyn StateMachine> {
         &self.machine
     }
 
@@ -91,6 +91,11 @@ impl Replica {
     /// Returns the machine's items as of [`Replica::applied`].
     pub fn view(&self) -> View<'_> {
         View::new(&self.tree)
+    }
+
+    /// Answers a query of the machine as of [`Replica::applied`].
+    pub fn query(&self, query: &[u8]) -> Bytes {
+        self.machine.query(self.view(), query)
     }
 
     /// Starts or stops collecting changes.
@@ -133,6 +138,7 @@ impl Replica {
                 entries,
                 outcomes,
             } => Some(self.apply(first, &entries, outcomes)),
+            StateOp::Recall { names } => Some(self.recall(&names)),
             StateOp::Cut { anchor } => Some(self.cut(anchor)),
             StateOp::Hash { anchor } => Some(self.hash(anchor)),
             StateOp::Forget { anchor } => {
@@ -223,23 +229,33 @@ impl Replica {
         }
     }
 
-    fn apply_one(&mut self, cursor: Cursor, version: u32, entry: &Entry) -> Bytes {
+    fn apply_one(&mut self, cursor: Cursor, version: u32, entry: &Entry) -> Applied {
         debug_assert!(
             cursor.index == self.applied.index.next() || self.applied.index == Index(0),
             "{cursor} after {}",
             self.applied
         );
         match &entry.body {
-            Body::Command(command) => {
-                let feed = self.changes.as_mut();
-                let mut cx = ApplyContext::new(&mut self.tree, cursor, version, feed);
-                self.machine.apply(&mut cx, &command.bytes)
-            }
+            Body::Command(command) => Applied::Outcome(self.run(cursor, version, command)),
+            Body::Named(_) => Applied::Expired,
+            Body::Register { .. } => Applied::Full,
             Body::Configuration(configuration) => {
                 space::set_configuration(&mut self.tree, configuration);
-                Bytes::new()
+                Applied::Silent
             }
-            Body::Noop | Body::Marker(_) => Bytes::new(),
+            Body::Noop | Body::Marker(_) => Applied::Silent,
+        }
+    }
+
+    fn run(&mut self, cursor: Cursor, version: u32, command: &[u8]) -> Bytes {
+        let feed = self.changes.as_mut();
+        let mut cx = ApplyContext::new(&mut self.tree, cursor, version, feed);
+        self.machine.apply(&mut cx, command)
+    }
+
+    fn recall(&self, names: &[ClientSequence]) -> StateDone {
+        StateDone::Recalled {
+            recalled: names.iter().map(|name| (*name, Recalled::Expired)).collect(),
         }
     }
 

@@ -12,8 +12,8 @@
 use std::time::Instant;
 
 use quorate_core::{
-    Body, ClientSequence, Command, Cursor, DiskId, DiskOp, DiskWrite, Entry, Genesis, GroupId,
-    Incarnation, Index, Member, PeerId, Term,
+    Body, Cursor, DiskId, DiskOp, DiskWrite, Entry, Genesis, GroupId, Incarnation, Index, Member,
+    PeerId, Term,
 };
 use quorate_store::{DiskCompletion, MemoryStore, StoreOptions, recover};
 
@@ -53,10 +53,7 @@ fn genesis(group: GroupId) -> Genesis {
 fn entries(count: u64) -> Vec<Entry> {
     let entry = Entry {
         term: Term(1),
-        body: Body::Command(Command {
-            client: ClientSequence::ANONYMOUS,
-            bytes: vec![7; ENTRY_BYTES].into(),
-        }),
+        body: Body::Command(vec![7; ENTRY_BYTES].into()),
     };
     vec![entry; count as usize]
 }

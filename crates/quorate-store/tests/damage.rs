@@ -276,7 +276,7 @@ fn a_batch_planted_in_a_command_seals_nothing() {
     header.encode(0x1234_5678_9abc_def0, &mut planted);
     let mut entry: Entry = command(1, 0, 0);
     if let Body::Command(command) = &mut entry.body {
-        command.bytes = planted.into();
+        *command = planted.into();
     }
     let previous = Cursor::new(Term(1), Index(1));
     let before = driver

@@ -6,11 +6,33 @@
 mod common;
 
 use common::{Driver, command, configuration, genesis, group, member, options};
-use quorate_core::{Ballot, DiskWrite, Term};
+use quorate_core::{Ballot, Body, ClientSequence, DiskWrite, Entry, Index, Named, Term, Wall};
 use quorate_store::{MemoryFiles, superblock::NAMES};
 
 const LOG: &str = include_str!("fixtures/log-0000000001.hex");
 const SUPERBLOCK: &str = include_str!("fixtures/superblock.hex");
+
+/// The entries that the last base keeps: one of each kind that clients make.
+fn kept() -> Vec<Entry> {
+    let named = Named {
+        client: ClientSequence {
+            client: Index(2),
+            sequence: 300,
+            open: 7,
+        },
+        at: Wall(0x1234),
+        bytes: b"cc".as_slice().into(),
+    };
+    let entry = |body| Entry {
+        term: Term(3),
+        body,
+    };
+    vec![
+        command(3, b'b', 3),
+        entry(Body::Named(Box::new(named))),
+        entry(Body::Register { at: Wall(5) }),
+    ]
+}
 
 /// One operation of each kind, in two batches, sealed.
 fn directory() -> MemoryFiles {
@@ -27,7 +49,8 @@ fn directory() -> MemoryFiles {
     ]);
     driver.settle();
     let log = driver.log(group(1));
-    let entries = vec![command(3, b'a', 5), command(3, b'b', 3)];
+    let mut entries = vec![command(3, b'a', 5)];
+    entries.extend(kept());
     let previous = log.end();
     driver.submit(group(1), DiskWrite::Append { previous, entries });
     let base = DiskWrite::Base {
@@ -92,10 +115,7 @@ fn what_was_always_written_can_be_read() {
         assert_eq!(read.ballot(group(number)), again.ballot(group(number)));
     }
     let log = read.log(group(1));
-    assert_eq!(
-        (log.base.index.0, log.entries),
-        (2, vec![command(3, b'b', 3)])
-    );
+    assert_eq!((log.base.index.0, log.entries), (2, kept()));
     assert_eq!(read.log(group(2)).refused, [genesis(group(2), 9).id()]);
 }
 
@@ -197,14 +217,18 @@ fn read_body((kind, _): (u8, u8), mut body: Bytes<'_>) {
                 (1, 1),
                 "behind the genesis"
             );
-            assert_eq!(body.number(4), 2, "entries");
-            // A command of term 3 by nobody, then its length and bytes.
-            assert_eq!(body.take(10), *b"\x02\x03\x00\x00\x05aaaaa");
-            assert_eq!(body.take(8), *b"\x02\x03\x00\x00\x03bbb");
+            assert_eq!(body.number(4), 4, "entries");
+            // Commands of term 3 by nobody: their length and bytes.
+            assert_eq!(body.take(8), *b"\x02\x03\x05aaaaa");
+            assert_eq!(body.take(6), *b"\x02\x03\x03bbb");
+            // A named one: client 2, number 300, the lowest open one 7, the leader's clock.
+            assert_eq!(body.take(11), *b"\x04\x03\x02\xac\x02\x07\xb4\x24\x02cc");
+            // A registration, at 5 of the leader's clock.
+            assert_eq!(body.take(3), *b"\x05\x03\x05");
         }
         _ => {
             assert_eq!((body.number(8), body.number(8)), (3, 2), "base");
-            assert_eq!((body.number(8), body.number(8)), (3, 3), "end");
+            assert_eq!((body.number(8), body.number(8)), (3, 5), "end");
             assert_eq!(
                 body.take(16),
                 genesis(group(1), 0x0102_0304_0506_0708).id().0
@@ -243,7 +267,7 @@ fn the_superblock_is_as_described() {
     assert_eq!(bytes.number(4), 2, "groups");
     assert_eq!(bytes.take(16), [1; 16]);
     assert_eq!(bytes.number(8), 3, "term");
-    assert_eq!((bytes.number(8), bytes.number(8)), (3, 3), "sealed");
+    assert_eq!((bytes.number(8), bytes.number(8)), (3, 5), "sealed");
     assert_eq!(bytes.number(8), 1, "since");
     assert_eq!(bytes.number(1), 3, "a vote and a genesis");
     assert_eq!(bytes.number(4), 0, "refused");

@@ -53,6 +53,20 @@ pub enum WriteError<I> {
         /// What was to be written.
         value: I,
     },
+    /// The client is not known, or not any more. Not applied by this request; an earlier one of the
+    /// same name may have been.
+    #[error("the client is not known, or not any more: this request applied nothing")]
+    Expired {
+        /// What was to be written.
+        value: I,
+    },
+    /// The write was answered before, and the answer is no longer kept; or the client has said
+    /// that it would not repeat it. Not applied by this request.
+    #[error("the write was answered before and its answer is gone: this request applied nothing")]
+    Dropped {
+        /// What was to be written.
+        value: I,
+    },
     /// The network was closed on this peer before. Surely not applied.
     #[error("the network is closed on this peer: the write was not applied")]
     Closed {
@@ -89,7 +103,10 @@ pub enum WriteError<I> {
 impl<I> WriteError<I> {
     /// Tells whether the write surely has changed nothing and never will.
     pub fn is_surely_not_applied(&self) -> bool {
-        !matches!(self, Self::Unknown | Self::Decoding { .. })
+        !matches!(
+            self,
+            Self::Unknown | Self::Expired { .. } | Self::Dropped { .. } | Self::Decoding { .. }
+        )
     }
 }
 
@@ -173,6 +190,8 @@ impl<I, O> Write<I, O> {
                 };
             }
             Ok(Reply::Superseded) => WriteError::Superseded { value },
+            Ok(Reply::Expired) => WriteError::Expired { value },
+            Ok(Reply::Dropped) => WriteError::Dropped { value },
             Ok(Reply::Busy) | Err(Unasked::Busy) => WriteError::Busy { value },
             Ok(Reply::Unavailable) => WriteError::Unavailable { value },
             Ok(Reply::TooLarge) => WriteError::TooLarge,

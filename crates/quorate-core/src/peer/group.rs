@@ -16,13 +16,14 @@ use crate::{
     event::{GroupEvent, Role},
     id::{GenesisId, GroupId, Member, PeerId},
     input::OpenGroup,
+    limits,
     out::Out,
     profile::GroupProfile,
     raft::{Raft, RaftStart},
     random::Random,
     state_op::{StateDone, StateOp},
     time::{Now, Time},
-    wire::{Address, Message, Replication, Standing},
+    wire::{Address, Message, Proposal, Replication, Standing},
 };
 
 use super::{
@@ -32,8 +33,8 @@ use super::{
     syncing::Syncing,
 };
 
-/// How often a peer that nobody replicates to asks to join.
-const JOIN_EVERY: Duration = Duration::from_millis(200);
+/// How often a peer that nobody replicates to asks to join, and one that leaves to be let go.
+const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// One group.
 #[derive(Debug)]
@@ -52,8 +53,15 @@ pub(crate) struct Group {
     /// Who has proven the group's key, and is reachable.
     pub(super) peers: Vec<Member>,
     told: Option<Standing>,
-    join_at: Time,
+    /// When the group is asked next to let this peer in, or out.
+    ask_at: Time,
+    /// How often it was asked through somebody who does not lead.
+    asked: usize,
     early: Early,
+    /// Since when each peer has a link, or has none any more.
+    pub(super) links: BTreeMap<PeerId, Time>,
+    /// Whether this peer has left before there was a history to leave.
+    pub(super) left: bool,
 }
 
 impl Group {
@@ -85,8 +93,11 @@ impl Group {
             markers: BTreeMap::new(),
             peers: Vec::new(),
             told: None,
-            join_at: Time(0),
+            ask_at: Time(0),
+            asked: 0,
             early: Early::default(),
+            links: BTreeMap::new(),
+            left: false,
         };
         if let Some(recovered) = recovered {
             group.recover(recovered, now, out);
@@ -230,7 +241,7 @@ impl Group {
     /// Tells whether a message of `genesis` is for this peer; a joiner follows the first leader
     /// that talks to it, and votes for the first candidate of an established history.
     fn takes_part_in(&mut self, now: Time, genesis: GenesisId, leads: bool, out: &mut Out) -> bool {
-        if self.genesis.is_some() || !leads || self.formation.has_refused(genesis) {
+        if self.genesis.is_some() || !leads || self.left || self.formation.has_refused(genesis) {
             return self.genesis == Some(genesis);
         }
         if self.formation.holds_one() {
@@ -297,6 +308,11 @@ impl Group {
                 }
                 self.prune(out);
             }
+            StateDone::Recalled { recalled } => {
+                if let Some(raft) = &mut self.raft {
+                    raft.recalled(&recalled, out);
+                }
+            }
             other => self.on_sync_done(now, other, out),
         }
         self.follow_up(now, out);
@@ -304,7 +320,18 @@ impl Group {
 
     /// Takes the news that this peer, and no other of the machine, may found the group.
     pub(crate) fn on_founder(&mut self, now: Now, out: &mut Out) {
+        self.formation.on_founder();
         self.follow_up(now, out);
+    }
+
+    /// Tells whether this peer waits until it may found the group unasked.
+    pub(crate) fn looks_around(&self) -> bool {
+        self.raft.is_none() && self.formation.looks_around()
+    }
+
+    /// Takes note of whether a peer with a known address has neither answered nor failed to.
+    pub(crate) fn note_unanswered(&mut self, unanswered: bool) {
+        self.formation.note_unanswered(unanswered);
     }
 
     /// Takes a request of a client.
@@ -312,7 +339,10 @@ impl Group {
         let applied = self.applier.applied;
         match (&mut self.raft, op) {
             (Some(raft), ClientOp::Write { command, deadline }) => {
-                raft.write(request, command, deadline, out);
+                raft.submit(request, Proposal::Command(command), deadline, out);
+            }
+            (Some(raft), ClientOp::Register { deadline }) => {
+                raft.submit(request, Proposal::Register, deadline, out);
             }
             (
                 Some(raft),
@@ -323,8 +353,18 @@ impl Group {
             ) => {
                 raft.read(request, freshness, deadline, applied, out);
             }
-            (Some(_), ClientOp::Transfer { .. } | ClientOp::Leave { .. }) => {
-                out.reply(request, Reply::Unavailable);
+            (Some(raft), ClientOp::Transfer { to, deadline }) => {
+                raft.transfer(request, to, deadline, out);
+            }
+            (Some(raft), ClientOp::Leave { dissolve, deadline }) => {
+                raft.leave(request, dissolve, deadline, out);
+            }
+            (None, ClientOp::Leave { .. }) if !self.formation.holds_one() => {
+                // There is no seat to give up yet, and will be none.
+                self.left = true;
+                self.formation.retire();
+                out.reply(request, Reply::Done);
+                out.event(GroupEvent::Left);
             }
             (None, op) => self.early.push(request, op, out),
         }
@@ -335,6 +375,7 @@ impl Group {
         self.peers.retain(|other| other.peer != member.peer);
         self.peers.push(member);
         self.peers.sort_unstable();
+        self.note_link(now.time, member.peer);
         out.send(member, Message::Standing(self.standing()));
         if let Some(raft) = &mut self.raft {
             raft.on_link(now.time, member);
@@ -343,13 +384,30 @@ impl Group {
         self.follow_up(now, out);
     }
 
-    /// Takes note that a peer has no route any more.
-    pub(crate) fn on_peer_gone(&mut self, now: Now, peer: PeerId, out: &mut Out) {
+    /// Notes, for people, when a link came or went.
+    fn note_link(&mut self, now: Time, peer: PeerId) {
+        self.links.insert(peer, now);
+        if self.links.len() > limits::PEERS {
+            let configuration = self.raft.as_ref().map(|raft| raft.configuration().1);
+            let peers = &self.peers;
+            self.links.retain(|peer, _| {
+                peers.iter().any(|other| other.peer == *peer)
+                    || configuration.is_some_and(|members| members.life_of(*peer).is_some())
+            });
+        }
+    }
+
+    /// Takes note that a peer has no route any more, and whether it said goodbye.
+    pub(crate) fn on_peer_gone(&mut self, now: Now, peer: PeerId, goodbye: bool, out: &mut Out) {
         let Some(place) = self.peers.iter().position(|other| other.peer == peer) else {
             return;
         };
         let member = self.peers.remove(place);
+        self.note_link(now.time, peer);
         self.formation.on_gone(peer);
+        if let Some(raft) = self.raft.as_mut().filter(|_| goodbye) {
+            raft.on_goodbye(now.time, member, out);
+        }
         self.on_source_gone(now, member, out);
         self.follow_up(now, out);
     }
@@ -368,7 +426,7 @@ impl Group {
         }
         self.early.expire(now.time, out);
         self.tick_sync(now, out);
-        self.ask_to_join(now.time, out);
+        self.ask_the_group(now.time, out);
         self.follow_up(now, out);
     }
 
@@ -376,7 +434,7 @@ impl Group {
     pub(crate) fn settle(&mut self, now: Now, out: &mut Out) {
         if let Some(raft) = &mut self.raft {
             let peers = &self.peers;
-            raft.settle(now.time, |member| peers.contains(&member), out);
+            raft.settle(now, |member| peers.contains(&member), out);
             raft.answer_reads(self.applier.applied, out);
         }
         self.tell_standing(out);
@@ -385,12 +443,12 @@ impl Group {
     /// Returns when [`Group::tick`] is due.
     pub(crate) fn deadline(&self) -> Time {
         let raft = self.raft.as_ref().map_or(Time::NEVER, Raft::deadline);
-        let join = if self.may_join() {
-            self.join_at
+        let ask = if self.wants_in() || self.wants_out() {
+            self.ask_at
         } else {
             Time::NEVER
         };
-        raft.min(join)
+        raft.min(ask)
             .min(self.formation.deadline())
             .min(self.syncing.deadline())
             .min(self.early.deadline())
@@ -448,7 +506,7 @@ impl Group {
                 .is_some_and(|raft| !raft.log().is_empty())
                 && !self.is_bare(),
             leader: self.raft.as_ref().and_then(Raft::leader),
-            expects: self.formation.expects(),
+            founding: self.formation.founding(),
         }
     }
 
@@ -474,21 +532,33 @@ impl Group {
         }
     }
 
-    /// Tells whether nobody replicates to this peer.
-    fn may_join(&self) -> bool {
-        self.raft
-            .as_ref()
-            .is_none_or(|raft| raft.leader().is_none())
+    /// Tells whether nobody replicates to this peer, although it does not want to go.
+    fn wants_in(&self) -> bool {
+        !self.left
+            && self.raft.as_ref().is_none_or(|raft| {
+                raft.leader().is_none() && !raft.is_leaving() && !raft.has_left()
+            })
     }
 
-    /// Asks a peer of the established history to be let in, when nobody replicates to this one.
-    fn ask_to_join(&mut self, now: Time, out: &mut Out) {
-        if !self.may_join() || now < self.join_at {
+    /// Tells whether this peer waits to be let go.
+    fn wants_out(&self) -> bool {
+        self.raft.as_ref().is_some_and(Raft::wants_out)
+    }
+
+    /// Asks the group to let this peer in, when nobody replicates to it, or out, when it leaves.
+    fn ask_the_group(&mut self, now: Time, out: &mut Out) {
+        let wants_out = self.wants_out();
+        if !(wants_out || self.wants_in()) || now < self.ask_at {
             return;
         }
-        self.join_at = now.after(JOIN_EVERY);
+        self.ask_at = now.after(ASK_EVERY);
         // Said again until somebody leads here: what was lost on the way is not missed for ever.
         self.told = None;
+        let member = self.me;
+        if let Some(leader) = self.raft.as_ref().and_then(Raft::leader) {
+            out.send(leader, Message::Leave { member });
+            return;
+        }
         let genesis = self.genesis;
         let mut hosts: Vec<(Member, Standing)> = self
             .formation
@@ -501,9 +571,21 @@ impl Group {
             Some(_) => 1,
             None => 2,
         });
-        if let Some((host, standing)) = hosts.first() {
+        // Whoever leaves asks one after the other: not all vouch for it.
+        let place = if wants_out {
+            self.asked += 1;
+            self.asked % hosts.len().max(1)
+        } else {
+            0
+        };
+        if let Some((host, standing)) = hosts.get(place) {
             let history = standing.genesis.unwrap_or(GenesisId([0; 16]));
-            out.send_to_history(*host, history, Message::Join { member: self.me });
+            let message = if wants_out {
+                Message::Leave { member }
+            } else {
+                Message::Join { member }
+            };
+            out.send_to_history(*host, history, message);
         }
     }
 

@@ -33,6 +33,7 @@ mod leader;
 mod log;
 mod membership;
 mod proposal;
+mod proposals;
 mod read;
 mod reserve;
 mod staging;
@@ -51,7 +52,7 @@ use crate::{
     out::Out,
     profile::GroupProfile,
     random::{Purpose, Random},
-    time::Time,
+    time::{Now, Time, Wall},
     wire::{Message, Replication},
 };
 
@@ -60,7 +61,7 @@ use self::{
     election::{Campaign, VoteDue},
     leader::Leader,
     log::Log,
-    proposal::Proposals,
+    proposals::Proposals,
     read::Reads,
     staging::Staging,
 };
@@ -106,6 +107,8 @@ pub(crate) struct Raft {
     ack_due: bool,
     staging: Option<Staging>,
     proposals: Proposals,
+    /// What the wall clock showed when this peer last settled: the stamp of entries.
+    wall: Wall,
     reads: Reads,
     /// Peers that asked to become learners, by key.
     joins: BTreeMap<PeerId, Member>,
@@ -165,6 +168,7 @@ impl Raft {
             ack_due: false,
             staging: None,
             proposals: Proposals::starting_at(first_number),
+            wall: Wall(0),
             reads: Reads::default(),
             joins: BTreeMap::new(),
             behind: None,
@@ -317,10 +321,12 @@ impl Raft {
     ///
     /// `reachable` tells whether there is a link to a member: what is meant for a leader without
     /// one waits, so that it is not lost on the way.
-    pub(crate) fn settle(&mut self, now: Time, reachable: impl Fn(Member) -> bool, out: &mut Out) {
+    pub(crate) fn settle(&mut self, now: Now, reachable: impl Fn(Member) -> bool, out: &mut Out) {
         if self.poisoned.is_some() {
             return;
         }
+        self.wall = now.wall;
+        let now = now.time;
         self.flush_votes(out);
         if self.is_leader() {
             self.settle_leader(now, out);
@@ -360,6 +366,7 @@ impl Raft {
             leader.relink(now, member, next);
         }
         if self.leader == Some(member) {
+            self.proposals.resend();
             self.reads.ask_again();
         }
     }
@@ -461,6 +468,7 @@ impl Raft {
         }
         self.role = RoleState::Follower;
         if was == Role::Leader {
+            self.proposals.lose_leadership(&self.log);
             self.reads.lose_leadership(out);
             self.joins.clear();
             self.reset_election(now);
@@ -480,6 +488,7 @@ impl Raft {
     fn set_leader(&mut self, leader: Option<Member>, out: &mut Out) {
         if self.leader != leader {
             self.leader = leader;
+            self.proposals.resend();
             self.reads.ask_again();
             out.event(GroupEvent::LeaderChanged {
                 term: self.ballot.term,

@@ -5,8 +5,9 @@ use bytes::{Buf, Bytes};
 use crate::{
     configuration::Configuration,
     cursor::{Index, Term},
-    entry::{Body, ClientSequence, Command, Entry, Marker},
+    entry::{Body, ClientSequence, Entry, Marker, Named},
     limits,
+    time::Wall,
 };
 
 /// The bytes are not what the format says.
@@ -112,6 +113,8 @@ const NOOP: u8 = 0;
 const CONFIGURATION: u8 = 1;
 const COMMAND: u8 = 2;
 const MARKER: u8 = 3;
+const NAMED: u8 = 4;
+const REGISTER: u8 = 5;
 
 /// Appends `entry` in the form that it has on the wire and in the durable log.
 pub fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
@@ -125,12 +128,22 @@ pub fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
             put_varint(out, entry.term.0);
             put_postcard(out, configuration);
         }
-        Body::Command(command) => {
+        Body::Command(bytes) => {
             out.push(COMMAND);
             put_varint(out, entry.term.0);
-            put_varint(out, command.client.client.0);
-            put_varint(out, command.client.sequence);
-            put_bytes(out, &command.bytes);
+            put_bytes(out, bytes);
+        }
+        Body::Named(named) => {
+            out.push(NAMED);
+            put_varint(out, entry.term.0);
+            put_name(out, named.client);
+            put_varint(out, named.at.0);
+            put_bytes(out, &named.bytes);
+        }
+        Body::Register { at } => {
+            out.push(REGISTER);
+            put_varint(out, entry.term.0);
+            put_varint(out, at.0);
         }
         Body::Marker(marker) => {
             out.push(MARKER);
@@ -155,16 +168,15 @@ pub fn decode_entry(reader: &mut Reader) -> Result<Entry, Malformed> {
             }
             Body::Configuration(Box::new(configuration))
         }
-        COMMAND => {
-            let client = ClientSequence {
-                client: Index(reader.varint()?),
-                sequence: reader.varint()?,
-            };
-            Body::Command(Command {
-                client,
-                bytes: reader.bytes()?,
-            })
-        }
+        COMMAND => Body::Command(reader.bytes()?),
+        NAMED => Body::Named(Box::new(Named {
+            client: take_name(reader)?,
+            at: Wall(reader.varint()?),
+            bytes: reader.bytes()?,
+        })),
+        REGISTER => Body::Register {
+            at: Wall(reader.varint()?),
+        },
         MARKER => {
             let marker: Marker = take_postcard(reader)?;
             if marker.requesters.len() > limits::REQUESTERS {
@@ -180,8 +192,9 @@ pub fn decode_entry(reader: &mut Reader) -> Result<Entry, Malformed> {
 /// Returns about how many bytes `entry` takes on the wire, never less for a command.
 pub fn entry_size(entry: &Entry) -> usize {
     match &entry.body {
-        Body::Noop => 16,
-        Body::Command(command) => command.bytes.len() + 32,
+        Body::Noop | Body::Register { .. } => 16,
+        Body::Command(bytes) => bytes.len() + 32,
+        Body::Named(named) => named.bytes.len() + 64,
         Body::Configuration(configuration) => {
             32 + 48
                 * (configuration.voters.len()
@@ -190,6 +203,26 @@ pub fn entry_size(entry: &Entry) -> usize {
         }
         Body::Marker(marker) => 32 + 80 * marker.requesters.len(),
     }
+}
+
+/// Appends the name of a command.
+pub(super) fn put_name(out: &mut Vec<u8>, name: ClientSequence) {
+    put_varint(out, name.client.0);
+    put_varint(out, name.sequence);
+    put_varint(out, name.open);
+}
+
+/// Takes the name of a command; nobody's is malformed.
+pub(super) fn take_name(reader: &mut Reader) -> Result<ClientSequence, Malformed> {
+    let name = ClientSequence {
+        client: Index(reader.varint()?),
+        sequence: reader.varint()?,
+        open: reader.varint()?,
+    };
+    if name.is_anonymous() {
+        return Err(Malformed("a name without a client"));
+    }
+    Ok(name)
 }
 
 fn put_postcard(out: &mut Vec<u8>, value: &impl serde::Serialize) {

@@ -14,10 +14,10 @@ mod replication;
 
 pub use codec::{Malformed, Reader, decode_entry, encode_entry, entry_size, put_bytes, put_varint};
 pub use control::{
-    Address, Control, Envelope, Hello, Message, PROTOCOL_VERSION, Proof, Standing, decode_control,
+    Address, Control, Envelope, Founding, Hello, Message, PROTOCOL_VERSION, Proof, Standing, decode_control,
     encode_control,
 };
 pub use replication::{
-    Append, BulkChunk, Forward, ForwardOutcome, Outcomes, Replication, decode_bulk,
+    Append, BulkChunk, Forward, ForwardOutcome, Outcomes, Proposal, Replication, decode_bulk,
     decode_replication, encode_bulk, encode_replication,
 };

@@ -6,11 +6,13 @@ use bytes::Bytes;
 
 use super::{
     Address,
-    codec::{Malformed, Reader, decode_entry, encode_entry, put_bytes, put_varint},
+    codec::{
+        Malformed, Reader, decode_entry, encode_entry, put_bytes, put_name, put_varint, take_name,
+    },
 };
 use crate::{
     cursor::{Cursor, Index, Term},
-    entry::{ClientSequence, Command, Entry},
+    entry::{Command, Entry},
     id::{GenesisId, GroupId, Incarnation, SessionId},
     limits,
 };
@@ -43,7 +45,7 @@ pub struct Append {
     pub entries: Vec<Entry>,
 }
 
-/// Commands that a follower passes on for its clients.
+/// Proposals that a follower passes on for its clients.
 ///
 /// Valid for one leader's term: another leader drops them, and the follower knows that they were
 /// never appended by it.
@@ -51,10 +53,30 @@ pub struct Append {
 pub struct Forward {
     /// The term whose leader is meant.
     pub term: Term,
-    /// The number of the first command; the others count on.
+    /// The number of the first proposal; the others count on.
     pub first: u64,
-    /// The commands.
-    pub commands: Vec<Command>,
+    /// The proposals.
+    pub proposals: Vec<Proposal>,
+}
+
+/// What a client wants to have ordered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Proposal {
+    /// A command.
+    Command(Command),
+    /// A registration of a client.
+    Register,
+}
+
+impl Proposal {
+    /// Returns about how many bytes it takes on the wire, never less.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Command(command) if command.client.is_anonymous() => command.bytes.len() + 32,
+            Self::Command(command) => command.bytes.len() + 64,
+            Self::Register => 32,
+        }
+    }
 }
 
 /// What became of forwarded commands.
@@ -69,14 +91,19 @@ pub struct Outcomes {
 /// What became of one forwarded command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ForwardOutcome {
-    /// It is committed and applied.
+    /// It is committed and applied, now or, if it has a name, before.
     Committed {
-        /// Where it stands.
+        /// Where what was applied stands.
         cursor: Cursor,
         /// What the state machine answered.
         outcome: Bytes,
     },
-    /// The leader did not append it: it is full.
+    /// The client is registered.
+    Registered {
+        /// Where the registration stands.
+        cursor: Cursor,
+    },
+    /// It was not applied: the leader or the client table is full.
     Busy,
     /// The leader did not append it: it does not lead that term.
     NotLeader,
@@ -84,6 +111,10 @@ pub enum ForwardOutcome {
     Unknown,
     /// No copy of it can ever commit.
     Superseded,
+    /// Not applied: its client is not known, or not any more.
+    Expired,
+    /// Not applied: it was answered before, and the answer is no longer kept.
+    Dropped,
 }
 
 /// A chunk of a snapshot, for a session.
@@ -110,11 +141,7 @@ const CHUNK: u8 = 4;
 pub fn encode_replication(address: &Address, message: &Replication) -> Bytes {
     let size = match message {
         Replication::Append(append) => append.entries.iter().map(super::entry_size).sum(),
-        Replication::Forward(forward) => forward
-            .commands
-            .iter()
-            .map(|command| command.bytes.len() + 24)
-            .sum(),
+        Replication::Forward(forward) => forward.proposals.iter().map(Proposal::size).sum(),
         Replication::Outcomes(outcomes) => outcomes.outcomes.len() * 32,
     };
     let mut out: Vec<u8> = Vec::with_capacity(size + 128);
@@ -136,11 +163,9 @@ pub fn encode_replication(address: &Address, message: &Replication) -> Bytes {
             out.push(FORWARD);
             put_varint(&mut out, forward.term.0);
             put_varint(&mut out, forward.first);
-            put_varint(&mut out, forward.commands.len() as u64);
-            for command in &forward.commands {
-                put_varint(&mut out, command.client.client.0);
-                put_varint(&mut out, command.client.sequence);
-                put_bytes(&mut out, &command.bytes);
+            put_varint(&mut out, forward.proposals.len() as u64);
+            for proposal in &forward.proposals {
+                put_proposal(&mut out, proposal);
             }
         }
         Replication::Outcomes(outcomes) => {
@@ -235,23 +260,14 @@ fn take_append(reader: &mut Reader) -> Result<Append, Malformed> {
 fn take_forward(reader: &mut Reader) -> Result<Forward, Malformed> {
     let term = Term(reader.varint()?);
     let first = reader.varint()?;
-    let commands = take_counted(reader, limits::APPEND_ENTRIES, |reader| {
-        let client = ClientSequence {
-            client: Index(reader.varint()?),
-            sequence: reader.varint()?,
-        };
-        Ok(Command {
-            client,
-            bytes: reader.bytes()?,
-        })
-    })?;
-    if first.checked_add(commands.len() as u64).is_none() {
+    let proposals = take_counted(reader, limits::APPEND_ENTRIES, take_proposal)?;
+    if first.checked_add(proposals.len() as u64).is_none() {
         return Err(Malformed("numbers beyond the last possible one"));
     }
     Ok(Forward {
         term,
         first,
-        commands,
+        proposals,
     })
 }
 
@@ -281,6 +297,37 @@ fn take_counted<T>(
     Ok(list)
 }
 
+const ANONYMOUS: u8 = 0;
+const NAMED: u8 = 1;
+const REGISTER: u8 = 2;
+
+fn put_proposal(out: &mut Vec<u8>, proposal: &Proposal) {
+    match proposal {
+        Proposal::Command(command) => {
+            if command.client.is_anonymous() {
+                out.push(ANONYMOUS);
+            } else {
+                out.push(NAMED);
+                put_name(out, command.client);
+            }
+            put_bytes(out, &command.bytes);
+        }
+        Proposal::Register => out.push(REGISTER),
+    }
+}
+
+fn take_proposal(reader: &mut Reader) -> Result<Proposal, Malformed> {
+    Ok(match reader.u8()? {
+        ANONYMOUS => Proposal::Command(Command::anonymous(reader.bytes()?)),
+        NAMED => Proposal::Command(Command {
+            client: take_name(reader)?,
+            bytes: reader.bytes()?,
+        }),
+        REGISTER => Proposal::Register,
+        _ => return Err(Malformed("unknown kind of proposal")),
+    })
+}
+
 fn put_outcome(out: &mut Vec<u8>, outcome: &ForwardOutcome) {
     match outcome {
         ForwardOutcome::Committed { cursor, outcome } => {
@@ -292,6 +339,12 @@ fn put_outcome(out: &mut Vec<u8>, outcome: &ForwardOutcome) {
         ForwardOutcome::NotLeader => out.push(2),
         ForwardOutcome::Unknown => out.push(3),
         ForwardOutcome::Superseded => out.push(4),
+        ForwardOutcome::Expired => out.push(5),
+        ForwardOutcome::Dropped => out.push(6),
+        ForwardOutcome::Registered { cursor } => {
+            out.push(7);
+            put_cursor(out, *cursor);
+        }
     }
 }
 
@@ -305,6 +358,11 @@ fn take_outcome(reader: &mut Reader) -> Result<ForwardOutcome, Malformed> {
         2 => ForwardOutcome::NotLeader,
         3 => ForwardOutcome::Unknown,
         4 => ForwardOutcome::Superseded,
+        5 => ForwardOutcome::Expired,
+        6 => ForwardOutcome::Dropped,
+        7 => ForwardOutcome::Registered {
+            cursor: take_cursor(reader)?,
+        },
         _ => return Err(Malformed("unknown outcome")),
     })
 }

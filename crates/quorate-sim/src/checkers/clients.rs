@@ -183,7 +183,7 @@ impl Clients {
         let Body::Command(command) = &entry.body else {
             return Ok(());
         };
-        let Some(senders) = self.commands.get(&hash_of(&command.bytes)) else {
+        let Some(senders) = self.commands.get(&hash_of(command)) else {
             return Err(Found::new(
                 "exactly-once",
                 format!("{cursor:?} is a command that no client sent"),
@@ -274,6 +274,9 @@ impl Clients {
             | Reply::Closed
             | Reply::LastVoter
             | Reply::NotVoter
+            | Reply::Registered { .. }
+            | Reply::Expired
+            | Reply::Dropped
             | Reply::Done => Told::Refused,
         };
         self.records[number].told = Some(told);

@@ -10,15 +10,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::Bytes;
 use quorate_core::{
-    Body, Configuration, Cursor, Digest, Entry, GenesisId, Index, StateDone, StateOp,
+    Applied, Body, Configuration, Cursor, Digest, Entry, GenesisId, Index, StateDone, StateOp,
 };
 
 use quorate_state::{Replica, tree::Tree};
 
 use super::Found;
-use crate::{hash::Rolling, machine};
+use crate::{hash::Rolling, machine, trace::hash_applied};
 
 /// Of how many entries back the model can tell the digest.
 const WINDOW: usize = 2_048;
@@ -193,7 +192,7 @@ impl Fold {
         self.compare(applied, replica.tree().digest(), "the state at the end")
     }
 
-    fn compare_outcomes(&self, last: Cursor, outcomes: &[Bytes]) -> Result<(), Found> {
+    fn compare_outcomes(&self, last: Cursor, outcomes: &[Applied]) -> Result<(), Found> {
         let end = usize::try_from(last.index.0).unwrap_or(usize::MAX);
         if outcomes.is_empty() {
             return Ok(());
@@ -220,8 +219,8 @@ impl Fold {
     }
 }
 
-fn hash_of(outcome: &[u8]) -> u128 {
+fn hash_of(applied: &Applied) -> u128 {
     let mut hash = Rolling::new(2);
-    hash.bytes(outcome);
+    hash_applied(&mut hash, applied);
     hash.value()
 }

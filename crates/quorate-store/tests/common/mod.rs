@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use quorate_core::{
-    Ballot, Body, ClientSequence, Command, Configuration, Cursor, DiskId, DiskOp, DiskWrite, Entry,
-    Genesis, GenesisId, GroupId, Incarnation, Index, Member, PeerId, RecoveredGroup, Term,
+    Ballot, Body, Configuration, Cursor, DiskId, DiskOp, DiskWrite, Entry, Genesis, GenesisId,
+    GroupId, Incarnation, Index, Member, PeerId, RecoveredGroup, Term,
 };
 use quorate_store::{
     DiskCompletion, Fate, FileRequest, MemoryFiles, Opened, Recovery, RecoveryError, Store,
@@ -50,10 +50,7 @@ pub fn member(number: u8) -> Member {
 pub fn command(term: u64, fill: u8, size: usize) -> Entry {
     Entry {
         term: Term(term),
-        body: Body::Command(Command {
-            client: ClientSequence::ANONYMOUS,
-            bytes: vec![fill; size].into(),
-        }),
+        body: Body::Command(vec![fill; size].into()),
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use quorate_core::{
-    ClientOp, ClientSequence, Command, Effect, Event, Input, Now, OpenGroup, Reply, RequestId,
-};
+use quorate_core::{ClientOp, Command, Effect, Event, Input, Now, OpenGroup, Reply, RequestId};
 use quorate_net::{Batch, rendezvous::Sighting};
 use tokio::{sync::oneshot, time::Instant};
 
@@ -202,10 +200,7 @@ impl Driver {
                 deadline,
                 reply,
             } => {
-                let command = Command {
-                    client: ClientSequence::ANONYMOUS,
-                    bytes: command,
-                };
+                let command = Command::anonymous(command);
                 let request = self.waiters.add(Waiter::Write(reply));
                 let op = ClientOp::Write { command, deadline };
                 self.step(now, Input::Client { group, request, op });

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    entry::{Body, Command, Entry},
+    entry::{Body, Entry},
     sync::{
         one_batch,
         testing::{
@@ -407,7 +407,7 @@ fn replay(entries: &[Entry], steps: &[usize]) -> Vec<(Cursor, Vec<u8>)> {
             let batch = &entries[next..next + one_batch(&entries[next..committed])];
             for entry in batch {
                 if let Body::Command(command) = &entry.body {
-                    state.extend_from_slice(&command.bytes);
+                    state.extend_from_slice(command);
                 }
             }
             next += batch.len();
@@ -447,10 +447,7 @@ proptest! {
                 body: match kind {
                     0 => Body::Marker(Box::new(marker_of(&[requester(9, n as u64)]))),
                     1 => Body::Noop,
-                    _ => Body::Command(Command {
-                        client: Default::default(),
-                        bytes: Bytes::copy_from_slice(&(n as u64).to_le_bytes()),
-                    }),
+                    _ => Body::Command(Bytes::copy_from_slice(&(n as u64).to_le_bytes())),
                 },
             })
             .collect();

@@ -1,0 +1,583 @@
+//! Where proposals of clients wait: in the queue, for their entry, for another peer's answer.
+//!
+//! Invariant: every request that was taken is in exactly one of the three places, and is answered
+//! once, when it leaves the last of them. What was on its way when a leader changed or a link was
+//! lost may go back to the queue only if it may be sent again; it then remembers that a copy of it
+//! may stand in a log somewhere, because from then on nobody can say that it surely was not
+//! applied.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::{
+    client::{Reply, RequestId},
+    cursor::{Cursor, Index, Term},
+    entry::{Body, ClientSequence, Command},
+    id::Member,
+    limits,
+    out::Out,
+    state_op::{Applied, Recalled},
+    time::Time,
+    wire::{Forward, ForwardOutcome, Outcomes, Proposal, Replication},
+};
+
+use super::log::Log;
+
+/// The proposals that wait on one peer for one group.
+#[derive(Debug, Default)]
+pub(crate) struct Proposals {
+    /// Not yet appended or passed on.
+    queue: VecDeque<Queued>,
+    queue_bytes: usize,
+    /// Appended here, by index.
+    waiters: VecDeque<Waiter>,
+    /// Passed on, by number.
+    forwarded: BTreeMap<u64, Forwarded>,
+    next_number: u64,
+    forwarded_bytes: usize,
+    /// Outcomes of others' proposals that wait to be sent.
+    outcomes: BTreeMap<Member, Vec<(u64, ForwardOutcome)>>,
+    /// The number after the last one that each member passed on to this peer.
+    taken: BTreeMap<Member, u64>,
+}
+
+/// How far behind the last number taken a number is still one of the same process.
+///
+/// A process starts its numbers at random, so another one's are farther away than this.
+const SAME_PROCESS: u64 = 1 << 32;
+
+/// A proposal that waits for a leader.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) origin: Origin,
+    pub(super) proposal: Proposal,
+    pub(super) deadline: Time,
+    /// Whether a copy of it may stand in a log.
+    pub(super) sent: bool,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    index: Index,
+    term: Term,
+    origin: Origin,
+    deadline: Time,
+    /// Whether another copy may stand in a log.
+    sent: bool,
+}
+
+#[derive(Debug)]
+struct Forwarded {
+    request: RequestId,
+    proposal: Proposal,
+    deadline: Time,
+    /// Whether another copy may stand in a log.
+    sent: bool,
+}
+
+/// Whose proposal it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Origin {
+    /// A client of this peer.
+    Local(RequestId),
+    /// A client of another peer, which passed it on under a number.
+    Remote(Member, u64),
+}
+
+/// Tells whether a proposal may be sent again when nobody knows what became of it.
+///
+/// A named command is applied once however often it stands in the log; one registration too many
+/// makes a client that nobody uses, which expires.
+fn may_repeat(proposal: &Proposal) -> bool {
+    match proposal {
+        Proposal::Command(command) => !command.client.is_anonymous(),
+        Proposal::Register => true,
+    }
+}
+
+fn name_of(proposal: &Proposal) -> Option<ClientSequence> {
+    match proposal {
+        Proposal::Command(command) => Some(command.client).filter(|name| !name.is_anonymous()),
+        Proposal::Register => None,
+    }
+}
+
+impl Proposals {
+    /// Starts with nothing waiting and with numbers from `number` on.
+    pub(super) fn starting_at(number: u64) -> Self {
+        Self {
+            next_number: number,
+            ..Self::default()
+        }
+    }
+
+    /// Leaves out of `forward` what was taken, or overtaken, before.
+    ///
+    /// A link that delivers a frame twice must not make two entries of one command, whatever became
+    /// of the first copy: its client may have been told already that it was refused.
+    pub(super) fn skip_taken(&mut self, from: Member, forward: &mut Forward) {
+        let end = forward.first.saturating_add(forward.proposals.len() as u64);
+        let next = self.taken.entry(from).or_insert(forward.first);
+        let behind = next.wrapping_sub(forward.first);
+        if behind >= SAME_PROCESS {
+            *next = end;
+        } else {
+            *next = end.max(*next);
+            let seen = usize::try_from(behind).unwrap_or(usize::MAX);
+            let seen = seen.min(forward.proposals.len());
+            forward.proposals.drain(..seen);
+            forward.first += seen as u64;
+        }
+        if self.taken.len() > limits::PEERS {
+            self.taken.retain(|member, _| *member == from);
+        }
+    }
+
+    /// Tells whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.waiters.is_empty() && self.forwarded.is_empty()
+    }
+
+    /// Returns how many proposals wait.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len() + self.waiters.len() + self.forwarded.len()
+    }
+
+    /// Returns how many wait for their entry.
+    pub(super) fn appended_len(&self) -> usize {
+        self.waiters.len()
+    }
+
+    /// Returns how many bytes wait for a leader or for one's answer.
+    pub(super) fn bytes(&self) -> usize {
+        self.queue_bytes + self.forwarded_bytes
+    }
+
+    /// Tells whether somebody waits for the outcome of an entry up to `last`.
+    pub(super) fn awaits(&self, last: Index) -> bool {
+        self.waiters
+            .front()
+            .is_some_and(|waiter| waiter.index <= last)
+    }
+
+    pub(super) fn finish(&mut self, origin: Origin, outcome: ForwardOutcome, out: &mut Out) {
+        match origin {
+            Origin::Local(request) => out.reply(request, reply(outcome)),
+            Origin::Remote(member, number) => {
+                self.outcomes
+                    .entry(member)
+                    .or_default()
+                    .push((number, outcome));
+            }
+        }
+    }
+
+    /// Puts a proposal at the end of the queue.
+    pub(super) fn enqueue(&mut self, queued: Queued) {
+        self.queue_bytes += queued.proposal.size();
+        self.queue.push_back(queued);
+    }
+
+    /// Puts a proposal of a client of this peer back into the queue.
+    fn enqueue_again(&mut self, forwarded: Forwarded, sent: bool) {
+        let Forwarded {
+            request,
+            proposal,
+            deadline,
+            ..
+        } = forwarded;
+        let origin = Origin::Local(request);
+        self.enqueue(Queued {
+            origin,
+            proposal,
+            deadline,
+            sent,
+        });
+    }
+
+    fn dequeue(&mut self) -> Option<Queued> {
+        let queued = self.queue.pop_front()?;
+        self.queue_bytes -= queued.proposal.size();
+        Some(queued)
+    }
+
+    /// Takes the whole queue, on the leader, to append it.
+    pub(super) fn take_queue(&mut self) -> VecDeque<Queued> {
+        self.queue_bytes = 0;
+        std::mem::take(&mut self.queue)
+    }
+
+    /// Notes that a proposal was appended at `cursor`.
+    pub(super) fn appended(&mut self, cursor: Cursor, origin: Origin, deadline: Time, sent: bool) {
+        let waiter = Waiter {
+            index: cursor.index,
+            term: cursor.term,
+            origin,
+            deadline,
+            sent,
+        };
+        // Usually the last; earlier only if this peer led before and lost entries since.
+        let place = if self
+            .waiters
+            .back()
+            .is_none_or(|last| last.index <= cursor.index)
+        {
+            self.waiters.len()
+        } else {
+            self.waiters
+                .partition_point(|other| other.index <= cursor.index)
+        };
+        self.waiters.insert(place, waiter);
+    }
+
+    /// Answers those whose entries were applied up to `last`; `applied` says what came of the
+    /// entries that end there.
+    pub(super) fn applied(&mut self, last: Cursor, applied: &[Applied], log: &Log, out: &mut Out) {
+        let first = last.index.0 + 1 - applied.len() as u64;
+        while let Some(waiter) = self.waiters.pop_front() {
+            if waiter.index > last.index {
+                self.waiters.push_front(waiter);
+                break;
+            }
+            let place = waiter
+                .index
+                .0
+                .checked_sub(first)
+                .and_then(|place| applied.get(usize::try_from(place).ok()?));
+            let outcome = match (log.term_at(waiter.index), place) {
+                (Some(term), Some(applied)) if term == waiter.term => waiter.outcome(applied),
+                (Some(term), _) if term != waiter.term => ForwardOutcome::Superseded,
+                _ => ForwardOutcome::Unknown,
+            };
+            self.finish(waiter.origin, outcome, out);
+        }
+    }
+
+    /// Answers those whose entries an installed snapshot passed over.
+    pub(super) fn passed_over(&mut self, anchor: Index, out: &mut Out) {
+        while self
+            .waiters
+            .front()
+            .is_some_and(|waiter| waiter.index <= anchor)
+        {
+            if let Some(waiter) = self.waiters.pop_front() {
+                self.finish(waiter.origin, ForwardOutcome::Unknown, out);
+            }
+        }
+    }
+
+    /// Returns the names of the commands of this peer's clients that may have been applied.
+    pub(super) fn in_doubt(&self) -> Vec<ClientSequence> {
+        let queued = self.queue.iter().filter(|queued| queued.sent);
+        let queued = queued.map(|queued| &queued.proposal);
+        let forwarded = self.forwarded.values().map(|forwarded| &forwarded.proposal);
+        queued.chain(forwarded).filter_map(name_of).collect()
+    }
+
+    /// Answers those whose commands the client table knows.
+    pub(super) fn recalled(&mut self, recalled: &[(ClientSequence, Recalled)], out: &mut Out) {
+        let known: BTreeMap<ClientSequence, ForwardOutcome> = recalled
+            .iter()
+            .filter_map(|(name, recalled)| Some((*name, known(recalled)?)))
+            .collect();
+        let outcome = |proposal: &Proposal| known.get(&name_of(proposal)?).cloned();
+        let bytes = &mut self.queue_bytes;
+        self.queue.retain(|queued| {
+            let Origin::Local(request) = queued.origin else {
+                return true;
+            };
+            let Some(outcome) = outcome(&queued.proposal) else {
+                return true;
+            };
+            *bytes -= queued.proposal.size();
+            out.reply(request, reply(outcome));
+            false
+        });
+        let bytes = &mut self.forwarded_bytes;
+        self.forwarded.retain(|_, forwarded| {
+            let Some(outcome) = outcome(&forwarded.proposal) else {
+                return true;
+            };
+            *bytes -= forwarded.proposal.size();
+            out.reply(forwarded.request, reply(outcome));
+            false
+        });
+    }
+
+    /// Puts back what was passed on and may be sent again: it may have been lost on the way, or
+    /// with the leader it was for.
+    pub(super) fn resend(&mut self) {
+        let numbers: Vec<u64> = self
+            .forwarded
+            .iter()
+            .filter(|(_, forwarded)| may_repeat(&forwarded.proposal))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in numbers {
+            if let Some(forwarded) = self.take_forwarded(number) {
+                self.enqueue_again(forwarded, true);
+            }
+        }
+    }
+
+    /// On a leader that leads no more: puts back what may be sent again.
+    ///
+    /// The others' proposals are theirs to send again.
+    pub(super) fn lose_leadership(&mut self, log: &Log) {
+        let waiters = std::mem::take(&mut self.waiters);
+        for waiter in waiters {
+            let local = match waiter.origin {
+                Origin::Local(_) => proposal_at(log, Cursor::new(waiter.term, waiter.index)),
+                Origin::Remote(..) => None,
+            };
+            match local {
+                Some(proposal) => self.enqueue(Queued {
+                    origin: waiter.origin,
+                    proposal,
+                    deadline: waiter.deadline,
+                    sent: true,
+                }),
+                None => self.waiters.push_back(waiter),
+            }
+        }
+    }
+
+    fn take_forwarded(&mut self, number: u64) -> Option<Forwarded> {
+        let forwarded = self.forwarded.remove(&number)?;
+        self.forwarded_bytes -= forwarded.proposal.size();
+        Some(forwarded)
+    }
+
+    /// Takes what became of a proposal that was passed on.
+    pub(super) fn answered(&mut self, number: u64, outcome: ForwardOutcome, out: &mut Out) {
+        let Some(forwarded) = self.take_forwarded(number) else {
+            return;
+        };
+        let sent = forwarded.sent;
+        match outcome {
+            // It was surely not appended: it waits for the next leader.
+            ForwardOutcome::NotLeader => self.enqueue_again(forwarded, sent),
+            ForwardOutcome::Unknown | ForwardOutcome::Superseded
+                if may_repeat(&forwarded.proposal) =>
+            {
+                self.enqueue_again(forwarded, true);
+            }
+            outcome => out.reply(forwarded.request, reply(in_view_of(sent, outcome))),
+        }
+    }
+
+    /// Passes on what waits to the leader of `term`, as far as the window allows.
+    pub(super) fn forward(&mut self, leader: Member, term: Term, out: &mut Out) {
+        while !self.queue.is_empty() && self.forwarded_bytes < limits::INFLIGHT_BYTES {
+            let first = self.next_number;
+            let mut proposals = Vec::new();
+            let mut bytes = 0;
+            while let Some(queued) = self.queue.front() {
+                let size = queued.proposal.size();
+                if !proposals.is_empty()
+                    && (bytes + size > limits::APPEND_BYTES
+                        || proposals.len() == limits::APPEND_ENTRIES)
+                {
+                    break;
+                }
+                let Some(queued) = self.dequeue() else {
+                    break;
+                };
+                let Origin::Local(request) = queued.origin else {
+                    // Others' proposals were for a term in which this peer led.
+                    self.finish(queued.origin, ForwardOutcome::NotLeader, out);
+                    continue;
+                };
+                bytes += size;
+                proposals.push(queued.proposal.clone());
+                let forwarded = Forwarded {
+                    request,
+                    proposal: queued.proposal,
+                    deadline: queued.deadline,
+                    sent: queued.sent,
+                };
+                self.forwarded.insert(self.next_number, forwarded);
+                self.next_number += 1;
+            }
+            if proposals.is_empty() {
+                break;
+            }
+            self.forwarded_bytes += bytes;
+            out.frame(
+                leader,
+                Replication::Forward(Forward {
+                    term,
+                    first,
+                    proposals,
+                }),
+            );
+        }
+        self.flush_outcomes(term, out);
+    }
+
+    /// Sends others the outcomes of their proposals.
+    pub(super) fn flush_outcomes(&mut self, term: Term, out: &mut Out) {
+        for (member, outcomes) in std::mem::take(&mut self.outcomes) {
+            let mut rest = outcomes.into_iter().peekable();
+            while rest.peek().is_some() {
+                let mut bytes = 0;
+                let mut part = Vec::new();
+                while let Some((_, outcome)) = rest.peek() {
+                    let size = 32
+                        + match outcome {
+                            ForwardOutcome::Committed { outcome, .. } => outcome.len(),
+                            _ => 0,
+                        };
+                    if !part.is_empty()
+                        && (bytes + size > limits::APPEND_BYTES
+                            || part.len() == limits::APPEND_ENTRIES)
+                    {
+                        break;
+                    }
+                    bytes += size;
+                    part.extend(rest.next());
+                }
+                out.frame(
+                    member,
+                    Replication::Outcomes(Outcomes {
+                        term,
+                        outcomes: part,
+                    }),
+                );
+            }
+        }
+    }
+
+    /// Answers those whose deadline has passed.
+    pub(super) fn expire(&mut self, now: Time, out: &mut Out) {
+        let mut late = Vec::new();
+        let bytes = &mut self.queue_bytes;
+        self.queue.retain(|queued| {
+            let stays = queued.deadline > now;
+            if !stays {
+                *bytes -= queued.proposal.size();
+                let answer = if queued.sent {
+                    Reply::Unknown
+                } else {
+                    Reply::Unavailable
+                };
+                late.push((queued.origin, answer));
+            }
+            stays
+        });
+        self.waiters.retain(|waiter| {
+            let stays = waiter.deadline > now;
+            if !stays {
+                late.push((waiter.origin, Reply::Unknown));
+            }
+            stays
+        });
+        let bytes = &mut self.forwarded_bytes;
+        self.forwarded.retain(|_, forwarded| {
+            let stays = forwarded.deadline > now;
+            if !stays {
+                *bytes -= forwarded.proposal.size();
+                late.push((Origin::Local(forwarded.request), Reply::Unknown));
+            }
+            stays
+        });
+        for (origin, answer) in late {
+            // A client of another peer has its own deadline there.
+            if let Origin::Local(request) = origin {
+                out.reply(request, answer);
+            }
+        }
+    }
+
+    /// Answers everybody for the last time; `unsent` is for those whose proposals never left the
+    /// queue.
+    pub(super) fn close(&mut self, unsent: &Reply, out: &mut Out) {
+        for queued in self.take_queue() {
+            if let Origin::Local(request) = queued.origin {
+                let answer = if queued.sent { &Reply::Unknown } else { unsent };
+                out.reply(request, answer.clone());
+            }
+        }
+        for waiter in std::mem::take(&mut self.waiters) {
+            if let Origin::Local(request) = waiter.origin {
+                out.reply(request, Reply::Unknown);
+            }
+        }
+        self.forwarded_bytes = 0;
+        for forwarded in std::mem::take(&mut self.forwarded).into_values() {
+            out.reply(forwarded.request, Reply::Unknown);
+        }
+    }
+}
+
+impl Waiter {
+    /// Says what came of the entry that was waited for.
+    fn outcome(&self, applied: &Applied) -> ForwardOutcome {
+        let cursor = Cursor::new(self.term, self.index);
+        let outcome = match applied {
+            Applied::Outcome(outcome) => ForwardOutcome::Committed {
+                cursor,
+                outcome: outcome.clone(),
+            },
+            Applied::Repeated(remembered) => ForwardOutcome::Committed {
+                cursor: remembered.cursor,
+                outcome: remembered.outcome.clone(),
+            },
+            Applied::Registered => ForwardOutcome::Registered { cursor },
+            Applied::Expired => ForwardOutcome::Expired,
+            Applied::Dropped => ForwardOutcome::Dropped,
+            Applied::Full => ForwardOutcome::Busy,
+            Applied::Silent => ForwardOutcome::Unknown,
+        };
+        in_view_of(self.sent, outcome)
+    }
+}
+
+/// Takes back what cannot be said of a command of which another copy may stand in a log: that it
+/// was surely not applied.
+fn in_view_of(sent: bool, outcome: ForwardOutcome) -> ForwardOutcome {
+    match outcome {
+        ForwardOutcome::Busy if sent => ForwardOutcome::Unknown,
+        outcome => outcome,
+    }
+}
+
+/// Returns what was proposed at `cursor`, if it may be sent again.
+fn proposal_at(log: &Log, cursor: Cursor) -> Option<Proposal> {
+    let entry = log.get(cursor.index)?;
+    if entry.term != cursor.term {
+        return None;
+    }
+    match &entry.body {
+        Body::Named(named) => Some(Proposal::Command(Command {
+            client: named.client,
+            bytes: named.bytes.clone(),
+        })),
+        Body::Register { .. } => Some(Proposal::Register),
+        _ => None,
+    }
+}
+
+/// Returns what can be told of a command that the client table was asked for.
+fn known(recalled: &Recalled) -> Option<ForwardOutcome> {
+    Some(match recalled {
+        Recalled::Applied(remembered) => ForwardOutcome::Committed {
+            cursor: remembered.cursor,
+            outcome: remembered.outcome.clone(),
+        },
+        Recalled::Expired => ForwardOutcome::Expired,
+        Recalled::Dropped => ForwardOutcome::Dropped,
+        Recalled::NotSeen => return None,
+    })
+}
+
+fn reply(outcome: ForwardOutcome) -> Reply {
+    match outcome {
+        ForwardOutcome::Committed { cursor, outcome } => Reply::Committed { cursor, outcome },
+        ForwardOutcome::Registered { cursor } => Reply::Registered { cursor },
+        ForwardOutcome::Busy | ForwardOutcome::NotLeader => Reply::Busy,
+        ForwardOutcome::Unknown => Reply::Unknown,
+        ForwardOutcome::Superseded => Reply::Superseded,
+        ForwardOutcome::Expired => Reply::Expired,
+        ForwardOutcome::Dropped => Reply::Dropped,
+    }
+}
