@@ -19,7 +19,7 @@ use quorate_core::{
 
 use crate::{
     limits,
-    machine::{ApplyContext, Change, StateMachine, View},
+    machine::{ApplyContext, Change, Machine, View},
     space,
     tree::{
         Assembly, Digesting, Graveyard, Salt, Tree,
@@ -30,7 +30,7 @@ use crate::{
 
 /// A machine, its state, and the snapshots and restores of that state.
 pub struct Replica {
-    machine: Arc<dyn StateMachine>,
+    machine: Arc<dyn Machine>,
     tree: Tree,
     applied: Cursor,
     snapshots: BTreeMap<Cursor, Snapshot>,
@@ -59,7 +59,7 @@ struct Restore {
 impl Replica {
     /// Makes the replica of a group that runs `machine`; its history begins with
     /// [`StateOp::Begin`].
-    pub fn new(machine: Arc<dyn StateMachine>) -> Self {
+    pub fn new(machine: Arc<dyn Machine>) -> Self {
         Self {
             machine,
             tree: Tree::new(Salt([0; 32])),
@@ -72,7 +72,7 @@ impl Replica {
     }
 
     /// Returns the machine.
-    pub fn machine(&self) -> &Arc<dyn StateMachine> {
+    pub fn machine(&self) -> &Arc<dyn Machine> {
         &self.machine
     }
 
@@ -91,11 +91,6 @@ impl Replica {
     /// Returns the machine's items as of [`Replica::applied`].
     pub fn view(&self) -> View<'_> {
         View::new(&self.tree)
-    }
-
-    /// Answers a query of the machine as of [`Replica::applied`].
-    pub fn query(&self, query: &[u8]) -> Bytes {
-        self.machine.query(self.view(), query)
     }
 
     /// Starts or stops collecting changes.
