@@ -69,6 +69,8 @@ pub enum GroupEvent {
         /// Whether it is committed.
         committed: bool,
     },
+    /// This peer has given up its seat: it is in the group no more, in this life.
+    Left,
     /// A snapshot was cut for somebody who lags.
     SnapshotCut {
         /// Where.

@@ -43,9 +43,7 @@ pub use id::{
     Digest, GenesisId, GroupId, GroupKey, Incarnation, LinkId, Member, NetworkId, PeerId, SessionId,
 };
 pub use input::{Form, Input, OpenGroup};
-pub use peer::{
-    FollowerView, GroupView, MemberView, Peer, PeerConfig, SessionView, WhyLearner,
-};
+pub use peer::{FollowerView, GroupView, MemberView, Peer, PeerConfig, SessionView, WhyLearner};
 pub use profile::GroupProfile;
 pub use random::{Purpose, Random};
 pub use state_op::{

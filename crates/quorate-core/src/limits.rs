@@ -52,6 +52,10 @@ pub const UNCOMMITTED_BYTES: usize = 64 << 20;
 /// Commands and reads that wait here for a leader or a commit, per group.
 pub const WAITING: usize = 65_536;
 
+/// Wishes to hand the lead over that wait here, and as many to leave: what people and programs that
+/// stop ask for, never what clients do in bulk.
+pub const WISHES: usize = 64;
+
 /// Bytes of committed entries handed to the state in one operation: bounds a step's apply.
 pub const APPLY_BYTES: usize = 1 << 20;
 

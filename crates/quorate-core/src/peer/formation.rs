@@ -5,6 +5,7 @@
 //! | alone | founds with itself as the only voter | joins it |
 //! | expect n | the lowest of n peers in sight proposes a genesis of those n | joins it |
 //! | join | waits | joins it |
+//! | auto | one of them looks around for a moment, then founds alone; the others wait | joins it |
 //!
 //! Messages: `Standing` says where a peer stands, to everybody who has proven the key; `Propose`,
 //! `Accept`, `Refuse`. A peer accepts at most one genesis, durably, before it says so; its log
@@ -17,6 +18,20 @@
 //! lives of members) leave a genesis without a quorum, and nothing follows it in the log, its
 //! holders drop it, durably, and are free again. A peer that sees an established history, one with
 //! entries after its genesis, never founds.
+//!
+//! **Nobody said how** (auto). Peers that are started without a word must not each found a group.
+//! On one machine a lock picks the one that may: its holder, told so by [`crate::Input::Founder`],
+//! *looks around*: for half a second without a break there must be nothing in its way, and then it
+//! founds alone. In the way is an established history, a genesis that somebody holds, somebody who
+//! founds by another form, and any peer whose address is known and that has neither answered nor
+//! failed to; on a slow machine that may take longer than half a second. If the holder dies, the
+//! lock passes on and the next one looks around anew, so at most one peer founds at a time. Without
+//! a lock the lowest of those in sight that could found does so after the same look; that is a
+//! guess, as good as what is in sight: a network that is split may found twice.
+//!
+//! What the lock does not cover: a founder that dies before anybody has seen its genesis, and comes
+//! back with it. In memory it comes back without; once logs are durable, the directory that has
+//! the lock must remember that there is a genesis.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,11 +45,14 @@ use crate::{
     out::Out,
     random::{Purpose, Random},
     time::Time,
-    wire::{Message, Standing},
+    wire::{Founding, Message, Standing},
 };
 
 /// How often an unestablished genesis is proposed again, and a joiner asks again.
 const REPEAT: Duration = Duration::from_millis(200);
+
+/// For how long nothing may be in the way of a founder that nobody named.
+const LOOK_AROUND: Duration = Duration::from_millis(500);
 
 /// The formation of one group on one peer.
 #[derive(Debug)]
@@ -49,6 +67,12 @@ pub(crate) struct Formation {
     /// Refusals that wait to be durable.
     refusals: Vec<(DiskId, Member, GenesisId)>,
     repeat_at: Time,
+    /// Whether this peer holds the lock that picks the founder.
+    founder: bool,
+    /// Whether a peer with a known address has neither answered nor failed to.
+    unanswered: bool,
+    /// Since when nothing is in the way.
+    clear_since: Option<Time>,
 }
 
 /// A genesis that this peer has accepted and that is not established yet.
@@ -95,15 +119,40 @@ impl Formation {
             held: None,
             refusals: Vec::new(),
             repeat_at: Time(0),
+            founder: false,
+            unanswered: false,
+            clear_since: None,
         }
     }
 
-    /// Returns how many founders this peer expects; 0 if it does not found.
-    pub(crate) fn expects(&self) -> u16 {
+    /// Returns whether and how this peer founds, if it sees nothing to join.
+    pub(crate) fn founding(&self) -> Founding {
         match self.form {
-            Form::Expect(count) => u16::try_from(count).unwrap_or(u16::MAX),
-            Form::Alone | Form::Join | Form::Auto { .. } => 0,
+            Form::Alone => Founding::Alone,
+            Form::Expect(count) => Founding::Together(u16::try_from(count).unwrap_or(u16::MAX)),
+            Form::Auto { locked } if self.founder || !locked => Founding::Perhaps,
+            Form::Auto { .. } | Form::Join => Founding::Never,
         }
+    }
+
+    /// Takes note that this peer holds the lock that picks the founder.
+    pub(crate) fn on_founder(&mut self) {
+        self.founder = true;
+    }
+
+    /// Never founds from now on: this peer has left.
+    pub(crate) fn retire(&mut self) {
+        self.form = Form::Join;
+    }
+
+    /// Tells whether this peer looks around, or will.
+    pub(crate) fn looks_around(&self) -> bool {
+        self.held.is_none() && matches!(self.form, Form::Auto { .. })
+    }
+
+    /// Takes note of whether a peer with a known address has neither answered nor failed to.
+    pub(crate) fn note_unanswered(&mut self, unanswered: bool) {
+        self.unanswered = unanswered;
     }
 
     /// Tells whether `genesis` was refused for ever.
@@ -276,7 +325,9 @@ impl Formation {
         out: &mut Out,
     ) -> Option<Step> {
         if holds.is_none() && self.held.is_none() && !self.sees_established() {
-            self.found(random, out);
+            self.found(now, random, out);
+        } else {
+            self.clear_since = None;
         }
         let held = self.held.as_ref()?;
         let configuration = held.genesis.configuration();
@@ -311,20 +362,46 @@ impl Formation {
     pub(crate) fn deadline(&self) -> Time {
         match &self.held {
             Some(held) if held.write.is_none() => self.repeat_at,
-            _ => Time::NEVER,
+            Some(_) => Time::NEVER,
+            None => self
+                .clear_since
+                .map_or(Time::NEVER, |since| since.after(LOOK_AROUND)),
         }
     }
 
+    /// Tells whether nothing has been in the way for long enough.
+    fn has_looked_around(&mut self, now: Time) -> bool {
+        let in_the_way = |(member, standing): &(Member, Standing)| {
+            let founds = match standing.founding {
+                Founding::Never => false,
+                Founding::Alone | Founding::Together(_) => true,
+                Founding::Perhaps => member.peer < self.me.peer,
+            };
+            standing.genesis.is_some() || founds
+        };
+        let may = self.founding() == Founding::Perhaps && !self.unanswered;
+        if !may || self.sight.values().any(in_the_way) {
+            self.clear_since = None;
+            return false;
+        }
+        now.since(*self.clear_since.get_or_insert(now)) >= LOOK_AROUND
+    }
+
     /// Accepts a genesis of its own, if it is this peer's turn to found.
-    fn found(&mut self, random: &mut Random, out: &mut Out) {
+    fn found(&mut self, now: Time, random: &mut Random, out: &mut Out) {
         let voters = match self.form {
-            Form::Join | Form::Auto { .. } => return,
+            Form::Join => return,
             Form::Alone => vec![self.me],
+            Form::Auto { .. } => {
+                if !self.has_looked_around(now) {
+                    return;
+                }
+                vec![self.me]
+            }
             Form::Expect(count) => {
-                let founders = self
-                    .sight
-                    .values()
-                    .filter(|(_, standing)| standing.genesis.is_none() && standing.expects > 0);
+                let founders = self.sight.values().filter(|(_, standing)| {
+                    standing.genesis.is_none() && matches!(standing.founding, Founding::Together(_))
+                });
                 let mut voters: Vec<Member> = founders
                     .map(|(member, _)| *member)
                     .chain([self.me])

@@ -126,6 +126,8 @@ struct Known {
     dialing: bool,
     dial_at: Time,
     pause: Duration,
+    /// Whether it has proven a key, or failed to, since its address is known.
+    answered: bool,
 }
 
 /// All links of one peer.
@@ -289,6 +291,7 @@ impl Links {
         self.routes.insert(member.peer, survivor);
         if let Some(known) = self.known.get_mut(&member.peer) {
             known.pause = FIRST_PAUSE;
+            known.answered = true;
         }
         Some(Rerouted {
             member,
@@ -329,7 +332,13 @@ impl Links {
             dialing: false,
             dial_at: now.after(wait),
             pause: FIRST_PAUSE,
+            answered: self.routes.contains_key(&peer),
         });
+    }
+
+    /// Tells whether a peer with a known address has neither proven a key nor failed to.
+    pub(crate) fn awaits_answers(&self) -> bool {
+        self.known.values().any(|known| !known.answered)
     }
 
     /// Stops dialing a peer whose address is gone.
@@ -347,6 +356,7 @@ impl Links {
 
     fn dial_later(&mut self, peer: PeerId, now: Time, random: &mut Random) {
         if let Some(known) = self.known.get_mut(&peer) {
+            known.answered = true;
             let nanos = u64::try_from(known.pause.as_nanos()).unwrap_or(u64::MAX);
             let wait = random.between(Purpose::Dial, nanos / 2, nanos);
             known.dial_at = now.after(Duration::from_nanos(wait));

@@ -43,7 +43,7 @@ use self::{
     link::{Greeting, Identity, Keys, Links},
 };
 
-pub use view::{GroupView, MemberView, SessionView};
+pub use view::{FollowerView, GroupView, MemberView, SessionView, WhyLearner};
 
 /// What a peer is started with.
 #[derive(Clone, Debug)]
@@ -125,8 +125,14 @@ impl Peer {
     /// Takes one input; pushes what must be done at once to `effects`.
     pub fn step(&mut self, now: Now, input: Input, effects: &mut Effects) {
         match input {
-            Input::Found(peer) => self.links.found(peer, now.time),
-            Input::Lost(peer) => self.links.lost(peer),
+            Input::Found(peer) => {
+                self.links.found(peer, now.time);
+                self.look_around(now, effects);
+            }
+            Input::Lost(peer) => {
+                self.links.lost(peer);
+                self.look_around(now, effects);
+            }
             Input::LinkUp {
                 link,
                 peer,
@@ -138,9 +144,13 @@ impl Peer {
                 // At once: what follows on other lanes is for those who have been greeted.
                 self.flush_control(effects);
             }
-            Input::LinkDown { link, code } => self.link_down(now, link, code, effects),
+            Input::LinkDown { link, code } => {
+                self.link_down(now, link, code, effects);
+                self.look_around(now, effects);
+            }
             Input::DialFailed(peer) => {
                 self.links.dial_failed(peer, now.time, &mut self.random);
+                self.look_around(now, effects);
             }
             Input::Frame { link, lane, bytes } => self.on_frame(now, link, lane, bytes, effects),
             Input::Disk { id, result } => self.on_disk(now, id, result, effects),
@@ -153,6 +163,14 @@ impl Peer {
                 self.on_client(now, group, request, op, effects);
             }
             Input::Wake => self.wake(now, effects),
+        }
+    }
+
+    /// Has groups that wait for what there is to see look again.
+    fn look_around(&mut self, now: Now, effects: &mut Effects) {
+        let looking = |(id, group): (&GroupId, &Group)| group.looks_around().then_some(*id);
+        for id in self.groups.iter().filter_map(looking).collect::<Vec<_>>() {
+            self.with_group(now, id, effects, |group, out| group.follow_up(now, out));
         }
     }
 
@@ -299,7 +317,8 @@ impl Peer {
             }));
             for id in self.groups.keys().copied().collect::<Vec<_>>() {
                 self.with_group(now, id, effects, |group, out| {
-                    group.on_peer_gone(now, member.peer, out);
+                    let goodbye = code == Some(CloseCode::Shutdown);
+                    group.on_peer_gone(now, member.peer, goodbye, out);
                 });
             }
         } else if let (Some(peer), Some(code), false) = (peer, code, authenticated)
@@ -460,6 +479,7 @@ impl Peer {
                 group.on_peer(now, member, out)
             });
         }
+        self.look_around(now, effects);
     }
 
     /// Calls into a group and turns what it asks for into effects.
@@ -473,6 +493,9 @@ impl Peer {
         let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
+        if group.looks_around() {
+            group.note_unanswered(self.links.awaits_answers());
+        }
         call(group, &mut self.out);
         let due = group.deadline();
         let genesis = group.genesis;

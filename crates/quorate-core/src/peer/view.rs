@@ -43,8 +43,14 @@ pub struct GroupView<'a> {
     pub configuration: &'a Configuration,
     /// The index of that configuration.
     pub configuration_index: Index,
-    /// On a leader, what it knows of each other member; else empty.
+    /// The other members of the latest configuration, and what is known of each here.
     pub members: Vec<MemberView>,
+    /// On a leader, to whom it is handing over.
+    pub handover: Option<Member>,
+    /// Whether a client waits until this peer has left the group.
+    pub leaving: bool,
+    /// Whether this peer has given up its seat, in this life.
+    pub left: bool,
     /// The catch-up under way here.
     pub session: Option<SessionView>,
     /// Where live snapshots were cut.
@@ -68,17 +74,47 @@ impl GroupView<'_> {
     }
 }
 
-/// What a leader knows of another member.
+/// What is known of another member here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MemberView {
     /// Who.
     pub member: Member,
+    /// Whether there is a link to it.
+    pub linked: bool,
+    /// Since when that is so; nothing if there never was a link to it in this life.
+    pub since: Option<Time>,
+    /// When the consensus last heard from it: on the leader any member, elsewhere the leader only.
+    pub heard: Option<Time>,
+    /// On the leader, how far it follows.
+    pub followed: Option<FollowerView>,
+}
+
+/// What a leader knows of a member that follows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FollowerView {
     /// Up to where its log is known to equal the leader's, durably.
     pub matched: Index,
-    /// When it was last heard.
-    pub heard: Time,
     /// Whether it restores from a snapshot.
     pub restoring: bool,
+    /// If it is a learner, why it does not vote.
+    pub learner: Option<WhyLearner>,
+}
+
+/// Why a learner does not vote.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WhyLearner {
+    /// It has not caught up with the log.
+    NotCaughtUp,
+    /// It was silent just now, or not long ago.
+    NotSteady,
+    /// There are as many voters as the profile wants.
+    Enough,
+    /// One more would make an even number of voters: it waits for another one.
+    Odd,
+    /// It is leaving the group.
+    Leaving,
+    /// Nothing speaks against it: it becomes a voter by the next change.
+    Next,
 }
 
 /// A catch-up under way.
@@ -123,12 +159,34 @@ impl Group {
             applied: self.applier.applied,
             configuration: configuration.map_or(&NO_MEMBERS, |(_, configuration)| configuration),
             configuration_index: configuration.map(|(index, _)| index).unwrap_or_default(),
-            members: raft.map(Raft::member_views).unwrap_or_default(),
+            members: raft.map(|raft| self.member_views(raft)).unwrap_or_default(),
+            handover: raft.and_then(Raft::handover_to),
+            leaving: raft.is_some_and(Raft::is_leaving),
+            left: self.left || raft.is_some_and(Raft::has_left),
             session: self.session_view(),
             snapshots: self.syncing.anchors(),
             uncommitted_bytes: raft.map_or(0, Raft::uncommitted_bytes),
             waiting: raft.map_or(0, Raft::waiting),
             poisoned: raft.and_then(Raft::poisoned),
         }
+    }
+
+    /// Returns what is known of the other members.
+    fn member_views(&self, raft: &Raft) -> Vec<MemberView> {
+        let mut members = raft.configuration().1.members();
+        members.retain(|member| *member != self.me);
+        members
+            .into_iter()
+            .map(|member| {
+                let link = self.links.get(&member.peer);
+                MemberView {
+                    member,
+                    linked: self.peers.contains(&member),
+                    since: link.copied(),
+                    heard: raft.heard(member),
+                    followed: raft.followed(member),
+                }
+            })
+            .collect()
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     id::Member,
     limits,
     out::Out,
-    peer::MemberView,
+    peer::{FollowerView, WhyLearner},
     random::Purpose,
     time::Time,
     wire::{Append, Message, Replication, entry_size},
@@ -23,6 +23,7 @@ use crate::{
 use super::{
     Raft, RoleState,
     conversation::{Conversation, Mode},
+    transfer::Handover,
 };
 
 /// What a leader keeps.
@@ -37,6 +38,12 @@ pub(crate) struct Leader {
     notice_at: Time,
     /// Bytes of entries that are not committed.
     pub(crate) uncommitted: usize,
+    /// The handover under way.
+    pub(super) handover: Option<Handover>,
+    /// When the next one may begin.
+    pub(super) handover_after: Time,
+    /// Why learners do not vote, as of the last look at the membership.
+    pub(super) learners: BTreeMap<Member, WhyLearner>,
 }
 
 impl Leader {
@@ -47,11 +54,17 @@ impl Leader {
             heartbeat_at: now,
             notice_at: Time::NEVER,
             uncommitted: 0,
+            handover: None,
+            handover_after: Time(0),
+            learners: BTreeMap::new(),
         }
     }
 
     pub(super) fn deadline(&self) -> Time {
-        self.heartbeat_at.min(self.notice_at)
+        let handover = self.handover.as_ref();
+        self.heartbeat_at
+            .min(self.notice_at)
+            .min(handover.map_or(Time::NEVER, Handover::deadline))
     }
 
     /// Probes anew: what was on its way over an older link may be lost.
@@ -216,9 +229,16 @@ impl Raft {
 
     /// Orders what waits, starts a read round, and sends what the windows allow.
     pub(super) fn settle_leader(&mut self, now: Time, out: &mut Out) {
-        self.order(out);
+        self.pursue_leave(now, out);
+        if !self.is_leader() {
+            return;
+        }
+        let handing_over = self.drive_handover(now, out);
+        if !handing_over {
+            self.order(out);
+        }
         self.adopt_reads();
-        let established = self.is_established_leader();
+        let established = self.is_established_leader() && !handing_over;
         if self.reads.start_round(established, self.commit) {
             self.beat(now, false, out);
             self.confirm_reads(out);
@@ -476,24 +496,30 @@ impl Raft {
                 configuration: configuration.clone(),
                 committed: true,
             });
+            self.release(out);
         }
     }
 
-    /// Returns what this leader knows of the others; nothing if it does not lead.
-    pub(crate) fn member_views(&self) -> Vec<MemberView> {
+    /// Returns what is known here of another member.
+    pub(crate) fn followed(&self, member: Member) -> Option<FollowerView> {
         let RoleState::Leader(leader) = &self.role else {
-            return Vec::new();
+            return None;
         };
-        leader
-            .conversations
-            .iter()
-            .map(|(member, conversation)| MemberView {
-                member: *member,
-                matched: conversation.matched,
-                heard: conversation.heard,
-                restoring: matches!(conversation.mode, Mode::Behind | Mode::Stage(_)),
-            })
-            .collect()
+        let conversation = leader.conversations.get(&member)?;
+        Some(FollowerView {
+            matched: conversation.matched,
+            restoring: matches!(conversation.mode, Mode::Behind | Mode::Stage(_)),
+            learner: leader.learners.get(&member).copied(),
+        })
+    }
+
+    /// Returns when another member was last heard in this consensus, if that is known here: on the
+    /// leader all that it converses with, elsewhere the leader.
+    pub(crate) fn heard(&self, member: Member) -> Option<Time> {
+        match &self.role {
+            RoleState::Leader(leader) => leader.conversations.get(&member).map(|one| one.heard),
+            _ => (self.leader == Some(member)).then_some(self.leader_heard),
+        }
     }
 
     /// Tells a follower again that it is behind.

@@ -5,19 +5,27 @@
 //! by one entry; voters change by a joint configuration and then the one it leads to. Who is
 //! reachable never decides who counts; it only decides whom the leader proposes.
 //!
-//! What the leader proposes, in this order: a joiner becomes a learner; a voter's new life takes
-//! the place of its old one; a voter gone for long is replaced by a healthy learner and asks to
-//! join when it is back; the number of voters grows to the next odd one, two at a time, up to the
-//! wanted number. Never fewer voters.
+//! What the leader proposes, in this order: whoever wants to go goes ([`super::leave`]); a joiner
+//! becomes a learner; a voter's new life takes the place of its old one; a voter gone for long is
+//! replaced by a healthy learner and asks to join when it is back; the number of voters grows to
+//! the next odd one, two at a time, up to the wanted number. Never fewer voters, unless one wants
+//! to go.
+//!
+//! A leader that is not in the half being entered does not complete the change: it hands over to
+//! one that is, so that no leader ever counts without itself. Nothing is proposed while the lead is
+//! being handed over.
 
 use std::time::Duration;
 
 use crate::{
-    configuration::Configuration, entry::Body, id::Member, limits, out::Out, profile::GroupProfile,
-    time::Time, wire::Message,
+    configuration::Configuration, entry::Body, id::Member, limits, out::Out, peer::WhyLearner,
+    profile::GroupProfile, time::Time, wire::Message,
 };
 
-use super::{Raft, RoleState, conversation::Mode};
+use super::{
+    Raft, RoleState,
+    conversation::{Conversation, Mode},
+};
 
 /// What the leader knows of the members' health.
 pub(super) struct Health<'a> {
@@ -36,7 +44,8 @@ impl Raft {
         let first_hand = from == member;
         if self.is_leader() {
             let vouched = first_hand || self.configurations.latest().1.contains(from);
-            if vouched && self.joins.len() < limits::LEARNERS {
+            let stays = !self.leaves.contains_key(&member.peer);
+            if vouched && stays && self.joins.len() < limits::LEARNERS {
                 self.joins.insert(member.peer, member);
             }
         } else if let Some(leader) = self.leader.filter(|leader| first_hand && *leader != from) {
@@ -46,25 +55,19 @@ impl Raft {
 
     /// Proposes the next change of the configuration, if one is due and none is in flight.
     pub(super) fn tick_membership(&mut self, now: Time, out: &mut Out) {
+        self.judge_learners(now);
         let (index, configuration) = self.configurations.latest();
-        if !self.is_established_leader() || index > self.commit {
+        if !self.is_established_leader() || self.is_handing_over() || index > self.commit {
             return;
         }
-        let next = if configuration.is_joint() {
+        let next = if !configuration.is_joint() {
+            self.next_change(now)
+        } else if configuration.voters.contains(&self.me) {
             Some(leave_joint(configuration))
         } else {
-            admit(configuration, self.joins.values().copied()).or_else(|| {
-                let ready = self.ready_learners(now);
-                let gone = self.gone_voters(now);
-                change_voters(
-                    configuration,
-                    &self.profile,
-                    &Health {
-                        ready: &ready,
-                        gone: &gone,
-                    },
-                )
-            })
+            // There are voters to enter, so this is never refused.
+            let _ = self.hand_over(now, None, out);
+            return;
         };
         let admitted = self.configurations.latest().1.clone();
         self.joins.retain(|_, member| !admitted.contains(*member));
@@ -74,25 +77,86 @@ impl Raft {
         }
     }
 
-    fn ready_learners(&self, now: Time) -> Vec<Member> {
+    /// Returns the configuration to go to from one that is not joint.
+    fn next_change(&mut self, now: Time) -> Option<Configuration> {
+        if let Some(next) = self.let_go(now) {
+            return Some(next);
+        }
+        let configuration = self.configurations.latest().1;
+        admit(configuration, self.joins.values().copied()).or_else(|| {
+            change_voters(
+                configuration,
+                &self.profile,
+                &Health {
+                    ready: &self.ready_learners(now),
+                    gone: &self.gone_voters(now),
+                },
+            )
+        })
+    }
+
+    /// Tells whether a learner has what its leader has, but for what is on its way.
+    fn is_caught_up(&self, learner: &Conversation) -> bool {
+        learner.mode == Mode::Replicate && self.log.last().index.since(learner.matched) <= CAUGHT_UP
+    }
+
+    /// Tells whether a learner is heard just now, and has been for a while.
+    fn is_steady(&self, now: Time, learner: &Conversation) -> bool {
+        now.since(learner.heard) <= self.profile.heartbeat * 2
+            && now.since(learner.stable_since) >= self.profile.heartbeat * STEADY_BEATS
+    }
+
+    /// Returns the learners that may vote, the steadiest first.
+    pub(super) fn ready_learners(&self, now: Time) -> Vec<Member> {
         let RoleState::Leader(leader) = &self.role else {
             return Vec::new();
         };
-        let last = self.log.last().index;
         let mut ready: Vec<(Time, Member)> = leader
             .conversations
             .iter()
             .filter(|(member, conversation)| {
                 self.configurations.latest().1.is_learner(**member)
-                    && conversation.mode == Mode::Replicate
-                    && last.since(conversation.matched) <= CAUGHT_UP
-                    && now.since(conversation.heard) <= self.profile.heartbeat * 2
-                    && now.since(conversation.stable_since) >= self.profile.heartbeat * STEADY_BEATS
+                    && !self.leaves.contains_key(&member.peer)
+                    && self.is_caught_up(conversation)
+                    && self.is_steady(now, conversation)
             })
             .map(|(member, conversation)| (conversation.stable_since, *member))
             .collect();
         ready.sort_unstable();
         ready.into_iter().map(|(_, member)| member).collect()
+    }
+
+    /// Notes for people why each learner does not vote.
+    fn judge_learners(&mut self, now: Time) {
+        let RoleState::Leader(leader) = &self.role else {
+            return;
+        };
+        let configuration = self.configurations.latest().1;
+        let step = growth(configuration.voters.len());
+        let wanted = self.profile.voters.min(limits::VOTERS);
+        let enough = configuration.voters.len() + step > wanted;
+        let company = self.ready_learners(now).len() >= step;
+        let why = |learner: &Member| {
+            let conversation = leader.conversations.get(learner)?;
+            let why = if self.leaves.contains_key(&learner.peer) {
+                WhyLearner::Leaving
+            } else if !self.is_caught_up(conversation) {
+                WhyLearner::NotCaughtUp
+            } else if !self.is_steady(now, conversation) {
+                WhyLearner::NotSteady
+            } else if enough {
+                WhyLearner::Enough
+            } else if company {
+                WhyLearner::Next
+            } else {
+                WhyLearner::Odd
+            };
+            Some((*learner, why))
+        };
+        let learners = configuration.learners.iter().filter_map(why).collect();
+        if let RoleState::Leader(leader) = &mut self.role {
+            leader.learners = learners;
+        }
     }
 
     fn gone_voters(&self, now: Time) -> Vec<Member> {
@@ -170,17 +234,26 @@ pub(super) fn change_voters(
         return Some(joint(configuration, &[*old], &[*new]));
     }
     let wanted = profile.voters.min(limits::VOTERS);
-    let step = if voters.len().is_multiple_of(2) { 1 } else { 2 };
+    let step = growth(voters.len());
     if voters.len() + step <= wanted && fresh.len() >= step {
         return Some(joint(configuration, &[], &fresh[..step]));
     }
     None
 }
 
+/// Returns by how many `voters` grow to the next odd number.
+fn growth(voters: usize) -> usize {
+    if voters.is_multiple_of(2) { 1 } else { 2 }
+}
+
 /// Builds the joint configuration that lets `leave` go and `enter` in.
 ///
 /// Who leaves is no member any more once the change is through; when it is back it asks to join.
-fn joint(configuration: &Configuration, leave: &[Member], enter: &[Member]) -> Configuration {
+pub(super) fn joint(
+    configuration: &Configuration,
+    leave: &[Member],
+    enter: &[Member],
+) -> Configuration {
     let mut voters: Vec<Member> = configuration
         .voters
         .iter()

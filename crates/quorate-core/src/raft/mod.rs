@@ -30,6 +30,7 @@ mod conversation;
 mod election;
 mod follower;
 mod leader;
+mod leave;
 mod log;
 mod membership;
 mod proposal;
@@ -37,6 +38,7 @@ mod proposals;
 mod read;
 mod reserve;
 mod staging;
+mod transfer;
 
 use std::collections::BTreeMap;
 
@@ -60,10 +62,12 @@ use self::{
     configurations::Configurations,
     election::{Campaign, VoteDue},
     leader::Leader,
+    leave::Leaver,
     log::Log,
     proposals::Proposals,
     read::Reads,
     staging::Staging,
+    transfer::Wish,
 };
 
 /// What one group's consensus starts with.
@@ -112,6 +116,14 @@ pub(crate) struct Raft {
     reads: Reads,
     /// Peers that asked to become learners, by key.
     joins: BTreeMap<PeerId, Member>,
+    /// On the leader: members that want to go, by key, and when each last said so.
+    leaves: BTreeMap<PeerId, (Member, Time)>,
+    /// Clients here that wish that somebody else led.
+    wishes: Vec<Wish>,
+    /// Clients here that wait until this peer has left.
+    leaving: Vec<Leaver>,
+    /// Whether this peer has given up its seat, in this life.
+    left: bool,
     /// Set when the leader says that the entries needed here are gone there.
     behind: Option<Behind>,
     /// Up to how many bytes of log the last look for what to drop holds.
@@ -171,6 +183,10 @@ impl Raft {
             wall: Wall(0),
             reads: Reads::default(),
             joins: BTreeMap::new(),
+            leaves: BTreeMap::new(),
+            wishes: Vec::new(),
+            leaving: Vec::new(),
+            left: false,
             behind: None,
             prune_above: 0,
             state_bytes: None,
@@ -242,6 +258,16 @@ impl Raft {
             Message::ReadIndex { id } => self.on_read_index(from, id, out),
             Message::ReadAt { id, index } => self.on_read_at(id, index),
             Message::Join { member } => self.on_join(from, member, out),
+            Message::Leave { member } => self.on_leave(now, from, member, out),
+            Message::Left {
+                member,
+                term,
+                index,
+            } => self.on_left(now, (from, member), term, index, out),
+            Message::Transfer { term, to } => self.on_transfer(now, from, term, to, out),
+            Message::TransferRefused { to, last_voter } => {
+                self.on_transfer_refused(from, to, last_voter, out);
+            }
             // Formation and state sync are not of the consensus.
             _ => {}
         }
@@ -308,6 +334,8 @@ impl Raft {
         if now >= self.expiry_at {
             self.proposals.expire(now, out);
             self.reads.expire(now, out);
+            self.expire_wishes(now, out);
+            self.expire_leaving(now, out);
             self.expiry_at = Time::NEVER;
         }
         if self.is_leader() {
@@ -328,12 +356,17 @@ impl Raft {
         self.wall = now.wall;
         let now = now.time;
         self.flush_votes(out);
+        self.pursue_wishes(now, out);
         if self.is_leader() {
             self.settle_leader(now, out);
         } else {
             self.settle_follower(now, reachable, out);
         }
-        if self.expiry_at == Time::NEVER && !(self.proposals.is_empty() && self.reads.is_empty()) {
+        let nobody_waits = self.proposals.is_empty()
+            && self.reads.is_empty()
+            && self.wishes.is_empty()
+            && self.leaving.is_empty();
+        if self.expiry_at == Time::NEVER && !nobody_waits {
             self.expiry_at = now.after(EXPIRY);
         }
     }
@@ -369,6 +402,22 @@ impl Raft {
             self.proposals.resend();
             self.reads.ask_again();
         }
+    }
+
+    /// Notes that `member` has said goodbye: if it led, nobody does, and the next campaign need not
+    /// wait for an election timeout.
+    ///
+    /// A campaign at any time is safe; a peer that still hears a leader refuses its pre-vote.
+    pub(crate) fn on_goodbye(&mut self, now: Time, member: Member, out: &mut Out) {
+        if self.leader != Some(member) || self.is_leader() {
+            return;
+        }
+        out.mark("raft.leader_said_goodbye");
+        self.set_leader(None, out);
+        // Not all at one instant, so that one of them gets the votes.
+        let spread = u64::try_from(self.profile.heartbeat.as_nanos()).unwrap_or(u64::MAX);
+        let wait = self.random.between(Purpose::Election, 0, spread);
+        self.election_at = Time(now.0.saturating_add(wait));
     }
 
     /// Takes note of how large the state is.
@@ -446,6 +495,8 @@ impl Raft {
             self.leader = None;
             self.proposals.close(&Reply::Closed, out);
             self.reads.close(&Reply::Closed, out);
+            self.close_wishes(&Reply::Closed, out);
+            self.close_leaving(&Reply::Closed, out);
             out.event(GroupEvent::Poisoned { reason });
         }
     }
@@ -454,6 +505,8 @@ impl Raft {
     pub(crate) fn disband(&mut self, out: &mut Out) {
         self.proposals.close(&Reply::Unavailable, out);
         self.reads.close(&Reply::Unavailable, out);
+        self.close_wishes(&Reply::Unavailable, out);
+        self.close_leaving(&Reply::Unavailable, out);
     }
 
     /// Follows `term`, under `leader` if it is known.
@@ -471,6 +524,7 @@ impl Raft {
             self.proposals.lose_leadership(&self.log);
             self.reads.lose_leadership(out);
             self.joins.clear();
+            self.leaves.clear();
             self.reset_election(now);
         }
         self.run = 0;
@@ -515,9 +569,10 @@ impl Raft {
         self.election_at = Time(now.0.saturating_add(wait));
     }
 
-    /// Tells whether this peer may ask for votes: a voter, as far as it knows, with a log.
+    /// Tells whether this peer may ask for votes: a voter, as far as it knows, with a log, that has
+    /// not left.
     fn may_campaign(&self) -> bool {
-        !self.log.is_empty() && self.configurations.latest().1.is_voter(self.me)
+        !self.left && !self.log.is_empty() && self.configurations.latest().1.is_voter(self.me)
     }
 
     /// Raises the commit index to `commit`, as far as the log is known to equal the leader's.

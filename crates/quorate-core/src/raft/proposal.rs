@@ -175,7 +175,7 @@ impl Raft {
 
     /// Appends a body of the leader's own; returns where it stands, or nothing without the lead.
     pub(crate) fn propose(&mut self, body: Body, out: &mut Out) -> Option<Cursor> {
-        if !self.is_established_leader() {
+        if !self.is_established_leader() || self.is_handing_over() {
             return None;
         }
         let index = self.append_own(vec![body], out);

@@ -96,6 +96,14 @@ impl Reads {
         true
     }
 
+    /// Puts the round under way back: its reads wait for the next one, with a new sequence.
+    pub(super) fn put_back(&mut self) {
+        if let Some(round) = self.round.take() {
+            let later = std::mem::replace(&mut self.arrived, round.askers);
+            self.arrived.extend(later);
+        }
+    }
+
     /// Asks the leader on behalf of the reads that wait, one question for all of them; a question
     /// without an answer is put again.
     pub(super) fn ask(&mut self, now: Time, leader: Member, patience: Duration, out: &mut Out) {

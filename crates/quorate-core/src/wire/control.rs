@@ -8,7 +8,7 @@ use crate::{
     cursor::{Cursor, Index, Term},
     entry::Genesis,
     event::Refusal,
-    id::{Digest, GenesisId, GroupId, Incarnation, Member, NetworkId, SessionId},
+    id::{Digest, GenesisId, GroupId, Incarnation, Member, NetworkId, PeerId, SessionId},
     limits,
     state_op::Part,
 };
@@ -89,6 +89,21 @@ pub enum Message {
     Join {
         /// Who wants in: the sender, or somebody it vouches for.
         member: Member,
+    },
+
+    /// Asks for `member` to be let go, or whether it was; passed on to the leader.
+    Leave {
+        /// Who wants out: the sender, or somebody it vouches for.
+        member: Member,
+    },
+    /// Answers [`Message::Leave`]: `member` is not in the committed configuration at `index`.
+    Left {
+        /// Who is out: the receiver, or somebody whose question it passed on.
+        member: Member,
+        /// The term of the leader that says so.
+        term: Term,
+        /// Where that configuration stands in the log.
+        index: Index,
     },
 
     // Elections (Raft, section 5.2; pre-vote: dissertation, section 9.6).
@@ -192,6 +207,21 @@ pub enum Message {
         term: Term,
     },
 
+    /// Asks the leader of `term` to hand over.
+    Transfer {
+        /// The term.
+        term: Term,
+        /// To whom; nothing if any voter will do.
+        to: Option<PeerId>,
+    },
+    /// Answers [`Message::Transfer`]: the leader cannot do that.
+    TransferRefused {
+        /// To whom it was asked to hand over.
+        to: Option<PeerId>,
+        /// Whether there is no other voter; else whoever was named is none.
+        last_voter: bool,
+    },
+
     // Linearizable reads (dissertation, section 6.4).
     /// Asks for an index that covers every write acknowledged so far.
     ReadIndex {
@@ -293,8 +323,21 @@ pub struct Standing {
     pub established: bool,
     /// Whom it follows, or itself if it leads.
     pub leader: Option<Member>,
-    /// How many founders it expects; 0 if it does not found.
-    pub expects: u16,
+    /// Whether it may found the group, where it takes part in no history.
+    pub founding: Founding,
+}
+
+/// Whether and how a peer founds the group, if it sees nothing to join.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Founding {
+    /// It waits for others.
+    Never,
+    /// At once, alone.
+    Alone,
+    /// Together with others, this many in all.
+    Together(u16),
+    /// Alone, if it is the lowest of its kind in sight, or holds the lock.
+    Perhaps,
 }
 
 /// Encodes `messages` into as few frames as the limit allows, each message whole.

@@ -14,8 +14,8 @@ mod replication;
 
 pub use codec::{Malformed, Reader, decode_entry, encode_entry, entry_size, put_bytes, put_varint};
 pub use control::{
-    Address, Control, Envelope, Founding, Hello, Message, PROTOCOL_VERSION, Proof, Standing, decode_control,
-    encode_control,
+    Address, Control, Envelope, Founding, Hello, Message, PROTOCOL_VERSION, Proof, Standing,
+    decode_control, encode_control,
 };
 pub use replication::{
     Append, BulkChunk, Forward, ForwardOutcome, Outcomes, Proposal, Replication, decode_bulk,

@@ -1,0 +1,312 @@
+//! Giving up a seat: one peer leaves the group on purpose.
+//!
+//! A seat is given up by a committed configuration and by nothing else. Whoever leaves asks the
+//! leader, again and again (through any peer of the group if it knows no leader), until it is told
+//! that it is out, or its deadline comes. Two questions, one message each:
+//!
+//! | message | from | says |
+//! |---|---|---|
+//! | `Leave` | the leaver, or a voter that passes it on | take me out; or, later: am I out? |
+//! | `Left` | the leader, or the peer that passed the question on | you are not in the committed configuration at index i |
+//!
+//! The leader notes the wish and proposes, before any other change: a learner goes by one entry; a
+//! voter by a joint change, in which a learner that is ready takes its seat if there is one. Once
+//! the configuration without the leaver is committed it says so unasked, once; if that is lost, or
+//! that leader dies, the leaver's next question gets the same answer from whoever leads then. So
+//! nobody needs to replicate to a peer that is no member, and no leader needs to remember who has
+//! left. A leader answers only when it has committed an entry of its own term: before that it may
+//! not know the latest committed configuration.
+//!
+//! **A leader that leaves** hands over first and then asks the next leader like anybody else. It
+//! could propose its own removal and lead on until that is committed (Raft dissertation, section
+//! 4.2.2), counting others only; but then every rule of the leader has a second case, in which it
+//! counts without itself, and a leader that dies in the middle leaves a change that nobody asked
+//! its successor for. After a handover the removal is the change of an ordinary member. One case
+//! remains: the only voter, with a learner that is ready. It proposes the change of seats itself,
+//! leads while the joint configuration is committed (there it still counts), and hands over to the
+//! new voter, which completes the change. A leader that is not in the half being entered never
+//! completes a change, it hands over.
+//!
+//! **What can go wrong.** The leaver dies in the middle: its wish lapses on the leader, unless it
+//! is in the log already; then it was removed, as it wanted. The leader dies: the next one is
+//! asked; if it has the joint configuration in its log, it completes it. No quorum: nothing
+//! commits, the client is told `Unavailable` at its deadline, and what is in the log may still
+//! take effect; a peer that is removed after all notices that nobody leads it and asks to join, as
+//! anybody would that was let go. A learner that dies while it takes the only voter's seat: the
+//! change cannot be completed until it is back. A leader proposes to shrink only if a majority of
+//! the voters that remain was heard just now, so that a leave does not stop a group whose other
+//! voters are gone already.
+//!
+//! **The last voter** is refused, for the group would end with it; unless it is asked to dissolve
+//! the group, and then it stops at once: there is nobody left with whom anything could be
+//! committed. A peer that has left campaigns no more and asks for no seat in this life, and gives
+//! up any seat that it is given by a late wish of its own.
+
+use crate::{
+    client::{Reply, RequestId},
+    configuration::Configuration,
+    cursor::{Index, Term},
+    event::GroupEvent,
+    id::Member,
+    limits,
+    out::Out,
+    time::Time,
+    wire::Message,
+};
+
+use super::{Raft, RoleState};
+
+/// A client that waits until this peer has left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaver {
+    request: RequestId,
+    dissolve: bool,
+    deadline: Time,
+}
+
+impl Raft {
+    /// Takes a client's wish that this peer leave.
+    pub(crate) fn leave(
+        &mut self,
+        request: RequestId,
+        dissolve: bool,
+        deadline: Time,
+        out: &mut Out,
+    ) {
+        if self.poisoned.is_some() {
+            out.reply(request, Reply::Closed);
+        } else if self.left {
+            out.reply(request, Reply::Done);
+        } else if self.leaving.len() >= limits::WISHES {
+            out.reply(request, Reply::Busy);
+        } else {
+            self.leaving.push(Leaver {
+                request,
+                dissolve,
+                deadline,
+            });
+        }
+    }
+
+    /// Tells whether a client waits until this peer has left.
+    pub(crate) fn is_leaving(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
+    /// Tells whether this peer has left, in this life.
+    pub(crate) fn has_left(&self) -> bool {
+        self.left
+    }
+
+    /// Tells whether the group must be asked to let this peer go.
+    pub(crate) fn wants_out(&self) -> bool {
+        let led = self.left && self.leader.is_some();
+        (self.is_leaving() || led) && !self.is_leader()
+    }
+
+    /// On a leader that leaves: hands over, or ends with the group.
+    pub(super) fn pursue_leave(&mut self, now: Time, out: &mut Out) {
+        if self.leaving.is_empty() || !self.is_established_leader() {
+            return;
+        }
+        let (index, configuration) = self.configurations.latest();
+        if configuration.is_joint() || index > self.commit {
+            return;
+        }
+        if configuration.voters != [self.me] {
+            // Somebody else votes, so this is never refused.
+            let _ = self.hand_over(now, None, out);
+            return;
+        }
+        if !self.replacements(now).is_empty() {
+            // The next change gives one of them the seat.
+            return;
+        }
+        let hopeful = self.someone_may_take_over(now);
+        let mut dissolved = false;
+        self.leaving.retain(|leaver| {
+            dissolved |= leaver.dissolve;
+            if !leaver.dissolve && !hopeful {
+                out.reply(leaver.request, Reply::LastVoter);
+            }
+            leaver.dissolve || hopeful
+        });
+        if dissolved {
+            out.mark("leave.dissolved");
+            self.be_gone(now, out);
+        }
+    }
+
+    /// Tells whether a learner is heard that does not want to go: it may yet be ready.
+    fn someone_may_take_over(&self, now: Time) -> bool {
+        let RoleState::Leader(leader) = &self.role else {
+            return false;
+        };
+        leader.conversations.iter().any(|(member, conversation)| {
+            now.since(conversation.heard) < self.profile.election_min
+                && !self.leaves.contains_key(&member.peer)
+        })
+    }
+
+    /// Ends this peer's part in the group; its clients are told.
+    fn be_gone(&mut self, now: Time, out: &mut Out) {
+        self.left = true;
+        if self.role() != crate::event::Role::Follower {
+            self.become_follower(now, self.ballot.term, None, out);
+        }
+        self.set_leader(None, out);
+        for leaver in std::mem::take(&mut self.leaving) {
+            out.reply(leaver.request, Reply::Done);
+        }
+        out.event(GroupEvent::Left);
+    }
+
+    /// Answers those whose deadline has passed.
+    pub(super) fn expire_leaving(&mut self, now: Time, out: &mut Out) {
+        self.leaving.retain(|leaver| {
+            if leaver.deadline <= now {
+                out.reply(leaver.request, Reply::Unavailable);
+            }
+            leaver.deadline > now
+        });
+    }
+
+    /// Answers everybody who waits until this peer has left, for the last time.
+    pub(super) fn close_leaving(&mut self, reply: &Reply, out: &mut Out) {
+        for leaver in std::mem::take(&mut self.leaving) {
+            out.reply(leaver.request, reply.clone());
+        }
+    }
+
+    /// Takes the wish of `member` to go: its own, or one that a voter vouches for.
+    ///
+    /// A peer that does not lead passes a wish on, but only at first hand.
+    pub(super) fn on_leave(&mut self, now: Time, from: Member, member: Member, out: &mut Out) {
+        let first_hand = from == member;
+        if !self.is_leader() {
+            if let Some(leader) = self.leader.filter(|leader| first_hand && *leader != from) {
+                out.send(leader, Message::Leave { member });
+            }
+            return;
+        }
+        let (index, configuration) = self.configurations.latest();
+        if member == self.me || !(first_hand || configuration.is_voter(from)) {
+            return;
+        }
+        self.joins.retain(|_, other| *other != member);
+        if configuration.contains(member) {
+            if self.leaves.len() < limits::LEARNERS {
+                self.leaves.insert(member.peer, (member, now));
+            }
+        } else if index <= self.commit && self.is_established_leader() {
+            self.leaves.remove(&member.peer);
+            say_left(from, member, (self.ballot.term, index), out);
+        }
+    }
+
+    /// On the leader: tells those that wanted to go that they are out, once that is committed.
+    pub(super) fn release(&mut self, out: &mut Out) {
+        let (index, configuration) = self.configurations.latest();
+        if index > self.commit || self.leaves.is_empty() {
+            return;
+        }
+        let out_of_it = |member: Member| !configuration.contains(member);
+        let gone: Vec<Member> = self
+            .leaves
+            .values()
+            .map(|(member, _)| *member)
+            .filter(|member| out_of_it(*member))
+            .collect();
+        for member in gone {
+            say_left(member, member, (self.ballot.term, index), out);
+            self.leaves.remove(&member.peer);
+        }
+    }
+
+    /// Takes a leader's word that `member` is out.
+    ///
+    /// It counts only if it is about a configuration later than any that has this peer in it, and
+    /// comes from a member; the word of a leader of an older term may be about an older life of
+    /// the group.
+    pub(super) fn on_left(
+        &mut self,
+        now: Time,
+        (from, member): (Member, Member),
+        term: Term,
+        index: Index,
+        out: &mut Out,
+    ) {
+        if member != self.me {
+            if self.leader == Some(from) {
+                say_left(member, member, (term, index), out);
+            }
+            return;
+        }
+        let (own, configuration) = self.configurations.latest();
+        let believed = self.leader == Some(from) || configuration.contains(from);
+        let newer = index > own || (index == own && !configuration.contains(self.me));
+        if !believed || !newer || term < self.ballot.term {
+            out.mark("leave.late_word");
+            return;
+        }
+        if self.left {
+            self.set_leader(None, out);
+        } else if self.is_leaving() {
+            out.mark("leave.left");
+            self.be_gone(now, out);
+        }
+    }
+
+    /// On the leader: forgets wishes that were not repeated for long, and returns the
+    /// configuration that lets the next of the others go.
+    pub(super) fn let_go(&mut self, now: Time) -> Option<Configuration> {
+        let lapse = self.profile.election_max * 4;
+        self.leaves
+            .retain(|_, (_, asked)| now.since(*asked) < lapse);
+        let (_, configuration) = self.configurations.latest();
+        let mut wishes = self.leaves.values().map(|(member, _)| *member);
+        let learners = &configuration.learners;
+        if wishes.clone().any(|member| learners.contains(&member)) {
+            let mut next = configuration.clone();
+            next.learners
+                .retain(|learner| !wishes.clone().any(|member| member == *learner));
+            return Some(next);
+        }
+        let fresh = self.replacements(now);
+        let leaver = wishes.find(|member| configuration.voters.contains(member));
+        let alone = configuration.voters == [self.me] && self.is_leaving();
+        let leaver = leaver.or((alone && !fresh.is_empty()).then_some(self.me))?;
+        let enter: Vec<Member> = fresh.into_iter().take(1).collect();
+        let next = super::membership::joint(configuration, &[leaver], &enter);
+        let lives = |member: &&Member| **member == self.me || self.is_heard(now, **member);
+        (next.voters.iter().filter(lives).count() > next.voters.len() / 2).then_some(next)
+    }
+
+    /// Returns the learners that may take a voter's seat now, the steadiest first.
+    fn replacements(&self, now: Time) -> Vec<Member> {
+        let voters = &self.configurations.latest().1.voters;
+        let mut ready = self.ready_learners(now);
+        ready.retain(|learner| voters.iter().all(|voter| voter.peer != learner.peer));
+        ready
+    }
+
+    /// Tells whether a member was heard from just now.
+    fn is_heard(&self, now: Time, member: Member) -> bool {
+        let RoleState::Leader(leader) = &self.role else {
+            return false;
+        };
+        leader
+            .conversations
+            .get(&member)
+            .is_some_and(|other| now.since(other.heard) <= self.profile.heartbeat * 2)
+    }
+}
+
+fn say_left(to: Member, member: Member, (term, index): (Term, Index), out: &mut Out) {
+    let word = Message::Left {
+        member,
+        term,
+        index,
+    };
+    out.send(to, word);
+}
