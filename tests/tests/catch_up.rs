@@ -92,11 +92,21 @@ async fn a_late_peer_restores_from_several_while_writes_go_on() {
     .await;
     assert!(anchor > Cursor::ZERO);
     assert!(providers.len() > 1, "from {providers:?} only");
-    // What led to the snapshot was never here: a watcher is told, and goes on behind it.
+    // What led to the snapshot was never here: a watcher is told what it brought, and goes on
+    // behind it.
     let lagged = soon(feed.next()).await.unwrap().unwrap_err();
     assert_eq!(lagged, ChangesError::Lagged(anchor));
-    let next = soon(feed.next()).await.unwrap().unwrap();
+    let mut brought = BTreeSet::new();
+    let next = loop {
+        let change = soon(feed.next()).await.unwrap().unwrap();
+        if change.cursor > anchor {
+            break change;
+        }
+        assert_eq!((change.cursor, change.value), (anchor, Some(change.key)));
+        assert!(brought.insert(change.key), "{} twice", change.key);
+    };
     assert!(next.cursor > anchor);
+    assert!((0..20_000).all(|key| brought.contains(&key)));
     soon(wait_caught_up(&mut events)).await;
     drop(stops);
     let acknowledged = soon(join_all(writers)).await;

@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, time::Duration};
 use common::{fill, soon};
 use futures::{StreamExt, future::join_all};
 use quorate::{
-    Change, ChangesError, Exchange, Map, Read, ReadError, Since, WriteError, testing::Cluster,
+    Change, ChangesError, Exchange, GenesisId, Map, Position, Read, ReadError, Since, WriteError,
+    testing::Cluster,
 };
 
 /// Operations must be able to move to other tasks.
@@ -225,7 +226,7 @@ async fn a_stream_says_what_it_misses() {
     let many = quorate::limits::SUBSCRIBER_CHANGES as u64 + 10;
     fill(&map, 1..many).await;
     let lagged = match soon(slow.next()).await {
-        Some(Err(ChangesError::Lagged(cursor))) => cursor,
+        Some(Err(ChangesError::Missed(cursor))) => cursor,
         other => panic!("{other:?}"),
     };
     // What was missed is in the state, and the stream goes on right behind it.
@@ -237,12 +238,58 @@ async fn a_stream_says_what_it_misses() {
         assert_eq!(change.cursor.index.0, last.index.0 + 1);
         last = change.cursor;
     }
-    let mut past = map.changes(Since::Cursor(first));
-    let forgotten = soon(past.next()).await;
-    assert!(
-        matches!(forgotten, Some(Err(ChangesError::Lagged(_)))),
-        "{forgotten:?}"
-    );
+    let status = cluster.peer(0).group.status();
+    let mut past = map.changes(Since::Position(status.at(first).unwrap()));
+    let kept = match soon(past.next()).await {
+        Some(Err(ChangesError::Forgotten { asked, first })) if asked < first => first,
+        other => panic!("{other:?}"),
+    };
+    assert!(soon(past.next()).await.is_none());
+    let mut resumed = map.changes(Since::Cursor(kept));
+    let next = soon(resumed.next()).await.unwrap().unwrap();
+    assert_eq!(next.cursor.index, kept.index.next());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_of_another_history_is_no_place_to_begin() {
+    let cluster = soon(Cluster::local(1)).await.unwrap();
+    let map = cluster.peer(0).group.map::<u64, u64>("n");
+    let first = soon(map.insert(0, 0)).await.unwrap().cursor;
+    soon(map.insert(1, 1)).await.unwrap();
+    let here = cluster.peer(0).group.status().at(first).unwrap();
+    let shown: Position = here.to_string().parse().unwrap();
+    let mut resumed = map.changes(Since::Position(shown));
+    assert_eq!(soon(resumed.next()).await.unwrap().unwrap().key, 1);
+    let elsewhere = Position::new(GenesisId([0; 16]), first);
+    let mut refused = map.changes(Since::Position(elsewhere));
+    let error = soon(refused.next()).await.unwrap().unwrap_err();
+    let expected = ChangesError::OtherHistory {
+        asked: elsewhere.genesis,
+        here: Some(here.genesis),
+    };
+    assert_eq!(error, expected);
+    assert!(soon(refused.next()).await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_can_be_had_of_the_keys_under_a_prefix() {
+    let cluster = soon(Cluster::local(1)).await.unwrap();
+    let texts = cluster.peer(0).group.map::<String, u64>("texts");
+    let bytes = cluster.peer(0).group.map::<Vec<u8>, u64>("bytes");
+    let mut under_text = texts.changes_under("us", Since::Now);
+    let mut under_bytes = bytes.changes_under(&b"\0\xff"[..], Since::Now);
+    for (i, key) in ["u", "us", "use", "ut", "user"].into_iter().enumerate() {
+        soon(texts.insert(key.to_owned(), i as u64)).await.unwrap();
+    }
+    for key in [&b"\0"[..], b"\0\xfe", b"\0\xff", b"\0\xff\0", b"\x01"] {
+        soon(bytes.insert(key.to_vec(), 0)).await.unwrap();
+    }
+    for key in ["us", "use", "user"] {
+        assert_eq!(soon(under_text.next()).await.unwrap().unwrap().key, key);
+    }
+    for key in [&b"\0\xff"[..], b"\0\xff\0"] {
+        assert_eq!(soon(under_bytes.next()).await.unwrap().unwrap().key, key);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -64,7 +64,7 @@ impl<T: Clone, L: Clone> Feed<T, L> {
 
     /// Tells whether nobody listens; then items need not be made.
     pub(crate) fn is_idle(&self) -> bool {
-        self.taps.is_empty()
+        self.taps.iter().all(|tap| tap.strong_count() == 0)
     }
 
     /// Adds a subscriber that gets everything from now on.
@@ -96,9 +96,18 @@ impl<T: Clone, L: Clone> Feed<T, L> {
         });
     }
 
-    /// Tells every subscriber that items are missing here.
-    pub(crate) fn lag(&mut self, lag: &L) {
-        self.for_each(|queue| queue.lose(lag.clone()));
+    /// Gives an item that costs nothing to every subscriber; where `merge` makes one of it and of
+    /// an item that waits, that one takes the place of all that waits from there on.
+    pub(crate) fn push_over(&mut self, item: &T, merge: impl Fn(&T) -> Option<T>) {
+        self.for_each(|queue| {
+            let mut waiting = queue.items.iter().enumerate();
+            let merged = waiting.find_map(|(at, (waiting, _))| Some((at, merge(waiting)?)));
+            let (at, item) = merged.unwrap_or_else(|| (queue.items.len(), item.clone()));
+            for (_, bytes) in queue.items.drain(at..) {
+                queue.bytes -= bytes;
+            }
+            queue.items.push_back((item, 0));
+        });
     }
 
     fn for_each(&mut self, mut act: impl FnMut(&mut Queue<T, L>)) {
@@ -161,11 +170,6 @@ impl<T, L> Tap<T, L> {
             queue.bytes = queue.bytes.saturating_add(bytes);
             queue.items.push_back((item, bytes));
         }
-    }
-
-    /// Marks that items are missing before the first one.
-    pub(crate) fn preload_lag(&self, lag: L) {
-        lock(&self.queue).lagged = Some(lag);
     }
 }
 
@@ -239,6 +243,25 @@ mod tests {
         feed.push(&3, 60, &3);
         assert_eq!(take(&tap), Some(Taken::Lagged(3)));
         assert_eq!(take(&tap), None);
+    }
+
+    #[test]
+    fn an_item_takes_the_place_of_all_from_the_one_it_merges_with() {
+        let mut feed = Feed::new(LIMIT);
+        let (one, other) = (feed.subscribe(), feed.subscribe());
+        feed.push(&1, 10, &0);
+        feed.push(&2, 10, &0);
+        feed.push(&3, 10, &0);
+        assert_eq!(take(&other), Some(Taken::Item(1)));
+        assert_eq!(take(&other), Some(Taken::Item(2)));
+        feed.push_over(&100, |waiting| (*waiting == 2).then_some(102));
+        // The bytes of what was displaced are free again.
+        feed.push(&5, 90, &0);
+        for (tap, items) in [(one, vec![1, 102, 5]), (other, vec![3, 100, 5])] {
+            let taken = items.into_iter().map(|item| Some(Taken::Item(item)));
+            assert!(taken.eq(std::iter::repeat_with(|| take(&tap)).take(3)));
+            assert_eq!(take(&tap), None);
+        }
     }
 
     #[test]

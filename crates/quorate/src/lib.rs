@@ -38,6 +38,7 @@ mod network;
 mod position;
 pub mod prelude;
 mod read;
+mod replacement;
 mod snapshot;
 mod status;
 pub mod testing;

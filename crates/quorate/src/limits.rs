@@ -43,6 +43,13 @@ pub const REMEMBERED_CHANGES: usize = 8_192;
 /// Bytes of keys and values of those changes.
 pub const REMEMBERED_BYTES: usize = 8 << 20;
 
+/// Differences between two states that are looked up together: each slice costs a look-up of where
+/// to go on, and an application gets the first ones soon.
+pub const SLICE_DIFFERENCES: usize = 1_024;
+
+/// Bytes of keys and values of those differences.
+pub const SLICE_BYTES: usize = 1 << 20;
+
 /// How long an operation waits unless it is told otherwise: many elections, few for a person.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 

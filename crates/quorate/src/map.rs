@@ -5,8 +5,8 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 use bytes::Bytes;
 use quorate_core::GroupId;
 use quorate_state::collections::{
-    Command, Key, Lookup, MapOp, MapOutcome, Op, OpOutcome, Outcome, Raw, decode_value, encode_key,
-    encode_lookup, encode_value,
+    self, Command, Key, Kind, Lookup, MapOp, MapOutcome, Op, OpOutcome, Outcome, Raw, decode_value,
+    encode_key, encode_lookup, encode_value,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
@@ -147,18 +147,35 @@ where
     /// Subscribes to the map's changes as this peer applies them.
     ///
     /// Begins at once, whether the stream is polled or not. A group remembers the last
-    /// [`crate::limits::REMEMBERED_CHANGES`] changes for those who resume from a cursor.
+    /// [`crate::limits::REMEMBERED_CHANGES`] changes for those who resume from a cursor. What may
+    /// come in the place of changes: see [`crate::ChangesError`].
     pub fn changes(&self, since: Since) -> Changes<K, V> {
+        self.subscribe(&[], since)
+    }
+
+    /// Subscribes to the changes of keys that begin with `prefix`: of texts and byte strings those
+    /// that begin with these characters or bytes. Otherwise as [`Self::changes`].
+    pub fn changes_under<Q: Lookup<K> + ?Sized>(&self, prefix: &Q, since: Since) -> Changes<K, V> {
+        self.subscribe(&encode_lookup(prefix), since)
+    }
+
+    fn subscribe(&self, prefix: &[u8], since: Since) -> Changes<K, V> {
         let (reply, asked) = oneshot::channel();
+        // No map has such a long name, so it has no changes: the dropped sender ends the stream,
+        // as it does if the network is closed.
+        let Some(mut keys) = collections::prefix(Kind::Map, &self.name) else {
+            return Changes::new(asked, Bytes::new(), since);
+        };
+        keys.extend_from_slice(prefix);
+        let prefix = Bytes::from(keys);
         let request = Request::Changes {
             group: self.seat.group,
-            map: Arc::clone(&self.name),
+            prefix: prefix.clone(),
             since,
             reply,
         };
-        // If the network is closed, the dropped sender ends the stream.
         drop(self.hall.door.enter(request));
-        Changes::new(asked, since)
+        Changes::new(asked, prefix, since)
     }
 
     fn command(&self, op: MapOp<'_>) -> Bytes {

@@ -7,6 +7,8 @@ use quorate_core::{
     SessionView, Term,
 };
 
+use crate::position::Position;
+
 /// How a group stands on this peer, as of the driver's last turn.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -77,6 +79,11 @@ impl GroupStatus {
             poisoned: None,
             closed: false,
         }
+    }
+
+    /// Returns a cursor of this history with the history's name; nothing if there is none here.
+    pub fn at(&self, cursor: Cursor) -> Option<Position> {
+        Some(Position::new(self.genesis?, cursor))
     }
 
     /// Tells whether this peer leads.

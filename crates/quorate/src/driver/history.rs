@@ -6,13 +6,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use quorate_core::Cursor;
+use quorate_core::{Cursor, GenesisId};
 use quorate_state::Change;
 
 use crate::{
-    changes::{Batch, ChangesTap, Since},
+    changes::{Batch, ChangesError, ChangesTap, Since, Subscribed, Told},
     feed::{Feed, Limit},
     limits::{REMEMBERED_BYTES, REMEMBERED_CHANGES, SUBSCRIBER_BYTES, SUBSCRIBER_CHANGES},
+    replacement::Replacement,
 };
 
 /// What one change costs beyond its key and value.
@@ -21,15 +22,21 @@ const OVERHEAD: usize = 64;
 /// A group's changes.
 #[derive(Debug, Default)]
 pub(super) struct History {
+    genesis: Option<GenesisId>,
     /// Everything after this cursor is in `past`.
     from: Cursor,
     past: VecDeque<Change>,
     bytes: usize,
     /// Subscribers by the prefix of the keys they listen to.
-    feeds: BTreeMap<Bytes, Feed<Batch, Cursor>>,
+    feeds: BTreeMap<Bytes, Feed<Told, Cursor>>,
 }
 
 impl History {
+    /// Tells whether anybody listens; then they must be told what a state is replaced by.
+    pub(super) fn is_watched(&self) -> bool {
+        self.feeds.values().any(|feed| !feed.is_idle())
+    }
+
     /// Takes the changes that the state has just made, in order.
     pub(super) fn record(&mut self, changes: Vec<Change>) {
         self.feeds.retain(|_, feed| !feed.is_idle());
@@ -47,47 +54,84 @@ impl History {
         }
     }
 
-    /// The state was replaced by the one at `anchor`: what led there is not known.
-    pub(super) fn replace(&mut self, anchor: Cursor) {
+    /// A history begins, from the empty state; `replaced` is what stood before.
+    pub(super) fn begin(&mut self, genesis: GenesisId, replaced: Option<Replacement>) {
+        let first = self.genesis.replace(genesis).is_none();
+        // Whoever listened before there was any history has missed nothing.
+        self.replace(Cursor::ZERO, replaced.filter(|_| !first));
+    }
+
+    /// The state was replaced by the one at `anchor`: what led there is not known. `replaced` is
+    /// for those who listen; nothing if nobody does.
+    pub(super) fn replace(&mut self, anchor: Cursor, replaced: Option<Replacement>) {
         self.past.clear();
         self.bytes = 0;
         self.from = anchor;
+        let Some(replaced) = replaced.map(Arc::new) else {
+            return;
+        };
+        // One that still waits becomes one with it, so that a queue never holds more than two
+        // states.
+        let merge = |waiting: &Told| match waiting {
+            Told::Replaced(before) => Some(Told::Replaced(Arc::new(before.then(&replaced)))),
+            Told::Changes(_) => None,
+        };
         for feed in self.feeds.values_mut() {
-            feed.lag(&anchor);
+            feed.push_over(&Told::Replaced(Arc::clone(&replaced)), merge);
         }
     }
 
-    /// Subscribes to the changes of keys that begin with `prefix`; `applied` is where the state
-    /// stands.
-    pub(super) fn subscribe(&mut self, prefix: Bytes, since: Since, applied: Cursor) -> ChangesTap {
+    /// Subscribes to the changes of keys that begin with `prefix`.
+    pub(super) fn subscribe(&mut self, prefix: Bytes, since: Since) -> Subscribed {
+        let after = self.begins(since)?;
         let limit = Limit {
             items: SUBSCRIBER_CHANGES,
             bytes: SUBSCRIBER_BYTES,
         };
         let feed = self.feeds.entry(prefix.clone());
         let tap = feed.or_insert_with(|| Feed::new(limit)).subscribe();
-        match since {
-            Since::Now => {}
-            Since::Cursor(cursor) if cursor.index < self.from.index => tap.preload_lag(applied),
-            Since::Cursor(cursor) => {
-                let first = self
-                    .past
-                    .partition_point(|change| change.cursor.index <= cursor.index);
-                let (front, back) = self.past.as_slices();
-                let late: Vec<Change> = front
-                    .iter()
-                    .chain(back)
-                    .skip(first)
-                    .filter(|change| change.key.starts_with(&prefix))
-                    .cloned()
-                    .collect();
-                tap.preload(
-                    late.chunk_by(|a, b| a.cursor == b.cursor)
-                        .map(|entry| (Batch::from(entry), entry.iter().map(cost).sum())),
-                );
-            }
+        if let Some(after) = after {
+            self.preload(&tap, &prefix, after);
         }
-        tap
+        Ok(tap)
+    }
+
+    /// Returns the cursor after which a stream is to begin, unless it is the present, if it can.
+    fn begins(&self, since: Since) -> Result<Option<Cursor>, ChangesError> {
+        let asked = match since {
+            Since::Now => return Ok(None),
+            Since::Cursor(cursor) => cursor,
+            Since::Position(position) if Some(position.genesis) == self.genesis => position.cursor,
+            Since::Position(position) => {
+                return Err(ChangesError::OtherHistory {
+                    asked: position.genesis,
+                    here: self.genesis,
+                });
+            }
+        };
+        if asked.index < self.from.index {
+            let first = self.from;
+            return Err(ChangesError::Forgotten { asked, first });
+        }
+        Ok(Some(asked))
+    }
+
+    /// Gives a new subscriber what is remembered after a cursor.
+    fn preload(&self, tap: &ChangesTap, prefix: &Bytes, after: Cursor) {
+        let old = |change: &Change| change.cursor.index <= after.index;
+        let first = self.past.partition_point(old);
+        let (front, back) = self.past.as_slices();
+        let late: Vec<Change> = front
+            .iter()
+            .chain(back)
+            .skip(first)
+            .filter(|change| change.key.starts_with(prefix))
+            .cloned()
+            .collect();
+        tap.preload(late.chunk_by(|a, b| a.cursor == b.cursor).map(|entry| {
+            let bytes = entry.iter().map(cost).sum();
+            (Told::Changes(Batch::from(entry)), bytes)
+        }));
     }
 
     /// Gives the changes of one entry to those who listen.
@@ -96,8 +140,8 @@ impl History {
             let theirs = |change: &&Change| change.key.starts_with(prefix);
             let batch: Batch = entry.iter().filter(theirs).cloned().collect();
             if let Some(last) = batch.last() {
-                let bytes = batch.iter().map(cost).sum();
-                feed.push(&Arc::clone(&batch), bytes, &last.cursor);
+                let (bytes, cursor) = (batch.iter().map(cost).sum(), last.cursor);
+                feed.push(&Told::Changes(batch), bytes, &cursor);
             }
         }
     }
@@ -122,12 +166,24 @@ fn cost(change: &Change) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Poll, Waker};
+    use std::{
+        future::poll_fn,
+        task::{Context, Poll, Waker},
+    };
 
     use quorate_core::{Index, Term};
+    use quorate_state::{
+        ApplyContext,
+        collections::{encode_key, encode_value},
+        tree::{Salt, Tree},
+    };
+    use tokio::{runtime::Handle, sync::oneshot};
 
     use super::*;
-    use crate::feed::Taken;
+    use crate::{changes::Changes, feed::Taken, limits::SLICE_DIFFERENCES, position::Position};
+
+    const GENESIS: GenesisId = GenesisId([1; 16]);
+    const PREFIX: &[u8] = b"\x01\x01a";
 
     fn cursor(index: u64) -> Cursor {
         Cursor::new(Term(2), Index(index))
@@ -146,7 +202,8 @@ mod tests {
         let mut taken = Vec::new();
         while let Poll::Ready(next) = tap.poll_take(&Context::from_waker(Waker::noop())) {
             taken.push(match next {
-                Taken::Item(batch) => Ok((batch[0].cursor.index.0, batch.len())),
+                Taken::Item(Told::Changes(batch)) => Ok((batch[0].cursor.index.0, batch.len())),
+                Taken::Item(Told::Replaced(with)) => Err(with.anchor().index.0),
                 Taken::Lagged(cursor) => Err(cursor.index.0),
                 Taken::End => return taken,
             });
@@ -155,7 +212,18 @@ mod tests {
     }
 
     fn subscribe(history: &mut History, since: Since) -> ChangesTap {
-        history.subscribe(Bytes::from_static(b"a"), since, cursor(100))
+        let subscribed = history.subscribe(Bytes::from_static(b"a"), since);
+        subscribed.expect("the past is remembered")
+    }
+
+    fn refused(history: &mut History, since: Since) -> ChangesError {
+        let subscribed = history.subscribe(Bytes::from_static(b"a"), since);
+        subscribed.map(|_| ()).expect_err("the past is forgotten")
+    }
+
+    fn forgotten(asked: u64, first: u64) -> ChangesError {
+        let (asked, first) = (cursor(asked), cursor(first));
+        ChangesError::Forgotten { asked, first }
     }
 
     #[test]
@@ -186,14 +254,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_is_said() {
+    fn what_is_forgotten_is_refused_and_said_where_to_begin() {
         let mut history = History::default();
         let many = REMEMBERED_CHANGES as u64 + 10;
         for index in 1..=many {
             history.record(vec![change(index, "a1")]);
         }
-        let tap = subscribe(&mut history, Since::Cursor(cursor(9)));
-        assert_eq!(drain(&tap), [Err(100)]);
+        let refused = refused(&mut history, Since::Cursor(cursor(9)));
+        assert_eq!(refused, forgotten(9, 10));
         let tap = subscribe(&mut history, Since::Cursor(cursor(10)));
         assert_eq!(drain(&tap).len(), REMEMBERED_CHANGES);
     }
@@ -205,22 +273,160 @@ mod tests {
         history.record(vec![change(2, "a1")]);
         let tap = subscribe(&mut history, Since::Cursor(cursor(1)));
         assert_eq!(drain(&tap), [Ok((2, 1))]);
-        let tap = subscribe(&mut history, Since::Cursor(cursor(0)));
-        assert_eq!(drain(&tap), [Err(100)]);
+        let refused = refused(&mut history, Since::Cursor(cursor(0)));
+        assert_eq!(refused, forgotten(0, 1));
     }
 
     #[test]
-    fn a_state_that_was_replaced_leaves_a_gap_for_all() {
+    fn a_position_of_another_history_is_refused() {
         let mut history = History::default();
+        let position = |genesis| Since::Position(Position::new(genesis, cursor(0)));
+        let other = |here| ChangesError::OtherHistory {
+            asked: GENESIS,
+            here,
+        };
+        assert_eq!(refused(&mut history, position(GENESIS)), other(None));
+        let later = GenesisId([2; 16]);
+        history.begin(later, None);
+        assert_eq!(refused(&mut history, position(GENESIS)), other(Some(later)));
         history.record(vec![change(1, "a1")]);
-        let open = subscribe(&mut history, Since::Now);
-        history.record(vec![change(2, "a1")]);
-        history.replace(cursor(50));
-        history.record(vec![change(51, "a1")]);
-        assert_eq!(drain(&open), [Err(50), Ok((51, 1))]);
-        let late = subscribe(&mut history, Since::Cursor(cursor(2)));
-        assert_eq!(drain(&late), [Err(100)]);
-        let exact = subscribe(&mut history, Since::Cursor(cursor(50)));
-        assert_eq!(drain(&exact), [Ok((51, 1))]);
+        assert_eq!(
+            drain(&subscribe(&mut history, position(later))),
+            [Ok((1, 1))]
+        );
+    }
+
+    /// A state of this many items of a map called `a`, and one of another map.
+    fn state(items: std::ops::Range<u64>) -> Tree {
+        let mut tree = Tree::new(Salt([7; 32]));
+        let mut cx = ApplyContext::new(&mut tree, cursor(1), 1, None);
+        for item in items {
+            let key = [PREFIX, &encode_key(&item)].concat();
+            cx.insert(&key, &encode_value(&item).unwrap()).unwrap();
+        }
+        cx.insert(b"\x01\x01b", &[1]).unwrap();
+        tree
+    }
+
+    fn replacement(before: (Tree, u64), after: (Tree, u64)) -> Option<Replacement> {
+        let at = |(tree, index)| (tree, cursor(index));
+        Some(Replacement::new(at(before), at(after), Handle::current()))
+    }
+
+    /// A subscriber to the map called `a`.
+    fn watch(history: &mut History, since: Since) -> Changes<u64, u64> {
+        let prefix = Bytes::from_static(PREFIX);
+        let (reply, asked) = oneshot::channel();
+        let subscribed = history.subscribe(prefix.clone(), since);
+        reply.send(subscribed).unwrap();
+        Changes::new(asked, prefix, since)
+    }
+
+    /// Takes `n` items, as (index, key, whether there is a value) or the error.
+    async fn take(
+        changes: &mut Changes<u64, u64>,
+        n: usize,
+    ) -> Vec<Result<(u64, u64, bool), ChangesError>> {
+        let mut taken = Vec::new();
+        while taken.len() < n {
+            let next = poll_fn(|cx| futures::Stream::poll_next(std::pin::pin!(&mut *changes), cx));
+            let next = next.await.expect("the stream goes on");
+            taken.push(next.map(|c| (c.cursor.index.0, c.key, c.value.is_some())));
+        }
+        taken
+    }
+
+    fn live(index: u64, key: u64) -> Change {
+        Change {
+            cursor: cursor(index),
+            key: [PREFIX, &encode_key(&key)].concat().into(),
+            value: Some(encode_value(&index).unwrap().into()),
+        }
+    }
+
+    #[tokio::test]
+    async fn after_an_install_come_the_differences_and_then_the_present() {
+        let mut history = History::default();
+        let many = 2 * SLICE_DIFFERENCES as u64 + 3;
+        let mut changes = watch(&mut history, Since::Now);
+        history.record(vec![live(5, 1)]);
+        let (before, after) = ((state(0..10), 5), (state(8..10 + many), 50));
+        history.replace(cursor(50), replacement(before, after));
+        history.record(vec![live(51, 9)]);
+        let gone = (0..8).map(|key| Ok((50, key, false)));
+        let come = (10..10 + many).map(|key| Ok((50, key, true)));
+        let expected: Vec<_> = [Ok((5, 1, true)), Err(ChangesError::Lagged(cursor(50)))]
+            .into_iter()
+            .chain(gone)
+            .chain(come)
+            .chain([Ok((51, 9, true))])
+            .collect();
+        assert_eq!(take(&mut changes, expected.len()).await, expected);
+        // What came before the anchor is not remembered, what comes after it is.
+        assert_eq!(
+            refused(&mut history, Since::Cursor(cursor(5))),
+            forgotten(5, 50)
+        );
+        let mut late = watch(&mut history, Since::Cursor(cursor(50)));
+        assert_eq!(take(&mut late, 1).await, [Ok((51, 9, true))]);
+    }
+
+    #[tokio::test]
+    async fn two_installs_that_were_not_looked_at_are_one() {
+        let mut history = History::default();
+        let mut changes = watch(&mut history, Since::Now);
+        history.replace(cursor(50), replacement((state(0..2), 5), (state(0..9), 50)));
+        history.record(vec![live(51, 7)]);
+        history.replace(
+            cursor(90),
+            replacement((state(0..9), 51), (state(1..3), 90)),
+        );
+        history.record(vec![live(91, 1)]);
+        let expected = [
+            Err(ChangesError::Lagged(cursor(90))),
+            Ok((90, 0, false)),
+            Ok((90, 2, true)),
+            Ok((91, 1, true)),
+        ];
+        assert_eq!(take(&mut changes, 4).await, expected);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_ahead_of_the_state_is_not_told_differences_from_before() {
+        let install = |history: &mut History| {
+            history.replace(cursor(50), replacement((state(0..2), 5), (state(0..9), 50)));
+            history.record(vec![live(51, 7)]);
+        };
+        let mut history = History::default();
+        let mut ahead = watch(&mut history, Since::Cursor(cursor(30)));
+        let mut far_ahead = watch(&mut history, Since::Cursor(cursor(50)));
+        install(&mut history);
+        let missed = Err(ChangesError::Missed(cursor(50)));
+        assert_eq!(take(&mut ahead, 2).await, [missed, Ok((51, 7, true))]);
+        assert_eq!(take(&mut far_ahead, 1).await, [Ok((51, 7, true))]);
+    }
+
+    #[tokio::test]
+    async fn a_history_that_takes_the_place_of_another_removes_what_was_there() {
+        let mut history = History::default();
+        let mut first = watch(&mut history, Since::Now);
+        let empty = || Tree::new(Salt([7; 32]));
+        let begin = |before| replacement(before, (empty(), 0));
+        history.begin(GENESIS, begin((empty(), 0)));
+        history.record(vec![live(1, 0)]);
+        assert_eq!(take(&mut first, 1).await, [Ok((1, 0, true))]);
+        let mut ahead = watch(&mut history, Since::Cursor(cursor(9)));
+        let replaced = Replacement::new(
+            (state(0..1), cursor(1)),
+            (empty(), Cursor::ZERO),
+            Handle::current(),
+        );
+        history.begin(GenesisId([2; 16]), Some(replaced));
+        history.record(vec![live(1, 4)]);
+        let lagged = Err(ChangesError::Lagged(Cursor::ZERO));
+        let expected = [lagged, Ok((0, 0, false)), Ok((1, 4, true))];
+        assert_eq!(take(&mut first, 3).await, expected);
+        let missed = Err(ChangesError::Missed(Cursor::ZERO));
+        assert_eq!(take(&mut ahead, 2).await, [missed, Ok((1, 4, true))]);
     }
 }

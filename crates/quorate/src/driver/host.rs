@@ -2,24 +2,23 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use quorate_core::{Event, GroupId, GroupView, StateDone, StateOp};
-use quorate_state::{
-    Collections, Replica,
-    collections::{Kind, prefix},
-};
-use tokio::sync::watch;
+use bytes::Bytes;
+use quorate_core::{Cursor, Event, GroupId, GroupView, StateDone, StateOp};
+use quorate_state::{Collections, Replica, tree::Tree};
+use tokio::{runtime::Handle, sync::watch};
 
 use super::{
     history::History,
     request::{Answer, Query},
 };
 use crate::{
-    changes::{ChangesTap, Since},
+    changes::{Since, Subscribed},
     event::EventsTap,
     feed::{Feed, Limit},
     group::Seat,
     hall::Hall,
     limits::SUBSCRIBER_EVENTS,
+    replacement::Replacement,
     snapshot::{Published, Snapshot},
     status::GroupStatus,
 };
@@ -98,7 +97,17 @@ impl Host {
         ) {
             self.seat.published.take_back();
         }
+        let before = self.to_be_replaced(&op);
+        let begun = match &op {
+            StateOp::Begin { genesis } => Some(*genesis),
+            _ => None,
+        };
         let done = self.replica.execute(op);
+        if let Some(genesis) = begun {
+            let replaced = self.replaced(before);
+            self.history.begin(genesis, replaced);
+            return Some(done);
+        }
         match &done {
             Some(StateDone::Applied { items, bytes, .. }) => {
                 (self.items, self.bytes) = (*items, *bytes);
@@ -109,11 +118,25 @@ impl Host {
                 ..
             }) => {
                 (self.items, self.bytes) = (restored.items, restored.bytes);
-                self.history.replace(restored.anchor);
+                let replaced = self.replaced(before);
+                self.history.replace(restored.anchor, replaced);
             }
             _ => {}
         }
         Some(done)
+    }
+
+    /// Keeps the state that an operation may replace, if anybody watches it; O(1).
+    fn to_be_replaced(&self, op: &StateOp) -> Option<(Tree, Cursor)> {
+        let replaces = matches!(op, StateOp::Begin { .. } | StateOp::Install { .. });
+        (replaces && self.history.is_watched())
+            .then(|| (self.replica.tree().clone(), self.replica.applied()))
+    }
+
+    /// What those who watch are told of a state that was replaced by the present one.
+    fn replaced(&self, before: Option<(Tree, Cursor)>) -> Option<Replacement> {
+        let now = (self.replica.tree().clone(), self.replica.applied());
+        before.map(|before| Replacement::new(before, now, Handle::current()))
     }
 
     /// Answers a query from the state as it is, and publishes it for the next ones.
@@ -128,11 +151,9 @@ impl Host {
         self.feed.subscribe()
     }
 
-    /// Subscribes to the changes of a map; nothing if no map can have that name.
-    pub(super) fn changes(&mut self, map: &str, since: Since) -> Option<ChangesTap> {
-        let prefix = prefix(Kind::Map, map)?;
-        let applied = self.replica.applied();
-        Some(self.history.subscribe(prefix.into(), since, applied))
+    /// Subscribes to the changes of keys that begin with `prefix`.
+    pub(super) fn changes(&mut self, prefix: Bytes, since: Since) -> Subscribed {
+        self.history.subscribe(prefix, since)
     }
 
     pub(super) fn tell(&mut self, event: &Event) {

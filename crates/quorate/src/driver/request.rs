@@ -7,7 +7,7 @@ use quorate_core::{Event, Freshness, GroupId, OpenGroup, Reply, Time};
 use tokio::sync::oneshot;
 
 use crate::{
-    changes::{ChangesTap, Since},
+    changes::{Since, Subscribed},
     event::EventsTap,
     group::Seat,
     snapshot::Snapshot,
@@ -36,12 +36,12 @@ pub(crate) enum Request {
         group: Option<GroupId>,
         reply: oneshot::Sender<EventsTap>,
     },
-    /// Subscribe to the changes of a collection.
+    /// Subscribe to the changes of keys that begin with `prefix`.
     Changes {
         group: GroupId,
-        map: Arc<str>,
+        prefix: Bytes,
         since: Since,
-        reply: oneshot::Sender<ChangesTap>,
+        reply: oneshot::Sender<Subscribed>,
     },
     /// Stop in good order.
     Stop { done: oneshot::Sender<()> },

@@ -217,13 +217,13 @@ impl Driver {
             }
             Request::Changes {
                 group,
-                map,
+                prefix,
                 since,
                 reply,
             } => {
-                let host = self.hosts.get_mut(&group);
-                if let Some(tap) = host.and_then(|host| host.changes(&map, since)) {
-                    reply.send(tap).unwrap_or_default();
+                if let Some(host) = self.hosts.get_mut(&group) {
+                    // Whoever dropped the receiving end does not want to know.
+                    reply.send(host.changes(prefix, since)).unwrap_or(());
                 }
             }
             Request::Stop { .. } => {}
