@@ -1,8 +1,9 @@
 //! Time as the core sees it: an input.
 //!
 //! [`Time`] is monotonic and counts from an origin of the driver's choosing; all timers, deadlines
-//! and TTLs use it, and it is never sent to another peer. [`Wall`] is for people to read; two
-//! peers' wall clocks are never compared.
+//! and TTLs use it, and it is never sent to another peer. [`Wall`] is for people to read, and for the
+//! client table, which adds up what passes between two stamps of one leader; two peers' wall clocks
+//! are never compared.
 
 use std::{fmt, time::Duration};
 
@@ -42,7 +43,7 @@ impl fmt::Debug for Time {
     }
 }
 
-/// A wall-clock time in milliseconds since the Unix epoch, stamped by a driver for people to read.
+/// A wall-clock time in milliseconds since the Unix epoch, as a driver's clock shows it.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize,
 )]
@@ -53,6 +54,6 @@ pub struct Wall(pub u64);
 pub struct Now {
     /// The monotonic clock; never goes back.
     pub time: Time,
-    /// The wall clock; may jump, and decides nothing.
+    /// The wall clock; may jump, and decides nothing but when idle clients expire.
     pub wall: Wall,
 }

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod clients;
 pub mod collections;
 pub mod limits;
 pub mod machine;
@@ -20,6 +21,7 @@ pub mod table;
 pub mod tree;
 pub mod typed;
 
+pub use clients::ClientLimits;
 pub use collections::Collections;
 pub use machine::{ApplyContext, Change, Machine, View};
 pub use replica::Replica;

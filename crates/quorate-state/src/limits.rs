@@ -30,5 +30,39 @@ pub const HASH_SLICE: usize = 256 << 10;
 /// Nodes freed in one slice: some hundred microseconds.
 pub const SWEEP_SLICE: usize = 256;
 
+/// Clients in the client table: some 8 MB of state if all are there, and more programs than talk to
+/// one group.
+pub const CLIENTS: u64 = 65_536;
+
+/// How far above its lowest open number a client may go: what a client that sends without waiting
+/// has under way at a hundred thousand commands a second.
+pub const CLIENT_WINDOW: u64 = 4_096;
+
+/// Applied numbers remembered of all clients: 64 clients with their windows full, or all clients
+/// with four each; some 30 MB of state.
+pub const CLIENT_NUMBERS: u64 = 262_144;
+
+/// Bytes of remembered outcomes of all clients: every snapshot carries them.
+pub const OUTCOME_BYTES: u64 = 16 << 20;
+
+/// Bytes of remembered outcomes of one client: no less than a command's, so that what an exchange
+/// of a largest value found can be repeated.
+pub const CLIENT_OUTCOME_BYTES: u64 = 1 << 20;
+
+/// Entries for which a client must not have been used before it expires: fewer pass within a
+/// second on a busy group, but then time decides.
+pub const CLIENT_IDLE_ENTRIES: u64 = 10_000;
+
+/// Milliseconds for which a client must not have been used before it expires: longer than any
+/// program tries one write again by itself.
+pub const CLIENT_IDLE_TIME: u64 = 15 * 60 * 1_000;
+
+/// Milliseconds by which one entry moves the clock of the client table at most: a clock that jumps
+/// costs nobody more than a fifteenth of its time.
+pub const CLIENT_CLOCK_STEP: u64 = 60 * 1_000;
+
+const _: () = assert!(CLIENT_CLOCK_STEP * 15 <= CLIENT_IDLE_TIME);
+const _: () = assert!(CLIENT_OUTCOME_BYTES <= OUTCOME_BYTES && OUTCOME_BYTES < VALUE);
+const _: () = assert!(CLIENT_WINDOW <= CLIENT_NUMBERS && CLIENTS <= CLIENT_NUMBERS);
 const _: () = assert!(INLINE_VALUE < PIECE as u64);
 const _: () = assert!(PIECE + KEY < quorate_core::limits::BULK_FRAME);

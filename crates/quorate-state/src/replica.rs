@@ -13,11 +13,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use quorate_core::{
-    Applied, Body, ClientSequence, Cursor, Entry, Genesis, GenesisId, Index, Part, Recalled,
-    Restored, SessionId, StateDone, StateOp, Verdict,
+    Applied, Body, ClientSequence, Cursor, Entry, Genesis, GenesisId, Index, Named, Part, Restored,
+    SessionId, StateDone, StateOp, Verdict,
 };
 
 use crate::{
+    clients::{Admission, ClientLimits},
     limits,
     machine::{ApplyContext, Change, Machine, View},
     space,
@@ -33,6 +34,7 @@ pub struct Replica {
     machine: Arc<dyn Machine>,
     tree: Tree,
     applied: Cursor,
+    clients: ClientLimits,
     snapshots: BTreeMap<Cursor, Snapshot>,
     restore: Option<Restore>,
     graveyard: Graveyard,
@@ -64,11 +66,21 @@ impl Replica {
             machine,
             tree: Tree::new(Salt([0; 32])),
             applied: Cursor::ZERO,
+            clients: ClientLimits::default(),
             snapshots: BTreeMap::new(),
             restore: None,
             graveyard: Graveyard::default(),
             changes: None,
         }
+    }
+
+    /// Sets the limits of the client table, before anything is applied.
+    ///
+    /// They decide what is applied, so all replicas of a group must have the same: for simulations.
+    #[must_use]
+    pub fn with_client_limits(mut self, limits: ClientLimits) -> Self {
+        self.clients = limits;
+        self
     }
 
     /// Returns the machine.
@@ -232,8 +244,8 @@ impl Replica {
         );
         match &entry.body {
             Body::Command(command) => Applied::Outcome(self.run(cursor, version, command)),
-            Body::Named(_) => Applied::Expired,
-            Body::Register { .. } => Applied::Full,
+            Body::Named(named) => self.apply_named(cursor, version, named),
+            Body::Register { at } => self.clients.register(&mut self.tree, cursor, *at),
             Body::Configuration(configuration) => {
                 space::set_configuration(&mut self.tree, configuration);
                 Applied::Silent
@@ -248,9 +260,23 @@ impl Replica {
         self.machine.apply(&mut cx, command)
     }
 
+    fn apply_named(&mut self, cursor: Cursor, version: u32, named: &Named) -> Applied {
+        let name = named.client;
+        match self.clients.admit(&mut self.tree, cursor, name, named.at) {
+            Admission::Apply(admitted) => {
+                let outcome = self.run(cursor, version, &named.bytes);
+                self.clients
+                    .remember(&mut self.tree, admitted, cursor, name, &outcome);
+                Applied::Outcome(outcome)
+            }
+            Admission::Refused(applied) => applied,
+        }
+    }
+
     fn recall(&self, names: &[ClientSequence]) -> StateDone {
+        let recall = |name| self.clients.recall(&self.tree, self.applied.index, name);
         StateDone::Recalled {
-            recalled: names.iter().map(|name| (*name, Recalled::Expired)).collect(),
+            recalled: names.iter().map(|name| (*name, recall(*name))).collect(),
         }
     }
 

@@ -7,7 +7,7 @@
 //! ```text
 //! 0 1            the configuration at the last applied configuration entry
 //! 0 2            the machine's version; absent means 1
-//! 0 3 client     the client table
+//! 0 3 to 0 8     the client table (see [`crate::clients`])
 //! 1 key          the machine's items
 //! ```
 
