@@ -1,0 +1,200 @@
+//! What a request is answered when it cannot be served: a status code, and a body that says what
+//! happened and what to do.
+//!
+//! ```text
+//! {"error":"no_quorum","message":"...","hint":"..."}
+//! ```
+//!
+//! The code says whether anything was changed: 504 means that nobody knows; every other one means
+//! that this request changed nothing.
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use quorate::{Cursor, ReadError, WriteError};
+use serde::Serialize;
+
+/// A request that was not served.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    body: ErrorBody,
+}
+
+/// The body of an error.
+#[derive(Clone, Debug, Serialize)]
+struct ErrorBody {
+    /// The kind, as one word for programs.
+    error: &'static str,
+    /// What happened.
+    message: String,
+    /// What to do about it.
+    hint: String,
+}
+
+impl ApiError {
+    /// Makes an error of the kind `error`.
+    pub(crate) fn new(
+        status: StatusCode,
+        error: &'static str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            body: ErrorBody {
+                error,
+                message: message.into(),
+                hint: hint.into(),
+            },
+        }
+    }
+
+    /// The request itself is wrong.
+    pub(crate) fn malformed(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", message, hint)
+    }
+
+    /// What was sent is larger than `most` bytes.
+    pub(crate) fn too_large(most: usize) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            format!("the body is larger than {most} bytes"),
+            "split the value over several keys",
+        )
+    }
+
+    /// Too much is under way.
+    pub(crate) fn busy() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "busy",
+            "too much is under way: the request was surely not applied",
+            "try again in a moment",
+        )
+    }
+
+    /// There is no leader or no quorum, as far as this peer can see; `why` says more, if known.
+    pub(crate) fn no_quorum(why: Option<String>) -> Self {
+        let message = "no leader or no quorum until the deadline: nothing was changed";
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no_quorum",
+            why.map_or_else(|| message.to_owned(), |why| format!("{message}; {why}")),
+            "run `quorate status` to see who is missing, then try again",
+        )
+    }
+
+    /// The state here has not come as far as a read asks for.
+    pub(crate) fn not_here_yet(asked: Cursor, applied: Cursor) -> Self {
+        Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "not_here_yet",
+            format!("this peer has applied up to cursor {applied}, not {asked}, at the deadline"),
+            "check the cursor, give it more time (timeout_ms), or ask another peer",
+        )
+    }
+
+    /// Returns the status code.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// This peer is stopping.
+    pub(crate) fn stopping() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stopping",
+            "this peer is stopping: nothing was changed",
+            "ask another peer",
+        )
+    }
+
+    /// What is stored is of another type than this interface reads and writes.
+    fn foreign(reason: &str) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "foreign_data",
+            format!("what is stored is not plain bytes: {reason}"),
+            "another application uses the map \"kv\" of this group with other types: use another \
+             group, or read it with that application",
+        )
+    }
+
+    /// A read was not answered.
+    pub(crate) fn of_read(error: &ReadError, why: Option<String>) -> Self {
+        match error {
+            ReadError::Busy => Self::busy(),
+            ReadError::Unavailable => Self::no_quorum(why),
+            ReadError::Closed => Self::stopping(),
+            ReadError::Decoding { reason } => Self::foreign(reason),
+            _ => Self::unexpected(error),
+        }
+    }
+
+    /// A write was not committed, or nobody knows.
+    pub(crate) fn of_write<I>(error: &WriteError<I>, why: Option<String>) -> Self
+    where
+        WriteError<I>: std::fmt::Display,
+    {
+        match error {
+            WriteError::Busy { .. } => Self::busy(),
+            WriteError::Unavailable { .. } => Self::no_quorum(why),
+            WriteError::Closed { .. } => Self::stopping(),
+            WriteError::Superseded { .. } => Self::new(
+                StatusCode::CONFLICT,
+                "superseded",
+                error.to_string(),
+                "send it again if it is still wanted",
+            ),
+            WriteError::Unknown => Self::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "unknown",
+                error.to_string(),
+                "read before writing again, or name requests with Quorate-Request so that they \
+                 can be sent twice",
+            ),
+            WriteError::TooLarge => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                error.to_string(),
+                "split the value over several keys",
+            ),
+            WriteError::Refused(refusal) => Self::malformed(
+                format!("the write was refused: {refusal}"),
+                "use a shorter key",
+            ),
+            WriteError::Decoding { reason, .. } => Self::foreign(reason),
+            _ => Self::unexpected(error),
+        }
+    }
+
+    fn unexpected(error: &impl std::fmt::Display) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "unexpected",
+            error.to_string(),
+            "read before writing again, and run `quorate status`",
+        )
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        json(self.status, &self.body)
+    }
+}
+
+/// Answers with one JSON object, on one line.
+pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    let mut text = serde_json::to_string(body).expect("these types have only string keys");
+    text.push('\n');
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}

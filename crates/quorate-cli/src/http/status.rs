@@ -1,0 +1,152 @@
+//! `GET /v1/status`: how the group stands on this peer.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::StatusCode,
+    response::Response,
+};
+use quorate::{Cursor, GroupStatus, Member};
+use serde::{Deserialize, Serialize};
+
+use crate::words;
+
+use super::{
+    app::{App, mark},
+    error::{ApiError, json},
+    params::Params,
+};
+
+/// A cursor, as an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct CursorBody {
+    /// The term.
+    pub(crate) term: u64,
+    /// The index.
+    pub(crate) index: u64,
+}
+
+impl From<Cursor> for CursorBody {
+    fn from(cursor: Cursor) -> Self {
+        Self {
+            term: cursor.term.0,
+            index: cursor.index.0,
+        }
+    }
+}
+
+/// How a group stands on a peer. Peers are named by their whole ids.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct StatusBody {
+    /// The peer that was asked.
+    pub(crate) peer: String,
+    /// The network's name.
+    pub(crate) network: String,
+    /// The group's name.
+    pub(crate) group: String,
+    /// The history, once there is one here.
+    pub(crate) genesis: Option<String>,
+    /// What the peer is: leader, follower, candidate, pre-candidate, learner or joiner.
+    pub(crate) role: String,
+    /// Who leads, if known.
+    pub(crate) leader: Option<String>,
+    /// The latest term.
+    pub(crate) term: u64,
+    /// The last index of the log here.
+    pub(crate) last: u64,
+    /// The last index known to be committed.
+    pub(crate) commit: u64,
+    /// The last index the state here has applied.
+    pub(crate) applied: u64,
+    /// The index that the log here begins after.
+    pub(crate) base: u64,
+    /// What an acknowledged write survives.
+    pub(crate) durability: String,
+    /// Items of the state here.
+    pub(crate) items: u64,
+    /// Bytes of their keys and values.
+    pub(crate) bytes: u64,
+    /// Those who count.
+    pub(crate) voters: Vec<String>,
+    /// Those who replicate only.
+    pub(crate) learners: Vec<String>,
+    /// The other peers that this one knows of.
+    pub(crate) peers: Vec<PeerBody>,
+    /// Why the group cannot decide, if it cannot.
+    pub(crate) standstill: Option<String>,
+    /// The catch-up under way here.
+    pub(crate) session: Option<SessionBody>,
+    /// Why this peer takes no part any more, if so.
+    pub(crate) poisoned: Option<String>,
+}
+
+/// Another peer, as this one sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct PeerBody {
+    /// Who.
+    pub(crate) peer: String,
+    /// Whether it is linked, and if not, why.
+    pub(crate) link: String,
+    /// Since when, in the form of RFC 3339.
+    pub(crate) since: Option<String>,
+}
+
+/// A catch-up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct SessionBody {
+    /// Where the snapshot was cut, once one is chosen.
+    pub(crate) anchor: Option<CursorBody>,
+    /// Items verified.
+    pub(crate) verified: u64,
+    /// Items in all.
+    pub(crate) total: u64,
+}
+
+impl StatusBody {
+    pub(crate) fn of(app: &App) -> Self {
+        let status = app.group.status();
+        let ids = |members: &[Member]| members.iter().map(|one| one.peer.to_string()).collect();
+        Self {
+            peer: status.peer.to_string(),
+            network: app.network.clone(),
+            group: app.group.label().to_owned(),
+            genesis: status.genesis.map(|genesis| genesis.to_string()),
+            role: words::role(&status).to_owned(),
+            leader: status.leader.map(|leader| leader.peer.to_string()),
+            term: status.term.0,
+            last: status.last.index.0,
+            commit: status.commit.0,
+            applied: status.applied.index.0,
+            base: status.base.index.0,
+            durability: words::DURABILITY.to_owned(),
+            items: status.items,
+            bytes: status.bytes,
+            voters: ids(&status.configuration.voters),
+            learners: ids(&status.configuration.learners),
+            peers: peers(&status),
+            standstill: words::standstill(&status),
+            session: status.session.map(|session| SessionBody {
+                anchor: session.anchor.map(CursorBody::from),
+                verified: session.verified,
+                total: session.total,
+            }),
+            poisoned: status.poisoned.map(str::to_owned),
+        }
+    }
+}
+
+fn peers(_status: &GroupStatus) -> Vec<PeerBody> {
+    Vec::new()
+}
+
+/// Answers with the status; asks nobody, and never waits.
+pub(crate) async fn status(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    Params::of(request.uri(), &[])?;
+    let mut response = json(StatusCode::OK, &StatusBody::of(&app));
+    mark(&mut response, app.position());
+    Ok(response)
+}

@@ -1,0 +1,258 @@
+//! What happens to a peer, in words, while it runs.
+//!
+//! Two things are told: what happened (the group formed, somebody else leads, a catch-up ended),
+//! and what the peer waits for, once it has waited for a moment. When all is well, nothing is.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    time::Duration,
+};
+
+use futures::StreamExt as _;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use quorate::{CloseCode, Event, Form, Group, GroupEvent, GroupStatus, PeerId};
+use tokio::time::timeout;
+
+use crate::words;
+
+use super::UpArgs;
+
+/// Tells what happens to a peer.
+#[derive(Debug)]
+pub(super) struct Story {
+    group: Group,
+    words: Words,
+    bar: Option<ProgressBar>,
+    /// The state that was told last.
+    told: String,
+    /// Who was told to be refused last.
+    refused: Option<(PeerId, CloseCode)>,
+}
+
+/// How long a state must last before it is worth a line: an election is shorter.
+const LASTING: Duration = Duration::from_millis(300);
+
+impl Story {
+    pub(super) fn new(group: Group, args: &UpArgs) -> Self {
+        Self {
+            group,
+            words: Words {
+                form: args.form(),
+                full_ids: args.full_ids,
+            },
+            bar: None,
+            told: String::new(),
+            refused: None,
+        }
+    }
+
+    /// Tells one thing.
+    pub(super) fn tell(&self, what: impl AsRef<str>) {
+        let line = format!(
+            "{}  {}\n",
+            chrono::Local::now().format("%H:%M:%S"),
+            what.as_ref()
+        );
+        // A reader that has gone away is no reason to stop.
+        let write = || {
+            std::io::stderr()
+                .write_all(line.as_bytes())
+                .unwrap_or_default()
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// Tells what happens until the peer has stopped.
+    pub(super) async fn run(&mut self) {
+        let Ok(mut events) = self.group.events().await else {
+            return;
+        };
+        self.told = self.words.state(&self.group.status());
+        self.tell(&self.told);
+        loop {
+            let state = lasting(&self.group, &self.words, &self.told);
+            tokio::select! {
+                state = state => match state {
+                    Some(state) => {
+                        self.tell(&state);
+                        self.told = state;
+                    }
+                    None => return,
+                },
+                event = events.next() => match event {
+                    Some(Ok(event)) => self.event(event),
+                    Some(Err(_)) => {}
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::PeerDown { peer, .. } if self.is_member(peer) => {
+                self.tell(format!("peer {} is gone", self.words.peer(peer)));
+            }
+            Event::PeerRefused { peer, code } if self.refused != Some((peer, code)) => {
+                self.refused = Some((peer, code));
+                let (peer, why) = (self.words.peer(peer), code.reason());
+                self.tell(format!("peer {peer} was refused: {why}"));
+            }
+            Event::Group { event, .. } => self.group_event(event),
+            _ => {}
+        }
+    }
+
+    fn group_event(&mut self, event: GroupEvent) {
+        match event {
+            GroupEvent::RestoreStarted {
+                items, providers, ..
+            } => {
+                self.tell(format!(
+                    "catching up: {items} items, from {providers} peers so far"
+                ));
+                self.progress(0, items);
+            }
+            GroupEvent::RestoreProgress {
+                verified, total, ..
+            } => self.progress(verified, total),
+            GroupEvent::Restored { anchor, .. } => {
+                self.end_progress();
+                self.tell(format!(
+                    "caught up with cursor {anchor}; following the rest"
+                ));
+            }
+            GroupEvent::CaughtUp { .. } => self.end_progress(),
+            GroupEvent::Diverged { anchor, peer } => self.tell(format!(
+                "ALARM: peer {} has other data at cursor {anchor}: compare `quorate status` and \
+                 the digests of all peers",
+                self.words.peer(peer)
+            )),
+            GroupEvent::CommittedTruncationRefused { peer } => self.tell(format!(
+                "ALARM: peer {} asked to drop what is committed; nothing was changed",
+                self.words.peer(peer)
+            )),
+            GroupEvent::Poisoned { reason } => self.tell(format!(
+                "ALARM: this peer's own data contradicts itself ({reason}); it takes no part any \
+                 more: stop it and start another"
+            )),
+            _ => {}
+        }
+    }
+
+    fn is_member(&self, peer: PeerId) -> bool {
+        let status = self.group.status();
+        status.configuration.life_of(peer).is_some()
+    }
+
+    /// Shows how far a catch-up is, if a person is looking.
+    fn progress(&mut self, done: u64, total: u64) {
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let target = ProgressDrawTarget::stderr_with_hz(20);
+            let bar = ProgressBar::with_draw_target(Some(total), target);
+            let style = "          {bar:40} {human_pos} of {human_len} items, {eta} left";
+            let style = ProgressStyle::with_template(style);
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        bar.set_length(total);
+        bar.set_position(done);
+    }
+
+    fn end_progress(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Waits until the group has been in a state other than `told` for a moment; nothing once the
+/// peer has stopped.
+async fn lasting(group: &Group, words: &Words, told: &str) -> Option<String> {
+    let mut state = words.state(&group.status());
+    loop {
+        let when = group.when();
+        let other = when.holds(|status| words.state(status) != state);
+        let status = if state == told {
+            other.await
+        } else {
+            match timeout(LASTING, other).await {
+                Ok(status) => status,
+                Err(_) => return Some(state),
+            }
+        };
+        state = words.state(&status.ok()?);
+    }
+}
+
+/// How this peer's user wants things called.
+#[derive(Debug)]
+struct Words {
+    form: Option<Form>,
+    full_ids: bool,
+}
+
+impl Words {
+    /// Says how the group stands here: what is waited for, or that all is well.
+    fn state(&self, status: &GroupStatus) -> String {
+        if status.poisoned.is_some() {
+            return "this peer takes no part any more".to_owned();
+        }
+        if status.genesis.is_none() {
+            return self.looking(status);
+        }
+        let Some(leader) = status.leader else {
+            let why = words::standstill(status);
+            return why.unwrap_or_else(|| "waiting for a leader".to_owned());
+        };
+        if !status.configuration_committed || words::role(status) == "joiner" {
+            return format!("waiting for {} to let this peer in", self.peer(leader.peer));
+        }
+        if status.session.is_some() {
+            return "catching up".to_owned();
+        }
+        let leads = if status.is_leader() {
+            "this peer leads".to_owned()
+        } else {
+            format!("{} leads", self.peer(leader.peer))
+        };
+        let configuration = &status.configuration;
+        let voters = count(configuration.voters.len(), "voter");
+        let learners = match configuration.learners.len() {
+            0 => String::new(),
+            n => format!(" and {}", count(n, "learner")),
+        };
+        format!(
+            "ready: {leads} in term {}; {voters}{learners}",
+            status.term.0
+        )
+    }
+
+    /// Says what a peer without a group does.
+    fn looking(&self, _status: &GroupStatus) -> String {
+        match self.form {
+            Some(Form::Expect(n)) => format!(
+                "waiting for {} to found the group with",
+                count(n.saturating_sub(1), "other peer")
+            ),
+            Some(Form::Alone) => "founding a group".to_owned(),
+            Some(Form::Join) => "waiting for a group to join: start one with `quorate up`, or \
+                                 name a peer of one with --peer TICKET"
+                .to_owned(),
+            _ => "looking for a group to join; founds one if there is none".to_owned(),
+        }
+    }
+
+    fn peer(&self, peer: PeerId) -> String {
+        words::id(&peer.to_string(), self.full_ids).to_owned()
+    }
+}
+
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
