@@ -7,9 +7,11 @@
 
 mod bans;
 mod dependencies;
+mod examples;
 mod links;
 mod places;
 mod repository;
 mod shape;
+mod snippets;
 mod source;
 mod words;

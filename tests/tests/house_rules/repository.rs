@@ -69,6 +69,15 @@ pub(crate) fn crate_sources() -> Vec<File> {
     files
 }
 
+/// Reads the Rust files of the `src` of every crate and every example.
+pub(crate) fn sources() -> Vec<File> {
+    let mut files = files(|path| {
+        path.starts_with("examples/") && path.contains("/src/") && path.ends_with(".rs")
+    });
+    files.extend(crate_sources());
+    files
+}
+
 /// Fails with every violation of a rule at once, and with what to do.
 #[track_caller]
 pub(crate) fn report(rule: &str, way_out: &str, violations: &[String]) {

@@ -1,7 +1,7 @@
 //! How large things may be, and what every file and crate root looks like.
 
 use super::{
-    repository::{crate_sources, files, report},
+    repository::{files, report, sources},
     source::{code_of, functions},
 };
 
@@ -11,7 +11,7 @@ const COLUMNS: usize = 100;
 
 #[test]
 fn files_stay_small() {
-    let violations: Vec<String> = crate_sources()
+    let violations: Vec<String> = sources()
         .iter()
         .filter_map(|file| {
             let lines = file.text.lines().count();
@@ -30,7 +30,7 @@ fn files_stay_small() {
 fn functions_stay_small() {
     let mut violations = Vec::new();
     let mut seen = 0;
-    for file in crate_sources() {
+    for file in sources() {
         for function in functions(&code_of(&file.text)) {
             seen += 1;
             if function.lines > FUNCTION_LINES {
@@ -110,11 +110,7 @@ fn files_end_well() {
 
 #[test]
 fn crate_roots_forbid_unsafe_code() {
-    let roots = files(|path| {
-        path.ends_with("/src/lib.rs")
-            || path.ends_with("/src/main.rs")
-            || (path.starts_with("crates/") && path.contains("/src/bin/"))
-    });
+    let roots = files(is_root);
     assert!(roots.len() >= 8, "the crate roots were not found");
     let violations: Vec<String> = roots
         .into_iter()
@@ -126,6 +122,28 @@ fn crate_roots_forbid_unsafe_code() {
         "put #![forbid(unsafe_code)] behind the crate's documentation",
         &violations,
     );
+}
+
+/// Tells whether a file is the root of a library or of a program.
+fn is_root(path: &str) -> bool {
+    let Some((_, below)) = path.rsplit_once("/src/") else {
+        return false;
+    };
+    match below.split('/').collect::<Vec<_>>()[..] {
+        ["lib.rs" | "main.rs"] | ["bin", _, "main.rs"] => true,
+        ["bin", program] => program.ends_with(".rs"),
+        _ => false,
+    }
+}
+
+#[test]
+fn a_root_is_found_wherever_it_may_be() {
+    for root in ["a/src/lib.rs", "a/src/bin/b.rs", "a/src/bin/b/main.rs"] {
+        assert!(is_root(root), "{root}");
+    }
+    for other in ["a/src/bin/b/c.rs", "a/tests/main.rs", "a/src/b/lib.rs"] {
+        assert!(!is_root(other), "{other}");
+    }
 }
 
 #[test]
