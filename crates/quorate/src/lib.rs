@@ -37,9 +37,12 @@ mod map;
 mod network;
 mod position;
 pub mod prelude;
+mod progress;
 mod read;
 mod replacement;
+mod sight;
 mod snapshot;
+mod standstill;
 mod status;
 pub mod testing;
 mod when;
@@ -51,15 +54,18 @@ pub use group::{Group, GroupBuilder, OpenError, StateDigest};
 pub use map::{Exchange, Map};
 pub use network::{BuildError, Network, NetworkBuilder};
 pub use position::{Position, PositionError};
+pub use progress::{SessionPhase, SessionProgress, SourceProgress};
 pub use quorate_core::{
     CloseCode, Configuration, Cursor, Digest, Event, Form, GenesisId, GroupEvent, GroupId,
     GroupKey, GroupProfile, Incarnation, Index, Member, NetworkId, PeerId, Refusal, Role,
-    SessionId, SessionView, Term,
+    SessionId, SessionView, Term, WhyLearner,
 };
 pub use quorate_net::{ALPN, Address, Transport, Tuning, iroh, presets};
 pub use quorate_state::collections::{Key, KeyReader, KeyWriter, Lookup, Refusal as WriteRefusal};
 pub use read::{Read, ReadError, Reading};
 pub use snapshot::{MapIter, Snapshot};
+pub use sight::{LinkState, PeerStatus};
+pub use standstill::{Standstill, StandstillCause};
 pub use status::GroupStatus;
 pub use when::{When, WhenClosed};
 pub use write::{Committed, Write, WriteError};

@@ -50,6 +50,10 @@ pub const SLICE_DIFFERENCES: usize = 1_024;
 /// Bytes of keys and values of those differences.
 pub const SLICE_BYTES: usize = 1 << 20;
 
+/// Peers of which a status says how they stand; those out of sight for longest go first. As many as
+/// a peer keeps links to.
+pub const REMEMBERED_PEERS: usize = quorate_core::limits::PEERS;
+
 /// How long an operation waits unless it is told otherwise: many elections, few for a person.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 

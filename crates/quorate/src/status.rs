@@ -1,13 +1,19 @@
 //! How a group stands on this peer.
 
-use std::sync::Arc;
+use std::{mem::discriminant, sync::Arc};
 
+use chrono::{DateTime, Utc};
 use quorate_core::{
-    CloseCode, Configuration, Cursor, GenesisId, GroupId, GroupView, Member, PeerId, Role,
-    SessionView, Term,
+    CloseCode, Configuration, Cursor, Form, GenesisId, GroupId, GroupView, Member, PeerId, Role,
+    SessionView, Term, WhyLearner,
 };
 
-use crate::position::Position;
+use crate::{
+    position::Position,
+    progress::SessionProgress,
+    sight::{LinkState, PeerStatus},
+    standstill::{Standstill, StandstillCause},
+};
 
 /// How a group stands on this peer, as of the driver's last turn.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,6 +51,15 @@ pub struct GroupStatus {
     pub bytes: u64,
     /// The catch-up under way here.
     pub session: Option<SessionView>,
+    /// How far it is.
+    pub progress: Option<SessionProgress>,
+    /// How the group was to come to be, where there is none yet.
+    pub form: Form,
+    /// The other peers that this one knows of, in the order of their ids: members of its groups,
+    /// seen or not, and peers in sight.
+    pub peers: Arc<[PeerStatus]>,
+    /// On the leader, the learners and why each does not vote.
+    pub learners: Vec<(PeerId, WhyLearner)>,
     /// Where the snapshots that it keeps for others were cut.
     pub snapshots: Vec<Cursor>,
     /// The peer that was refused last, and why; a wrong group key shows here.
@@ -53,13 +68,25 @@ pub struct GroupStatus {
     pub poisoned: Option<&'static str>,
     /// Whether the network was closed here.
     pub closed: bool,
+    /// What is in the way of decisions, and since when.
+    stands: Option<(StandstillCause, DateTime<Utc>)>,
+}
+
+/// What the driver shows of a group beside what the core does.
+pub(crate) struct Shown<'a> {
+    pub(crate) items: u64,
+    pub(crate) bytes: u64,
+    pub(crate) progress: Option<&'a SessionProgress>,
+    pub(crate) peers: &'a Arc<[PeerStatus]>,
+    pub(crate) now: DateTime<Utc>,
 }
 
 impl GroupStatus {
-    pub(crate) fn new(peer: PeerId, group: GroupId) -> Self {
+    pub(crate) fn new(peer: PeerId, group: GroupId, form: Form) -> Self {
         Self {
             peer,
             group,
+            form,
             genesis: None,
             me: None,
             role: Role::Follower,
@@ -74,10 +101,14 @@ impl GroupStatus {
             items: 0,
             bytes: 0,
             session: None,
+            progress: None,
+            peers: Arc::default(),
+            learners: Vec::new(),
             snapshots: Vec::new(),
             refused: None,
             poisoned: None,
             closed: false,
+            stands: None,
         }
     }
 
@@ -111,8 +142,41 @@ impl GroupStatus {
             && self.applied.index >= self.commit
     }
 
-    /// Takes over what the core shows; returns whether anything changed.
-    pub(crate) fn refresh(&mut self, view: &GroupView<'_>, items: u64, bytes: u64) -> bool {
+    /// Says why the group does not decide, or this peer does not follow it; nothing if it does.
+    ///
+    /// An election shows as a standstill while it lasts.
+    pub fn standstill(&self) -> Option<Standstill> {
+        let (cause, since) = self.stands.clone()?;
+        Some(Standstill::new(cause, since, self))
+    }
+
+    /// Returns what is known of another peer.
+    pub fn peer(&self, peer: PeerId) -> Option<&PeerStatus> {
+        let at = self.peers.binary_search_by_key(&peer, |it| it.peer);
+        self.peers.get(at.ok()?)
+    }
+
+    /// Tells whether `peer` is this one or linked to it.
+    pub(crate) fn reaches(&self, peer: PeerId) -> bool {
+        let linked = |it: &PeerStatus| it.link == LinkState::Up;
+        peer == self.peer || self.peer(peer).is_some_and(linked)
+    }
+
+    /// Returns the voters that cannot be reached.
+    pub(crate) fn missing(&self) -> Vec<PeerStatus> {
+        let voters = self.configuration.all_voters().into_iter();
+        voters
+            .filter(|voter| !self.reaches(voter.peer))
+            .filter_map(|voter| self.peer(voter.peer).copied())
+            .collect()
+    }
+
+    /// Takes over what the core and the driver show; returns whether anything changed.
+    pub(crate) fn refresh(&mut self, view: &GroupView<'_>, shown: &Shown<'_>) -> bool {
+        let why = |member: &quorate_core::MemberView| {
+            let why = member.followed.as_ref()?.learner?;
+            Some((member.member.peer, why))
+        };
         let mut next = Self {
             genesis: view.genesis,
             me: Some(view.me),
@@ -125,22 +189,44 @@ impl GroupStatus {
             applied: view.applied,
             configuration: Arc::clone(&self.configuration),
             configuration_committed: view.configuration_index <= view.commit,
-            items,
-            bytes,
+            items: shown.items,
+            bytes: shown.bytes,
             session: view.session,
+            progress: shown.progress.cloned(),
+            peers: Arc::clone(shown.peers),
+            learners: view.members.iter().filter_map(why).collect(),
             snapshots: Vec::new(),
             refused: self.refused,
             poisoned: view.poisoned,
-            ..Self::new(self.peer, self.group)
+            stands: self.stands.take(),
+            ..Self::new(self.peer, self.group, self.form)
         };
         next.snapshots.clone_from(&view.snapshots);
         if *self.configuration != *view.configuration {
             next.configuration = Arc::new(view.configuration.clone());
         }
+        self.stands.clone_from(&next.stands);
+        next.look(shown.now);
         let changed = *self != next;
         if changed {
             *self = next;
         }
         changed
+    }
+
+    /// The network was closed here.
+    pub(crate) fn close(&mut self, now: DateTime<Utc>) {
+        self.closed = true;
+        self.look(now);
+    }
+
+    /// Looks what is in the way; what was there before is there since then.
+    fn look(&mut self, now: DateTime<Utc>) {
+        let before = self.stands.take();
+        self.stands = StandstillCause::of(self).map(|cause| {
+            let same = before.filter(|(it, _)| discriminant(it) == discriminant(&cause));
+            let since = same.map_or(now, |(_, since)| since);
+            (cause, since)
+        });
     }
 }

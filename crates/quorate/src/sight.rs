@@ -1,0 +1,206 @@
+//! Who is in sight: the peers that this one knows of, and how its links to them stand.
+//!
+//! For people who look at a status: nothing is decided from it. Times are wall-clock times of this
+//! peer, stamped by its driver.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use quorate_core::{CloseCode, PeerId};
+
+use crate::limits::REMEMBERED_PEERS;
+
+/// What this peer knows of another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct PeerStatus {
+    /// Which peer.
+    pub peer: PeerId,
+    /// How the link to it stands.
+    pub link: LinkState,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Why the last link to it ended, if there was one and a side said why.
+    pub ended: Option<CloseCode>,
+}
+
+/// How the link to a peer stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum LinkState {
+    /// It stands, and the peer has proven a group's key.
+    Up,
+    /// The peer is in sight (it can be dialed), but there is no link to it.
+    Down,
+    /// There is no link, and where the peer is, is not known.
+    OutOfSight,
+}
+
+impl PeerStatus {
+    /// Tells whether the peer can be dialed or is linked.
+    pub fn is_in_sight(&self) -> bool {
+        self.link != LinkState::OutOfSight
+    }
+
+    /// Tells whether the link is gone because the peer stopped in good order.
+    pub fn said_goodbye(&self) -> bool {
+        self.link != LinkState::Up && self.ended == Some(CloseCode::Shutdown)
+    }
+}
+
+/// The peers that this one knows of.
+#[derive(Debug, Default)]
+pub(crate) struct Sight {
+    known: BTreeMap<PeerId, Known>,
+    /// What is shown, unless it has changed since.
+    shown: Option<Arc<[PeerStatus]>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    found: bool,
+    linked: bool,
+    since: DateTime<Utc>,
+    ended: Option<CloseCode>,
+}
+
+impl Sight {
+    /// A peer can be dialed.
+    pub(crate) fn found(&mut self, peer: PeerId, now: DateTime<Utc>) {
+        self.change(peer, now, |known| known.found = true);
+    }
+
+    /// Where a peer is, is not known any more.
+    pub(crate) fn lost(&mut self, peer: PeerId, now: DateTime<Utc>) {
+        self.change(peer, now, |known| known.found = false);
+    }
+
+    /// A link to a peer stands.
+    pub(crate) fn up(&mut self, peer: PeerId, now: DateTime<Utc>) {
+        self.change(peer, now, |known| known.linked = true);
+    }
+
+    /// The link to a peer is gone.
+    pub(crate) fn down(&mut self, peer: PeerId, code: Option<CloseCode>, now: DateTime<Utc>) {
+        self.change(peer, now, |known| {
+            known.linked = false;
+            known.ended = code;
+        });
+    }
+
+    /// A peer is a member of a group here, whether it was ever in sight or not.
+    pub(crate) fn expect(&mut self, peer: PeerId, now: DateTime<Utc>) {
+        if !self.known.contains_key(&peer) {
+            self.change(peer, now, |_| {});
+        }
+    }
+
+    /// Returns all known peers, in order.
+    pub(crate) fn show(&mut self) -> Arc<[PeerStatus]> {
+        let known = &self.known;
+        let shown = self.shown.get_or_insert_with(|| {
+            let status = |(peer, known): (&PeerId, &Known)| PeerStatus {
+                peer: *peer,
+                link: known.link(),
+                since: known.since,
+                ended: known.ended,
+            };
+            known.iter().map(status).collect()
+        });
+        Arc::clone(shown)
+    }
+
+    fn change(&mut self, peer: PeerId, now: DateTime<Utc>, change: impl FnOnce(&mut Known)) {
+        let known = self.known.entry(peer).or_insert(Known {
+            found: false,
+            linked: false,
+            since: now,
+            ended: None,
+        });
+        let before = known.link();
+        change(known);
+        if known.link() != before {
+            known.since = now;
+        }
+        self.shown = None;
+        self.forget();
+    }
+
+    /// Forgets the peer that has been out of sight for longest, once there are too many.
+    fn forget(&mut self) {
+        if self.known.len() <= REMEMBERED_PEERS {
+            return;
+        }
+        let gone = |(_, known): &(&PeerId, &Known)| known.link() == LinkState::OutOfSight;
+        let gone = self.known.iter().filter(gone);
+        let oldest = gone.min_by_key(|(_, known)| known.since);
+        if let Some(oldest) = oldest.map(|(peer, _)| *peer) {
+            self.known.remove(&oldest);
+        }
+    }
+}
+
+impl Known {
+    fn link(&self) -> LinkState {
+        match (self.linked, self.found) {
+            (true, _) => LinkState::Up,
+            (false, true) => LinkState::Down,
+            (false, false) => LinkState::OutOfSight,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn peer(number: u16) -> PeerId {
+        let mut id = [0; 32];
+        id[..2].copy_from_slice(&number.to_be_bytes());
+        PeerId(id)
+    }
+
+    #[test]
+    fn a_peer_is_shown_as_it_stands_and_since_when() {
+        let mut sight = Sight::default();
+        let mut shown = |act: &dyn Fn(&mut Sight)| {
+            act(&mut sight);
+            let status = sight.show()[0];
+            (status.link, status.since, status.said_goodbye())
+        };
+        let one = peer(1);
+        let cases: [(&dyn Fn(&mut Sight), _); 8] = [
+            (&|s| s.expect(one, at(1)), (LinkState::OutOfSight, at(1), false)),
+            (&|s| s.found(one, at(2)), (LinkState::Down, at(2), false)),
+            (&|s| s.found(one, at(3)), (LinkState::Down, at(2), false)),
+            (&|s| s.up(one, at(4)), (LinkState::Up, at(4), false)),
+            (&|s| s.lost(one, at(5)), (LinkState::Up, at(4), false)),
+            (
+                &|s| s.down(one, Some(CloseCode::Shutdown), at(6)),
+                (LinkState::OutOfSight, at(6), true),
+            ),
+            (&|s| s.up(one, at(7)), (LinkState::Up, at(7), false)),
+            (&|s| s.down(one, None, at(8)), (LinkState::OutOfSight, at(8), false)),
+        ];
+        for (act, expected) in cases {
+            assert_eq!(shown(act), expected);
+        }
+    }
+
+    #[test]
+    fn those_gone_for_longest_are_forgotten_first() {
+        let mut sight = Sight::default();
+        sight.up(peer(0), at(0));
+        for number in 1..=REMEMBERED_PEERS as u16 + 5 {
+            sight.expect(peer(number), at(i64::from(number)));
+        }
+        let shown = sight.show();
+        assert_eq!(shown.len(), REMEMBERED_PEERS);
+        assert_eq!(shown[0].peer, peer(0), "a link stands to it");
+        assert_eq!(shown[1].peer, peer(7));
+    }
+}
