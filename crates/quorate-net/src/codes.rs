@@ -21,6 +21,8 @@ pub(crate) enum Closing {
     Crowded,
     /// A task of ours failed; the peer did nothing wrong.
     Internal,
+    /// Nobody means anything by it: the link is gone, as if the network or the process were.
+    Torn,
 }
 
 impl Closing {
@@ -30,6 +32,7 @@ impl Closing {
             Self::Core(code) => code as u32,
             Self::Crowded => OWN,
             Self::Internal => OWN + 1,
+            Self::Torn => OWN + 2,
         })
     }
 
@@ -37,7 +40,7 @@ impl Closing {
     pub(crate) fn core(self) -> Option<CloseCode> {
         match self {
             Self::Core(code) => Some(code),
-            Self::Crowded | Self::Internal => None,
+            Self::Crowded | Self::Internal | Self::Torn => None,
         }
     }
 }
@@ -105,6 +108,7 @@ mod tests {
         }
         assert_eq!(CloseCode::from_number(OWN), None);
         assert_eq!(CloseCode::from_number(OWN + 1), None);
+        assert_eq!(CloseCode::from_number(OWN + 2), None);
     }
 
     #[test]

@@ -40,6 +40,9 @@ use crate::{
 /// The protocol's name and major version, as peers agree on it in the TLS handshake.
 pub const ALPN: &[u8] = b"/quorate/1";
 
+/// What is said of a link that is closed without a reason.
+const TORN: &str = "the link was torn";
+
 /// Links to peers over one endpoint; clones are handles to the same links.
 ///
 /// Make it within a tokio runtime; its tasks run there.
@@ -197,6 +200,22 @@ impl Transport {
     pub fn close(&self, link: LinkId, code: CloseCode, reason: &str) {
         if let Some(link) = self.inner.links.get(&link) {
             link.close(Closing::Core(code), reason.to_owned());
+        }
+    }
+
+    /// Closes a link now without a reason, as if the network were gone.
+    pub fn tear(&self, link: LinkId) {
+        if let Some(link) = self.inner.links.get(&link) {
+            link.close(Closing::Torn, TORN.to_owned());
+        }
+    }
+
+    /// Does to all links what the end of the process would: they are gone and nobody says
+    /// goodbye. Accepts and dials no more; the endpoint stays open.
+    pub fn crash(&self) {
+        self.inner.stopping.store(true, Ordering::Release);
+        for link in &self.inner.links {
+            link.close(Closing::Torn, TORN.to_owned());
         }
     }
 

@@ -63,8 +63,8 @@ pub use quorate_core::{
 pub use quorate_net::{ALPN, Address, Transport, Tuning, iroh, presets};
 pub use quorate_state::collections::{Key, KeyReader, KeyWriter, Lookup, Refusal as WriteRefusal};
 pub use read::{Read, ReadError, Reading};
-pub use snapshot::{MapIter, Snapshot};
 pub use sight::{LinkState, PeerStatus};
+pub use snapshot::{MapIter, Snapshot};
 pub use standstill::{Standstill, StandstillCause};
 pub use status::GroupStatus;
 pub use when::{When, WhenClosed};

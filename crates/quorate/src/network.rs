@@ -40,6 +40,7 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.transport.crash();
         self.driver.abort();
     }
 }
@@ -155,6 +156,7 @@ impl Network {
 
     /// Stops this peer as a crash would, although there may be other handles to it.
     pub(crate) fn crash(&self) {
+        self.inner.transport.crash();
         self.inner.driver.abort();
     }
 }

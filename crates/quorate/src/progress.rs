@@ -257,7 +257,10 @@ mod tests {
         };
         let sessions = follow(&[(1, started(500)), (2, restored.clone())]);
         let progress = sessions.progress().unwrap();
-        assert_eq!((progress.phase, progress.items), (SessionPhase::Replaying, 500));
+        assert_eq!(
+            (progress.phase, progress.items),
+            (SessionPhase::Replaying, 500)
+        );
         let over = GroupEvent::CaughtUp {
             session: SESSION,
             applied: Cursor::ZERO,

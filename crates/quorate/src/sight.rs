@@ -174,7 +174,10 @@ mod tests {
         };
         let one = peer(1);
         let cases: [(&dyn Fn(&mut Sight), _); 8] = [
-            (&|s| s.expect(one, at(1)), (LinkState::OutOfSight, at(1), false)),
+            (
+                &|s| s.expect(one, at(1)),
+                (LinkState::OutOfSight, at(1), false),
+            ),
             (&|s| s.found(one, at(2)), (LinkState::Down, at(2), false)),
             (&|s| s.found(one, at(3)), (LinkState::Down, at(2), false)),
             (&|s| s.up(one, at(4)), (LinkState::Up, at(4), false)),
@@ -184,7 +187,10 @@ mod tests {
                 (LinkState::OutOfSight, at(6), true),
             ),
             (&|s| s.up(one, at(7)), (LinkState::Up, at(7), false)),
-            (&|s| s.down(one, None, at(8)), (LinkState::OutOfSight, at(8), false)),
+            (
+                &|s| s.down(one, None, at(8)),
+                (LinkState::OutOfSight, at(8), false),
+            ),
         ];
         for (act, expected) in cases {
             assert_eq!(shown(act), expected);

@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use quorate_core::{CloseCode, Form, PeerId, Role};
 
 use crate::{
+    driver::clock,
     progress::SessionPhase,
     sight::{LinkState, PeerStatus},
     status::GroupStatus,
@@ -89,9 +90,8 @@ impl StandstillCause {
         if status.genesis.is_none() {
             return Some(Self::without_history(status));
         }
-        let voters = status.configuration.all_voters().len();
-        let quorum = status.configuration.quorum(|it| status.reaches(it.peer));
-        let led = status.leader.is_some() && (quorum || status.role != Role::Leader);
+        let quorum = || status.configuration.quorum(|it| status.reaches(it.peer));
+        let led = status.leader.is_some() && (status.role != Role::Leader || quorum());
         match &status.progress {
             Some(progress) if led => Some(Self::CatchingUp {
                 phase: progress.phase,
@@ -100,11 +100,15 @@ impl StandstillCause {
             }),
             _ if !(status.is_voter() || status.is_learner()) => Some(Self::NotAdmitted),
             _ if led => None,
-            _ if quorum => Some(Self::NoLeader),
-            _ if status.is_learner() && status.missing().len() == voters => {
-                Some(Self::OnlyLearner { voters })
+            _ if quorum() => Some(Self::NoLeader),
+            _ => {
+                let voters = status.configuration.all_voters().len();
+                let alone = status.is_learner() && status.missing().len() == voters;
+                Some(match alone {
+                    true => Self::OnlyLearner { voters },
+                    false => Self::NoQuorum { voters },
+                })
             }
-            _ => Some(Self::NoQuorum { voters }),
         }
     }
 
@@ -136,7 +140,10 @@ impl Standstill {
             StandstillCause::NobodyInSight
             | StandstillCause::Founding { .. }
             | StandstillCause::NoGroup { .. }
-            | StandstillCause::NoQuorum { .. } => status.refused,
+            | StandstillCause::NoQuorum { .. } => {
+                let refused = status.refused;
+                refused.filter(|(peer, _)| !status.reaches(*peer))
+            }
             _ => None,
         };
         Self {
@@ -190,7 +197,10 @@ impl Standstill {
                 write!(f, "waiting for peers: none in sight for {ago}")
             }
             StandstillCause::Founding { wanted, here } => {
-                write!(f, "waiting for founders for {ago}: {here} of {wanted} are here")
+                write!(
+                    f,
+                    "waiting for founders for {ago}: {here} of {wanted} are here"
+                )
             }
             StandstillCause::NoGroup { in_sight } => {
                 let peers = Count(*in_sight, "peer");
@@ -205,7 +215,10 @@ impl Standstill {
             }
             StandstillCause::OnlyLearner { voters } => {
                 let voters = Count(*voters, "voter");
-                write!(f, "this peer only learns, and {voters} cannot be reached for {ago}")
+                write!(
+                    f,
+                    "this peer only learns, and {voters} cannot be reached for {ago}"
+                )
             }
             StandstillCause::NoLeader => write!(f, "no leader for {ago}"),
             StandstillCause::CatchingUp {
@@ -215,7 +228,10 @@ impl Standstill {
             } => match phase {
                 SessionPhase::Asking => write!(f, "catching up for {ago}: asking for a snapshot"),
                 SessionPhase::Restoring => {
-                    write!(f, "catching up for {ago}: {items} of {total} items restored")
+                    write!(
+                        f,
+                        "catching up for {ago}: {items} of {total} items restored"
+                    )
                 }
                 SessionPhase::Replaying => {
                     write!(f, "catching up for {ago}: applying what was written since")
@@ -227,7 +243,7 @@ impl Standstill {
 
 impl fmt::Display for Standstill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let now = Utc::now();
+        let now = clock::today();
         self.describe(f, now)?;
         for (at, peer) in self.missing.iter().enumerate() {
             let before = if at == 0 { " (" } else { ", " };
@@ -268,5 +284,153 @@ impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(count, what) = self;
         write!(f, "{count} {what}{}", if *count == 1 { "" } else { "s" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use quorate_core::{Configuration, GenesisId, GroupId, Incarnation, Member};
+
+    use super::*;
+
+    fn member(number: u8) -> Member {
+        Member {
+            peer: PeerId([number; 32]),
+            incarnation: Incarnation(1),
+        }
+    }
+
+    fn seen(number: u8, link: LinkState, ended: Option<CloseCode>) -> PeerStatus {
+        PeerStatus {
+            peer: PeerId([number; 32]),
+            link,
+            since: Utc::now() - TimeDelta::seconds(30),
+            ended,
+        }
+    }
+
+    /// Peer 1 in a group of the voters 1, 2 and 3.
+    fn status(peers: &[PeerStatus]) -> GroupStatus {
+        let mut status = GroupStatus::new(PeerId([1; 32]), GroupId([9; 16]), Form::Join);
+        status.genesis = Some(GenesisId([8; 16]));
+        status.me = Some(member(1));
+        status.configuration = Arc::new(Configuration::of_voters(vec![
+            member(1),
+            member(2),
+            member(3),
+        ]));
+        status.peers = peers.into();
+        status
+    }
+
+    fn said(status: &GroupStatus, seconds: i64) -> Option<String> {
+        let since = Utc::now() - TimeDelta::seconds(seconds);
+        let cause = StandstillCause::of(status)?;
+        Some(Standstill::new(cause, since, status).to_string())
+    }
+
+    #[track_caller]
+    fn assert_said(status: &GroupStatus, seconds: i64, words: &[&str]) {
+        let said = said(status, seconds).expect("it stands still");
+        for word in words {
+            assert!(said.contains(word), "{word} is not in: {said}");
+        }
+    }
+
+    const UP: LinkState = LinkState::Up;
+    const GONE: LinkState = LinkState::OutOfSight;
+
+    #[test]
+    fn a_group_that_decides_does_not_stand_still() {
+        let mut led = status(&[seen(2, UP, None), seen(3, GONE, None)]);
+        led.leader = Some(member(2));
+        assert_eq!(said(&led, 0), None);
+        led.leader = Some(member(1));
+        led.role = Role::Leader;
+        assert_eq!(said(&led, 0), None);
+    }
+
+    #[test]
+    fn whoever_waits_for_a_group_is_told_what_it_waits_for() {
+        let mut alone = status(&[seen(2, GONE, None)]);
+        alone.genesis = None;
+        assert_said(
+            &alone,
+            12,
+            &["waiting for peers: none in sight for 12 s; start another"],
+        );
+        alone.peers = [seen(2, UP, None), seen(3, LinkState::Down, None)].into();
+        assert_said(
+            &alone,
+            150,
+            &["no group found for 2 min, with 2 peers in sight"],
+        );
+        alone.form = Form::Expect(3);
+        assert_said(
+            &alone,
+            1,
+            &["waiting for founders for 1 s: 2 of 3 are here"],
+        );
+        alone.refused = Some((PeerId([3; 32]), CloseCode::WrongKey));
+        assert_said(
+            &alone,
+            1,
+            &["0303030303 was refused: the peer has another key"],
+        );
+        alone.refused = Some((PeerId([2; 32]), CloseCode::WrongKey));
+        let said = said(&alone, 1).unwrap();
+        assert!(!said.contains("refused"), "it was let in later: {said}");
+    }
+
+    #[test]
+    fn who_is_missing_is_named_with_what_became_of_it() {
+        let goodbye = seen(2, GONE, Some(CloseCode::Shutdown));
+        let mut lost = status(&[goodbye, seen(3, LinkState::Down, None)]);
+        let words = [
+            "no quorum for 3 h: 2 of 3 voters missing",
+            "(0202020202 stopped for 30 s, 0303030303 without a link for 30 s)",
+        ];
+        assert_said(&lost, 3 * 3_600, &words);
+        // A leader that has lost its followers says so before it steps down.
+        lost.leader = Some(member(1));
+        lost.role = Role::Leader;
+        assert_said(&lost, 0, &["no quorum"]);
+        lost.me = Some(member(4));
+        lost.role = Role::Follower;
+        lost.leader = None;
+        lost.peer = PeerId([4; 32]);
+        assert_said(&lost, 0, &["has not admitted this peer"]);
+        let mut with_learner = Configuration::clone(&lost.configuration);
+        with_learner.learners = vec![member(4)];
+        lost.configuration = Arc::new(with_learner);
+        lost.peers = [seen(1, GONE, None), goodbye, seen(3, GONE, None)].into();
+        assert_said(
+            &lost,
+            5,
+            &["this peer only learns, and 3 voters cannot be reached for 5 s"],
+        );
+    }
+
+    #[test]
+    fn an_election_a_poisoning_and_the_end_are_told_apart() {
+        let mut status = status(&[seen(2, UP, None), seen(3, GONE, None)]);
+        assert_said(
+            &status,
+            0,
+            &["no leader for 0 s (0303030303 out of sight", "election"],
+        );
+        status.poisoned = Some("two entries at one place");
+        assert_said(
+            &status,
+            9,
+            &[
+                "no part for 9 s: two entries at one place",
+                "start this peer",
+            ],
+        );
+        status.closed = true;
+        assert_said(&status, 0, &["the network is closed on this peer"]);
     }
 }

@@ -198,14 +198,13 @@ impl GroupStatus {
             snapshots: Vec::new(),
             refused: self.refused,
             poisoned: view.poisoned,
-            stands: self.stands.take(),
+            stands: self.stands.clone(),
             ..Self::new(self.peer, self.group, self.form)
         };
         next.snapshots.clone_from(&view.snapshots);
         if *self.configuration != *view.configuration {
             next.configuration = Arc::new(view.configuration.clone());
         }
-        self.stands.clone_from(&next.stands);
         next.look(shown.now);
         let changed = *self != next;
         if changed {

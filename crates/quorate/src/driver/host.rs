@@ -3,11 +3,13 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
-use quorate_core::{Cursor, Event, GroupId, GroupView, StateDone, StateOp};
+use chrono::{DateTime, Utc};
+use quorate_core::{Cursor, Event, Form, GroupId, GroupView, Now, StateDone, StateOp};
 use quorate_state::{Collections, Replica, tree::Tree};
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{
+    clock::{self, Clock},
     history::History,
     request::{Answer, Query},
 };
@@ -18,9 +20,11 @@ use crate::{
     group::Seat,
     hall::Hall,
     limits::SUBSCRIBER_EVENTS,
+    progress::Sessions,
     replacement::Replacement,
+    sight::PeerStatus,
     snapshot::{Published, Snapshot},
-    status::GroupStatus,
+    status::{GroupStatus, Shown},
 };
 
 /// One group at work.
@@ -35,13 +39,14 @@ pub(super) struct Host {
     sliced: bool,
     feed: Feed<Event, ()>,
     history: History,
+    sessions: Sessions,
     items: u64,
     bytes: u64,
 }
 
 impl Host {
-    pub(super) fn new(hall: &Hall, group: GroupId, label: &str) -> Self {
-        let (sender, status) = watch::channel(GroupStatus::new(hall.peer, group));
+    pub(super) fn new(hall: &Hall, group: GroupId, label: &str, form: Form) -> Self {
+        let (sender, status) = watch::channel(GroupStatus::new(hall.peer, group, form));
         let seat = Seat {
             group,
             label: label.to_owned(),
@@ -61,6 +66,7 @@ impl Host {
                 bytes: usize::MAX,
             }),
             history: History::default(),
+            sessions: Sessions::default(),
             items: 0,
             bytes: 0,
         }
@@ -156,8 +162,11 @@ impl Host {
         self.history.subscribe(prefix, since)
     }
 
-    pub(super) fn tell(&mut self, event: &Event) {
+    pub(super) fn tell(&mut self, event: &Event, now: Now) {
         self.feed.push(event, 0, &());
+        if let Event::Group { event, .. } = event {
+            self.sessions.on_event(event, now.time, Clock::date(now));
+        }
         if let Event::PeerRefused { peer, code } = event {
             let refused = Some((*peer, *code));
             self.status.send_modify(|status| status.refused = refused);
@@ -165,15 +174,30 @@ impl Host {
     }
 
     /// Shows how the group stands.
-    pub(super) fn show(&self, view: &GroupView<'_>) {
-        let (items, bytes) = (self.items, self.bytes);
+    pub(super) fn show(
+        &mut self,
+        view: &GroupView<'_>,
+        peers: &Arc<[PeerStatus]>,
+        now: DateTime<Utc>,
+    ) {
+        if view.session.is_none() {
+            self.sessions.none_under_way();
+        }
+        let shown = Shown {
+            items: self.items,
+            bytes: self.bytes,
+            progress: self.sessions.progress(),
+            peers,
+            now,
+        };
         self.status
-            .send_if_modified(|status| status.refresh(view, items, bytes));
+            .send_if_modified(|status| status.refresh(view, &shown));
     }
 
     /// Tells everybody that there will be no more.
     pub(super) fn close(self) {
         self.seat.published.take_back();
-        self.status.send_modify(|status| status.closed = true);
+        self.status
+            .send_modify(|status| status.close(clock::today()));
     }
 }

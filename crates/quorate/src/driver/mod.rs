@@ -28,7 +28,7 @@ use std::{
     sync::Arc,
 };
 
-use quorate_core::{DiskOp, Effects, Event, GroupId, Input, Peer, PeerId, Reply, Time};
+use quorate_core::{DiskOp, Effects, Event, GroupId, Input, Now, Peer, PeerId, Reply, Time};
 use quorate_net::{
     Address, Transport,
     rendezvous::{Registration, Sighting, Sightings},
@@ -43,7 +43,9 @@ use crate::{
     feed::{Feed, Limit},
     hall::Hall,
     limits::{LONG_TURN, SUBSCRIBER_EVENTS},
+    sight::Sight,
 };
+use clock::Clock;
 use host::Host;
 use request::{Answer, Query, Request};
 use waiters::Waiters;
@@ -59,6 +61,8 @@ pub(crate) struct Driver {
     finding: Option<Finding>,
     /// Where peers were seen.
     addresses: BTreeMap<PeerId, Vec<Address>>,
+    /// How the links to them stand, for people.
+    sight: Sight,
     hosts: BTreeMap<GroupId, Host>,
     waiters: Waiters<Waiter>,
     /// Subscribers to the events of all groups.
@@ -68,6 +72,8 @@ pub(crate) struct Driver {
     /// What woke the driver and was taken from its queue by it.
     first: Option<quorate_net::Event>,
     sighted: Option<Sighting>,
+    /// When the present round of the turn began.
+    now: Now,
     // Kept to keep their memory.
     effects: Effects,
     disk: Vec<DiskOp>,
@@ -110,7 +116,14 @@ impl Driver {
     /// Puts a driver together; it does nothing before [`Self::run`].
     pub(crate) fn new(parts: Parts) -> Self {
         let done = parts.known.iter().map(|(peer, _)| Input::Found(*peer));
+        let now = parts.hall.clock.now();
+        let mut sight = Sight::default();
+        for (peer, _) in &parts.known {
+            sight.found(*peer, Clock::date(now));
+        }
         Self {
+            sight,
+            now,
             done: done.collect(),
             hall: parts.hall,
             peer: parts.peer,

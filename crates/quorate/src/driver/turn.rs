@@ -8,6 +8,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     Driver, Waiter,
+    clock::Clock,
     host::Host,
     request::{ReadRequest, Request, concerns},
 };
@@ -21,6 +22,7 @@ impl Driver {
     /// Does what there is to do now; returns who waits for the end if it is to stop.
     pub(super) fn turn(&mut self) -> Option<oneshot::Sender<()>> {
         let now = self.hall.clock.now();
+        self.now = now;
         let stop = self.take_requests(now);
         self.take_events(now);
         self.take_sighting(now);
@@ -50,6 +52,7 @@ impl Driver {
     /// nothing.
     fn round(&mut self, until: Instant) -> bool {
         let now = self.hall.clock.now();
+        self.now = now;
         let mut any = false;
         for _ in 0..self.done.len() {
             if let Some(input) = self.done.pop_front() {
@@ -171,9 +174,15 @@ impl Driver {
     fn tell(&mut self, event: &Event) {
         tracing::debug!(target: "quorate::event", ?event);
         self.feed.push(event, 0, &());
+        let date = Clock::date(self.now);
+        match event {
+            Event::PeerUp { peer } => self.sight.up(*peer, date),
+            Event::PeerDown { peer, code } => self.sight.down(*peer, *code, date),
+            _ => {}
+        }
         for (group, host) in &mut self.hosts {
             if concerns(event, *group) {
-                host.tell(event);
+                host.tell(event, self.now);
             }
         }
     }
@@ -260,7 +269,7 @@ impl Driver {
         if let Some(host) = self.hosts.get(&group) {
             return host.seat();
         }
-        let host = Host::new(&self.hall, group, open.key.label());
+        let host = Host::new(&self.hall, group, open.key.label(), open.form);
         let seat = host.seat();
         self.hosts.insert(group, host);
         self.step(now, Input::Open(open));
@@ -290,10 +299,12 @@ impl Driver {
         match self.sighted.take() {
             Some(Sighting::Found(found)) => {
                 self.addresses.insert(found.peer, found.card.addresses);
+                self.sight.found(found.peer, Clock::date(now));
                 self.step(now, Input::Found(found.peer));
             }
             Some(Sighting::Lost(peer)) => {
                 self.addresses.remove(&peer);
+                self.sight.lost(peer, Clock::date(now));
                 self.step(now, Input::Lost(peer));
             }
             None => {}
@@ -302,9 +313,13 @@ impl Driver {
 
     /// Shows how the groups stand.
     fn show(&mut self) {
+        let date = Clock::date(self.now);
         for (group, host) in &mut self.hosts {
             if let Some(view) = self.peer.view(*group) {
-                host.show(&view);
+                for other in &view.members {
+                    self.sight.expect(other.member.peer, date);
+                }
+                host.show(&view, &self.sight.show(), date);
             }
         }
     }
