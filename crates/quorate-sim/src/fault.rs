@@ -129,11 +129,36 @@ pub enum FaultKind {
         /// How long.
         lasts: Duration,
     },
+    /// An operator wishes that another peer led.
+    Transfer {
+        /// Where the operator is.
+        peer: usize,
+        /// Who is to lead; any voter if nothing.
+        to: Option<usize>,
+        /// How long the operator waits.
+        patience: Duration,
+    },
+    /// An operator has a peer leave; once it has, it is switched off and comes back.
+    Leave {
+        /// Which peer.
+        peer: usize,
+        /// How long it is away.
+        away: Duration,
+        /// How long the operator waits.
+        patience: Duration,
+    },
+    /// A peer stops gracefully, and comes back.
+    Stop {
+        /// Which peer.
+        peer: usize,
+        /// How long it is away.
+        away: Duration,
+    },
 }
 
 impl FaultKind {
     /// The name of each kind, in order.
-    pub const NAMES: [&'static str; 14] = [
+    pub const NAMES: [&'static str; 17] = [
         "crash",
         "crash-within",
         "pause",
@@ -148,6 +173,9 @@ impl FaultKind {
         "wall-jump",
         "forgotten",
         "no-dials",
+        "transfer",
+        "leave",
+        "stop",
     ];
 
     /// Returns the kind's name.
@@ -167,6 +195,9 @@ impl FaultKind {
             Self::WallJump { .. } => 11,
             Self::Forgotten { .. } => 12,
             Self::NoDials { .. } => 13,
+            Self::Transfer { .. } => 14,
+            Self::Leave { .. } => 15,
+            Self::Stop { .. } => 16,
         };
         Self::NAMES[number]
     }
@@ -229,6 +260,17 @@ impl FaultKind {
                 chance: dice.scaled(100_000, u64::from(MILLION)) as u32,
                 lasts,
             },
+            "transfer" => Self::Transfer {
+                peer,
+                to: dice.coin().then_some(other),
+                patience: dice.span(Span::micros(50_000, 5_000_000)),
+            },
+            "leave" => Self::Leave {
+                peer,
+                away: lasts,
+                patience: dice.span(Span::micros(50_000, 5_000_000)),
+            },
+            "stop" => Self::Stop { peer, away: lasts },
             _ => Self::Crash { peer, away: lasts },
         }
     }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use quorate_core::{Configuration, Input, Member};
+use quorate_core::{CloseCode, Configuration, Input, Member};
 
 use crate::{
     fault::FaultKind,
@@ -19,6 +19,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) enum Lift {
     Start(usize),
+    Stop(usize, Member, Duration),
     Resume(usize),
     Mend(Vec<(usize, usize)>),
     Weather,
@@ -98,6 +99,15 @@ impl World {
                 self.network.set_no_dials(chance);
                 self.lift_after(lasts, Lift::Dials);
             }
+            FaultKind::Transfer { peer, to, patience } => {
+                self.transfer(peer, to, patience);
+            }
+            FaultKind::Leave {
+                peer,
+                away,
+                patience,
+            } => self.leave_for(peer, away, patience),
+            FaultKind::Stop { peer, away } => self.stop_for(peer, away),
         }
     }
 
@@ -110,8 +120,14 @@ impl World {
 
     /// Kills a peer, if the cluster survives that, and starts it again after `away`; tells whether
     /// it did.
+    ///
+    /// Not while another peer is being let go: what remains may not survive both.
     pub fn crash(&mut self, number: usize, away: Duration) -> bool {
         self.nodes[number].doomed = None;
+        if self.is_shrinking() {
+            self.mark("fault left out: not survivable");
+            return false;
+        }
         let killed = self.kill(number);
         if killed {
             self.lift_after(away, Lift::Start(number));
@@ -126,20 +142,41 @@ impl World {
         if self.nodes[number].life.is_none() {
             return false;
         }
-        if self.scenario.storage == Storage::Memory && !self.survives_without(number) {
+        if !self.outlives(number) {
             self.mark("fault left out: not survivable");
             return false;
         }
-        let at = self.at;
-        self.trace.note(at, number, "dies");
-        let node = &mut self.nodes[number];
-        if let Some(life) = node.life.take() {
-            self.network.died(at, number, life.number, &mut self.later);
+        self.killed_at = self.at;
+        self.end(number, "dies", None);
+        true
+    }
+
+    /// Tells whether the cluster can do without what a peer forgets when it ends now.
+    pub(crate) fn outlives(&self, number: usize) -> bool {
+        match self.scenario.storage {
+            Storage::Memory => self.survives_without(number),
+            Storage::Disk => !self.alone_with_genesis(number),
         }
+    }
+
+    /// Ends a process; its links are closed with `code`, or silently.
+    pub(crate) fn end(&mut self, number: usize, how: &'static str, code: Option<CloseCode>) {
+        let at = self.at;
+        let node = &mut self.nodes[number];
+        node.doomed = None;
+        let Some(life) = node.life.take() else {
+            return;
+        };
+        self.trace.note(at, number, how);
+        self.network
+            .died(at, number, life.number, code, &mut self.later);
+        let node = &mut self.nodes[number];
         node.disk.crash(&mut node.dice.crash);
         self.checkers.died(number);
+        self.named_died(number);
+        self.errands.retain(|_, errand| !errand.is_at(number));
+        self.free_lock(number);
         self.schedule_network();
-        true
     }
 
     /// Stops a peer without killing it; its process answers nobody.
@@ -151,7 +188,7 @@ impl World {
 
     /// Tells whether a majority of voters, in every configuration that may decide, keeps its
     /// memory when this peer dies.
-    fn survives_without(&self, number: usize) -> bool {
+    pub(crate) fn survives_without(&self, number: usize) -> bool {
         let kept: Vec<Member> = (0..self.peers())
             .filter(|peer| *peer != number)
             .filter_map(|peer| self.member(peer))
@@ -183,6 +220,10 @@ impl World {
             if node.paused > 0 {
                 node.paused = 1;
                 self.resume(number);
+            }
+            if self.view(number).is_some_and(|view| view.left) {
+                // It is out for this life; it comes back as the next one.
+                self.stop(number);
             }
             self.start(number);
         }
@@ -222,7 +263,7 @@ impl World {
             .collect()
     }
 
-    fn lift_after(&mut self, time: Duration, lift: Lift) {
+    pub(crate) fn lift_after(&mut self, time: Duration, lift: Lift) {
         let number = self.next_lift;
         self.next_lift += 1;
         self.lifts.insert(number, lift);
@@ -240,6 +281,7 @@ impl World {
     fn carry_out_lift(&mut self, lift: Lift) {
         match lift {
             Lift::Start(peer) => self.start(peer),
+            Lift::Stop(peer, member, away) => self.stop_left(peer, member, away),
             Lift::Resume(peer) => {
                 let ways = self.ways_of(peer);
                 self.mend(&ways);

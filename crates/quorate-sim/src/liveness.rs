@@ -111,6 +111,12 @@ impl World {
                 "request {number} of peer {peer} without an answer, and {others} others"
             ));
         }
+        if self.errands() > 0 {
+            return Some(format!(
+                "{} wishes of operators without an answer",
+                self.errands()
+            ));
+        }
         let first = self.view(leader)?;
         for peer in 0..self.peers() {
             let Some(view) = self.view(peer) else {

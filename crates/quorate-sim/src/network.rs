@@ -474,8 +474,15 @@ impl Network {
         }
     }
 
-    /// Closes every link of a peer whose process has died.
-    pub(crate) fn died(&mut self, now: u64, node: usize, life: u64, later: &mut Later) {
+    /// Closes every link of a peer whose process has ended, with what it says to the others.
+    pub(crate) fn died(
+        &mut self,
+        now: u64,
+        node: usize,
+        life: u64,
+        code: Option<CloseCode>,
+        later: &mut Later,
+    ) {
         let mine: Vec<(u64, usize)> = self
             .links
             .iter()
@@ -488,7 +495,7 @@ impl Network {
             })
             .collect();
         for (number, side) in mine {
-            self.close(now, number, side, None, later);
+            self.close(now, number, side, code, later);
         }
     }
 

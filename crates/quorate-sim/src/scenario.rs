@@ -230,6 +230,11 @@ fn draw_network(mood: u64, dice: &mut Dice) -> NetworkPlan {
 fn draw_forms(nodes: usize, storage: Storage, dice: &mut Dice) -> (Vec<Form>, Vec<Form>) {
     let founders = [1, 2, 3, 5][dice.index(4)].min(nodes);
     let alone = founders == 1 || dice.below(4) == 0;
+    if dice.below(5) == 0 {
+        // Nobody says anything: a lock picks the founder, at the first start and at every other.
+        let forms = vec![Form::Auto { locked: true }; nodes];
+        return (forms.clone(), forms);
+    }
     let first: Vec<Form> = (0..nodes)
         .map(|number| match number {
             0 if alone => Form::Alone,
@@ -332,6 +337,8 @@ mod tests {
         assert!((30..70).contains(&memory), "{memory} of 100 in memory");
         assert!(count(&|scenario| scenario.peers[0].form == Form::Alone) > 10);
         assert!(count(&|scenario| scenario.peers[0].form == Form::Expect(3)) > 10);
+        let auto = Form::Auto { locked: true };
+        assert!(count(&|scenario| scenario.peers[0].form == auto) > 10);
     }
 
     #[test]

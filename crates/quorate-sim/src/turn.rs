@@ -13,6 +13,7 @@ use crate::{
     checkers::Spot,
     network::nanos,
     operation::Action,
+    operator::ERRANDS,
     world::{Happening, World},
 };
 
@@ -170,6 +171,10 @@ impl World {
             }
             self.trace.effect(at, number, &effect);
             self.carry_out(number, life, effect);
+            if self.nodes[number].living(life).is_none() {
+                // An answer was the last thing that it was kept for.
+                break;
+            }
         }
         effects.clear();
         self.effects = effects;
@@ -209,6 +214,9 @@ impl World {
                         self.plan_state(number, life);
                     }
                 }
+            }
+            Effect::Reply { request, reply } if request.0 >= ERRANDS => {
+                self.errand_done(number, request.0, reply);
             }
             Effect::Reply { request, reply } => {
                 let spot = self.spot(number);

@@ -12,7 +12,7 @@ use std::{
 
 use quorate_core::{
     Configuration, Event, Form, GroupId, GroupKey, GroupView, Input, LinkId, Member, NetworkId,
-    OpenGroup, Peer, PeerConfig, PeerId,
+    OpenGroup, Peer, PeerConfig, PeerId, Reply,
 };
 
 use crate::{
@@ -21,10 +21,12 @@ use crate::{
     dice::Dice,
     disk::Disk,
     inject::Lift,
+    lock::Lock,
     machine,
     network::{Later, Network, NetworkEvent, nanos},
     node::{Life, Node},
     operation::Action,
+    operator::Errand,
     scenario::Scenario,
     trace::{Keep, Trace},
 };
@@ -52,6 +54,15 @@ pub struct World {
     heard: Option<Vec<Heard>>,
     pub(crate) lifts: BTreeMap<u64, Lift>,
     pub(crate) next_lift: u64,
+    /// Operators' wishes that wait for an answer.
+    pub(crate) errands: BTreeMap<u64, Errand>,
+    pub(crate) next_errand: u64,
+    pub(crate) granted: BTreeMap<u64, Reply>,
+    /// Until when somebody may be let go.
+    pub(crate) leaving_until: u64,
+    /// When a process was killed last.
+    pub(crate) killed_at: u64,
+    pub(crate) lock: Lock,
     pub(crate) calm: bool,
     pub(crate) effects: quorate_core::Effects,
     ties: Dice,
@@ -111,6 +122,8 @@ pub(crate) enum Happening {
     Lift(u64),
     /// The scenario's operation with this number.
     Operation(usize),
+    /// Somebody may take the lock that picks the founder.
+    Lock,
 }
 
 #[derive(Debug)]
@@ -180,6 +193,12 @@ impl World {
             heard: None,
             lifts: BTreeMap::new(),
             next_lift: 0,
+            errands: BTreeMap::new(),
+            next_errand: 0,
+            granted: BTreeMap::new(),
+            leaving_until: 0,
+            killed_at: 0,
+            lock: Lock::new(seed),
             calm: false,
             effects: Vec::new(),
             ties: Dice::new(seed, "ties", u64::MAX),
@@ -389,6 +408,7 @@ impl World {
                 }
             }
             Happening::Lift(number) => self.lift(number),
+            Happening::Lock => self.try_lock(),
             Happening::Operation(number) => {
                 if !self.calm {
                     let operation = self.scenario.operations[number].clone();
@@ -461,6 +481,7 @@ impl World {
         });
         self.open(number, lives, form);
         self.find(number, lives);
+        self.want_lock(number, form);
     }
 
     fn open(&mut self, number: usize, life: u64, form: Form) {
@@ -589,7 +610,9 @@ impl Happening {
             Self::Network(NetworkEvent::Dial { from, .. } | NetworkEvent::Failed { from, .. }) => {
                 Some(*from)
             }
-            Self::Network(_) | Self::Fault(_) | Self::Lift(_) | Self::Operation(_) => None,
+            Self::Network(_) | Self::Fault(_) | Self::Lift(_) | Self::Operation(_) | Self::Lock => {
+                None
+            }
         }
     }
 }

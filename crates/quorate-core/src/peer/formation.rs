@@ -143,6 +143,7 @@ impl Formation {
     /// Never founds from now on: this peer has left.
     pub(crate) fn retire(&mut self) {
         self.form = Form::Join;
+        self.clear_since = None;
     }
 
     /// Tells whether this peer looks around, or will.
@@ -350,6 +351,12 @@ impl Formation {
             }
         }
         None
+    }
+
+    /// Tells whether nobody can have given this peer a seat that it did not ask for: founders that
+    /// expect each other may be in a genesis that has not reached them.
+    pub(crate) fn is_unbound(&self) -> bool {
+        self.held.is_none() && !matches!(self.form, Form::Expect(_))
     }
 
     /// Tells whether a genesis is accepted here, or on its way to the disk.

@@ -55,7 +55,9 @@ pub(crate) struct Group {
     told: Option<Standing>,
     /// When the group is asked next to let this peer in, or out.
     ask_at: Time,
-    /// How often it was asked through somebody who does not lead.
+    /// Whether the group was asked for a seat.
+    has_asked: bool,
+    /// How often it was asked, through somebody who does not lead, to let this peer go.
     asked: usize,
     early: Early,
     /// Since when each peer has a link, or has none any more.
@@ -94,6 +96,7 @@ impl Group {
             peers: Vec::new(),
             told: None,
             ask_at: Time(0),
+            has_asked: false,
             asked: 0,
             early: Early::default(),
             links: BTreeMap::new(),
@@ -359,8 +362,9 @@ impl Group {
             (Some(raft), ClientOp::Leave { dissolve, deadline }) => {
                 raft.leave(request, dissolve, deadline, out);
             }
-            (None, ClientOp::Leave { .. }) if !self.formation.holds_one() => {
-                // There is no seat to give up yet, and will be none.
+            (None, ClientOp::Leave { .. }) if self.formation.is_unbound() && !self.has_asked => {
+                // There is no seat to give up and will be none. Whoever may have one, or has asked
+                // for one, waits until it knows of it and then gives it up.
                 self.left = true;
                 self.formation.retire();
                 out.reply(request, Reply::Done);
@@ -583,6 +587,7 @@ impl Group {
             let message = if wants_out {
                 Message::Leave { member }
             } else {
+                self.has_asked = true;
                 Message::Join { member }
             };
             out.send_to_history(*host, history, message);

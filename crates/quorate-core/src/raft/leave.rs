@@ -37,6 +37,10 @@
 //! the voters that remain was heard just now, so that a leave does not stop a group whose other
 //! voters are gone already.
 //!
+//! **Without a history** there is no seat to give up, and the client is told so at once; a peer that
+//! has asked to join, or is among founders that expect each other, may have a seat that it does not
+//! know of: it waits until it does, and then leaves.
+//!
 //! **The last voter** is refused, for the group would end with it; unless it is asked to dissolve
 //! the group, and then it stops at once: there is nobody left with whom anything could be
 //! committed. A peer that has left campaigns no more and asks for no seat in this life, and gives
@@ -114,8 +118,7 @@ impl Raft {
             return;
         }
         if configuration.voters != [self.me] {
-            // Somebody else votes, so this is never refused.
-            let _ = self.hand_over(now, None, out);
+            self.step_aside(now, out);
             return;
         }
         if !self.replacements(now).is_empty() {

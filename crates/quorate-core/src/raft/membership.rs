@@ -65,8 +65,7 @@ impl Raft {
         } else if configuration.voters.contains(&self.me) {
             Some(leave_joint(configuration))
         } else {
-            // There are voters to enter, so this is never refused.
-            let _ = self.hand_over(now, None, out);
+            self.step_aside(now, out);
             return;
         };
         let admitted = self.configurations.latest().1.clone();

@@ -238,6 +238,13 @@ impl Raft {
         Ok(())
     }
 
+    /// On the leader: hands over to anybody that votes.
+    pub(super) fn step_aside(&mut self, now: Time, out: &mut Out) {
+        if self.hand_over(now, None, out).is_err() {
+            out.mark("transfer.nobody_else_votes");
+        }
+    }
+
     /// On the leader: moves a handover on; tells whether one is under way.
     pub(super) fn drive_handover(&mut self, now: Time, out: &mut Out) -> bool {
         let term = self.ballot.term;
