@@ -23,6 +23,7 @@ mod inject;
 mod liveness;
 mod lock;
 mod machine;
+mod named;
 mod narrate;
 mod network;
 mod node;

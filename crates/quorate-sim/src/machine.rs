@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_state::{
-    Collections, Replica,
+    ClientLimits, Collections, Replica,
     collections::{Command, MapOp, MapOutcome, MapView, Op, OpOutcome, Outcome, Raw},
 };
 
 /// The name of the clients' map.
 const MAP: &str = "simulated";
 
-/// Makes a replica of the machine under test.
-pub(crate) fn replica() -> Replica {
-    Replica::new(Arc::new(Collections))
+/// Makes a replica of the machine under test, with a client table of these limits.
+pub(crate) fn replica(limits: ClientLimits) -> Replica {
+    Replica::new(Arc::new(Collections)).with_client_limits(limits)
 }
 
 /// Encodes the write of a value.

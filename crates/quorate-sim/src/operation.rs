@@ -15,6 +15,8 @@ pub struct Operation {
     pub action: Action,
     /// How long the client waits.
     pub patience: Duration,
+    /// Which named client does it, if it is a write; else one whose commands have no name.
+    pub client: Option<u32>,
 }
 
 /// What a client does.
@@ -79,6 +81,14 @@ impl OperationPlan {
     /// Draws the operations themselves.
     pub(crate) fn operations(&self, nodes: usize, whole: Duration, seed: u64) -> Vec<Operation> {
         let mut dice = Dice::new(seed, "operations", 0);
+        // A quarter of the runs has no named clients.
+        let mut names = Dice::new(seed, "named operations", 0);
+        let clients = if names.below(4) == 0 {
+            0
+        } else {
+            names.scaled(1, 8)
+        };
+        let share = names.between(10, 100);
         let whole = u64::try_from(whole.as_micros()).unwrap_or(u64::MAX);
         let between = 2_000_000 / self.per_second.max(1);
         let mut operations = Vec::new();
@@ -89,6 +99,8 @@ impl OperationPlan {
                 peer: dice.index(nodes),
                 action: self.action(&mut dice),
                 patience: dice.span(Span::micros(100_000, 5_000_000)),
+                client: (names.below(100) < share && clients > 0)
+                    .then(|| names.below(clients) as u32),
             });
             // Bursts: every now and then a few operations come at one instant.
             if dice.below(8) > 0 {

@@ -187,14 +187,20 @@ impl World {
             violations: self.violation().cloned().into_iter().collect(),
             trace_hash: self.trace.hash(),
             hashes: self.trace.hashes().unwrap_or_default().to_vec(),
-            marks: self.marks.clone(),
+            marks: self
+                .marks
+                .iter()
+                .chain(clients.names.counts())
+                .map(|(name, count)| (*name, *count))
+                .collect(),
             faults: self.faults.clone(),
             operations: Operations {
                 begun: clients.len() as u64,
                 written: clients.count(|told| matches!(told, Told::Written(_))),
                 read: clients.count(|told| matches!(told, Told::Read(_))),
                 refused: clients.count(|told| matches!(told, Told::Refused | Told::Superseded)),
-                unknown: clients.count(|told| matches!(told, Told::Unknown | Told::Lost)),
+                unknown: clients
+                    .count(|told| matches!(told, Told::Unknown | Told::Forgotten | Told::Lost)),
             },
             compared: self.checkers.compared(),
             last_events: self

@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use quorate_core::{Form, GroupProfile};
+use quorate_state::ClientLimits;
 
 use crate::{
     dice::{Dice, Span},
@@ -63,6 +64,8 @@ pub struct Scenario {
     pub peers: Vec<PeerPlan>,
     /// The operational parameters of every peer.
     pub profile: GroupProfile,
+    /// The limits of the client table, equal at all peers.
+    pub client_limits: ClientLimits,
     /// The network.
     pub network: NetworkPlan,
     /// What goes wrong, in order of time.
@@ -100,6 +103,7 @@ impl Scenario {
             safety,
             peers,
             profile: draw_profile(storage, nodes, &mut Dice::new(seed, "profile", 0)),
+            client_limits: draw_client_limits(&mut Dice::new(seed, "client limits", 0)),
             network,
             faults: draw_faults(mood, nodes, safety, seed),
             operations: OperationPlan::draw(&mut Dice::new(seed, "load", 0))
@@ -120,6 +124,7 @@ impl Scenario {
                 keep_log: storage == Storage::Disk,
                 ..quick_profile()
             },
+            client_limits: ClientLimits::default(),
             network: NetworkPlan::calm(),
             faults: Vec::new(),
             operations: Vec::new(),
@@ -193,6 +198,27 @@ fn draw_profile(storage: Storage, nodes: usize, dice: &mut Dice) -> GroupProfile
         profile.voters = 3;
     }
     profile
+}
+
+/// Draws the limits of the client table: in half of the runs those of real groups, which a short
+/// run hardly reaches, else small ones.
+fn draw_client_limits(dice: &mut Dice) -> ClientLimits {
+    if dice.coin() {
+        return ClientLimits::default();
+    }
+    let window = dice.scaled(1, 64);
+    let bytes = dice.scaled(32, 16 << 10);
+    let idle_time = dice.scaled(50, 5_000);
+    ClientLimits {
+        clients: dice.scaled(1, 8),
+        window,
+        numbers: window * dice.between(1, 4),
+        bytes,
+        client_bytes: bytes / dice.between(1, 3),
+        idle_entries: dice.scaled(4, 400),
+        idle_time,
+        step: (idle_time / dice.between(2, 16)).max(1),
+    }
 }
 
 fn draw_network(mood: u64, dice: &mut Dice) -> NetworkPlan {

@@ -125,6 +125,9 @@ impl Trace {
                 hash.word(3);
                 hash.word(request.0);
                 if let ClientOp::Write { command, deadline } = op {
+                    hash.word(command.client.client.0);
+                    hash.word(command.client.sequence);
+                    hash.word(command.client.open);
                     hash.bytes(&command.bytes);
                     hash.word(deadline.0);
                 }

@@ -11,6 +11,7 @@ use quorate_store::{DiskCompletion, limits::SEAL_IDLE};
 use crate::{
     checkers::Asked,
     checkers::Spot,
+    named::TRIES,
     network::nanos,
     operation::Action,
     operator::ERRANDS,
@@ -218,6 +219,9 @@ impl World {
             Effect::Reply { request, reply } if request.0 >= ERRANDS => {
                 self.errand_done(number, request.0, reply);
             }
+            Effect::Reply { request, reply } if request.0 >= TRIES => {
+                self.try_done(number, request.0, &reply);
+            }
             Effect::Reply { request, reply } => {
                 let spot = self.spot(number);
                 if let Some(living) = self.nodes[number].life.as_ref() {
@@ -373,7 +377,7 @@ impl World {
 
     /// Begins a client's operation at a peer that runs.
     pub(crate) fn begin(&mut self, number: usize, action: Action, patience: Duration) -> usize {
-        let (operation, asked) = self.checkers.clients.begin(number, action);
+        let (operation, asked) = self.checkers.clients.begin(number, action, false);
         let Some(living) = self.nodes[number].life.as_ref() else {
             return operation;
         };

@@ -23,9 +23,10 @@ use crate::{
     inject::Lift,
     lock::Lock,
     machine,
+    named::{NamedClients, Plan},
     network::{Later, Network, NetworkEvent, nanos},
     node::{Life, Node},
-    operation::Action,
+    operation::{Action, Operation},
     operator::Errand,
     scenario::Scenario,
     trace::{Keep, Trace},
@@ -65,6 +66,7 @@ pub struct World {
     pub(crate) lock: Lock,
     pub(crate) calm: bool,
     pub(crate) effects: quorate_core::Effects,
+    pub(crate) named: NamedClients,
     ties: Dice,
 }
 
@@ -122,6 +124,8 @@ pub(crate) enum Happening {
     Lift(u64),
     /// The scenario's operation with this number.
     Operation(usize),
+    /// A named client does what it planned.
+    Named(Plan),
     /// Somebody may take the lock that picks the founder.
     Lock,
 }
@@ -184,7 +188,7 @@ impl World {
             numbers,
             network: Network::new(scenario.network.clone(), seed, peers),
             later: Later::new(),
-            checkers: Checkers::new(group, peers),
+            checkers: Checkers::new(group, peers, scenario.client_limits),
             trace: Trace::new(keep, peers),
             key,
             group,
@@ -201,6 +205,7 @@ impl World {
             lock: Lock::new(seed),
             calm: false,
             effects: Vec::new(),
+            named: NamedClients::new(seed),
             ties: Dice::new(seed, "ties", u64::MAX),
             nodes,
             scenario,
@@ -340,6 +345,21 @@ impl World {
         Some(self.begin(peer, action, patience))
     }
 
+    /// Does an operation of the scenario.
+    fn operate(&mut self, operation: &Operation) {
+        let &Operation {
+            peer,
+            action,
+            patience,
+            client,
+            ..
+        } = operation;
+        match client.filter(|_| !matches!(action, Action::Read { .. })) {
+            Some(client) => self.ask_named(peer, client, action, patience),
+            None => self.ask(peer, action, patience),
+        };
+    }
+
     /// Puts something on the queue.
     pub(crate) fn schedule(&mut self, at: u64, happening: Happening) {
         let tie = match happening.peer() {
@@ -408,11 +428,12 @@ impl World {
                 }
             }
             Happening::Lift(number) => self.lift(number),
+            Happening::Named(plan) => self.carry_out_plan(plan),
             Happening::Lock => self.try_lock(),
             Happening::Operation(number) => {
                 if !self.calm {
                     let operation = self.scenario.operations[number].clone();
-                    self.ask(operation.peer, operation.action, operation.patience);
+                    self.operate(&operation);
                     self.schedule_operation(number + 1);
                 }
             }
@@ -474,7 +495,7 @@ impl World {
             idle_turns: 0,
             next_link: 1,
             links: BTreeMap::new(),
-            replica: machine::replica(),
+            replica: machine::replica(self.scenario.client_limits),
             asked: std::collections::VecDeque::new(),
             writing: false,
             sealing: false,
@@ -610,9 +631,12 @@ impl Happening {
             Self::Network(NetworkEvent::Dial { from, .. } | NetworkEvent::Failed { from, .. }) => {
                 Some(*from)
             }
-            Self::Network(_) | Self::Fault(_) | Self::Lift(_) | Self::Operation(_) | Self::Lock => {
-                None
-            }
+            Self::Network(_)
+            | Self::Fault(_)
+            | Self::Lift(_)
+            | Self::Operation(_)
+            | Self::Named(_)
+            | Self::Lock => None,
         }
     }
 }

@@ -8,16 +8,17 @@
 //! here, not from the state under test.
 //!
 //! Only removals of one key are not told apart by their bytes. Which of several equal commands a
-//! place in the log belongs to is left open until a client is told.
+//! place in the log belongs to is left open until a client is told. A named command belongs to the
+//! operation that has its name; what it comes to is the matter of [`Names`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use quorate_core::{Body, Cursor, Entry, Index, Reply};
+use quorate_core::{Applied, Body, ClientSequence, Cursor, Entry, Index, Reply};
 
-use quorate_state::Replica;
+use quorate_state::{ClientLimits, Replica};
 
-use super::Found;
+use super::{Found, named::Names};
 use crate::{
     hash::Rolling,
     machine::{self, Answer},
@@ -33,6 +34,8 @@ pub enum Told {
     Read(Cursor),
     /// The write will never take effect.
     Superseded,
+    /// The client table does not know the client any more, or not what it answered.
+    Forgotten,
     /// Nothing is known of the operation.
     Unknown,
     /// The operation was surely not carried out.
@@ -52,6 +55,8 @@ struct Record {
     command: u128,
     committed: Option<Cursor>,
     told: Option<Told>,
+    /// Whether a named client sends it, which asks again until it settles it.
+    named: bool,
 }
 
 impl Record {
@@ -70,8 +75,10 @@ struct Expected {
 }
 
 /// All operations of a run, and the map they should have made.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Clients {
+    /// The names of commands, and what they come to.
+    pub(crate) names: Names,
     records: Vec<Record>,
     commands: BTreeMap<u128, Vec<usize>>,
     answers: BTreeMap<Index, Expected>,
@@ -90,8 +97,23 @@ pub(crate) enum Asked {
 }
 
 impl Clients {
-    /// Begins an operation at `peer`; returns its number and what it asks for.
-    pub(crate) fn begin(&mut self, peer: usize, action: Action) -> (usize, Asked) {
+    /// Starts with no operation, and with an empty client table.
+    pub(crate) fn new(limits: ClientLimits) -> Self {
+        Self {
+            names: Names::new(limits),
+            records: Vec::new(),
+            commands: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            outstanding: BTreeSet::new(),
+            floor: Index(0),
+            seen: BTreeMap::new(),
+            versions: BTreeMap::new(),
+        }
+    }
+
+    /// Begins an operation at `peer`, by a named client or not; returns its number and what it asks
+    /// for.
+    pub(crate) fn begin(&mut self, peer: usize, action: Action, named: bool) -> (usize, Asked) {
         let number = self.records.len();
         let mut record = Record {
             action,
@@ -102,6 +124,7 @@ impl Clients {
             command: 0,
             committed: None,
             told: None,
+            named,
         };
         let asked = match action {
             Action::Insert { key, size } => {
@@ -132,10 +155,10 @@ impl Clients {
         };
         if let Asked::Write(command) = &asked {
             record.command = hash_of(command);
-            self.commands
-                .entry(record.command)
-                .or_default()
-                .push(number);
+            if !named {
+                let senders = self.commands.entry(record.command).or_default();
+                senders.push(number);
+            }
         }
         self.outstanding.insert(number);
         self.records.push(record);
@@ -171,18 +194,47 @@ impl Clients {
         let records = &mut self.records;
         self.outstanding.retain(|number| {
             let record = &mut records[*number];
-            if record.peer == peer {
+            let dies = record.peer == peer && !record.named;
+            if dies {
                 record.told = Some(Told::Lost);
             }
-            record.peer != peer
+            !dies
         });
     }
 
-    /// Takes a committed entry.
-    pub(crate) fn commit(&mut self, cursor: Cursor, entry: &Entry) -> Result<(), Found> {
-        let Body::Command(command) = &entry.body else {
-            return Ok(());
-        };
+    /// Takes a committed entry, and what the state made of it.
+    pub(crate) fn commit(
+        &mut self,
+        cursor: Cursor,
+        entry: &Entry,
+        applied: &Applied,
+    ) -> Result<(), Found> {
+        let named = self.names.commit(cursor, entry, applied)?;
+        match (&entry.body, named) {
+            (Body::Command(command), _) => {
+                let number = self.sender(cursor, command)?;
+                self.take_effect(number, cursor);
+            }
+            (Body::Named(command), Some(number)) => {
+                let record = &self.records[number];
+                if !record.is_open() || record.command != hash_of(&command.bytes) {
+                    return Err(Found::new(
+                        "exactly-once",
+                        format!(
+                            "{cursor:?} takes effect as operation {number}, which is {:?} at {:?}",
+                            record.told, record.committed
+                        ),
+                    ));
+                }
+                self.take_effect(number, cursor);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Returns an operation that an anonymous command may be.
+    fn sender(&self, cursor: Cursor, command: &[u8]) -> Result<usize, Found> {
         let Some(senders) = self.commands.get(&hash_of(command)) else {
             return Err(Found::new(
                 "exactly-once",
@@ -190,22 +242,26 @@ impl Clients {
             ));
         };
         let open = senders.iter().find(|one| self.records[**one].is_open());
-        let Some(number) = open.copied() else {
+        open.copied().ok_or_else(|| {
             let told: Vec<_> = senders
                 .iter()
                 .map(|one| (one, self.records[*one].committed, self.records[*one].told))
                 .collect();
-            return Err(Found::new(
+            Found::new(
                 "exactly-once",
                 format!("{cursor:?} is a command that was settled before: {told:?}"),
-            ));
-        };
+            )
+        })
+    }
+
+    /// Gives an operation its place in the log, and in the map that the log makes.
+    fn take_effect(&mut self, number: usize, cursor: Cursor) {
         let record = &self.records[number];
         let (key, value, expect) = match record.action {
             Action::Insert { key, .. } => (key, Some(number), None),
             Action::Remove { key } => (key, None, None),
             Action::Exchange { key, .. } => (key, Some(number), Some(record.expect)),
-            Action::Read { .. } => return Ok(()),
+            Action::Read { .. } => return,
         };
         let before = self.latest(key);
         let done = expect.is_none_or(|expect| expect == before);
@@ -215,7 +271,6 @@ impl Clients {
         }
         self.records[number].committed = Some(cursor);
         self.answers.insert(cursor.index, Expected { done, before });
-        Ok(())
     }
 
     /// Gives an operation its place in the log, if an equal command stands there that nobody was
@@ -298,8 +353,55 @@ impl Clients {
         Ok(())
     }
 
+    /// Takes a reply of `peer` to one try of a named client; returns what it says of the operation
+    /// for good, if anything.
+    pub(crate) fn try_answered(
+        &mut self,
+        number: usize,
+        name: ClientSequence,
+        peer: usize,
+        reply: &Reply,
+    ) -> Result<Option<Told>, Found> {
+        let told = match reply {
+            Reply::Committed { cursor, outcome } => self.written(number, *cursor, outcome)?,
+            Reply::Expired | Reply::Dropped => {
+                self.names.refused(name, reply)?;
+                Told::Forgotten
+            }
+            Reply::Unknown | Reply::Busy | Reply::Unavailable | Reply::Closed => return Ok(None),
+            reply => {
+                return Err(Found::new(
+                    "client-table",
+                    format!("operation {number}, which has a name, is answered {reply:?}"),
+                ));
+            }
+        };
+        if let Told::Written(cursor) = told {
+            self.floor = self.floor.max(cursor.index);
+            let seen = self.seen.entry(peer).or_default();
+            *seen = cursor.max(*seen);
+        }
+        Ok(Some(told))
+    }
+
+    /// Ends an operation of a named client, which will ask no more.
+    pub(crate) fn settle(&mut self, number: usize, told: Told) -> Result<(), Found> {
+        self.outstanding.remove(&number);
+        let record = &mut self.records[number];
+        record.told = Some(told);
+        match (told, record.committed) {
+            (Told::Refused, Some(cursor)) => Err(Found::new(
+                "exactly-once",
+                format!("operation {number} was refused every time and stands at {cursor:?}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn written(&mut self, number: usize, cursor: Cursor, outcome: &Bytes) -> Result<Told, Found> {
-        self.claim(number, cursor);
+        if !self.records[number].named {
+            self.claim(number, cursor);
+        }
         let record = &self.records[number];
         if record.committed != Some(cursor) {
             return Err(Found::new(

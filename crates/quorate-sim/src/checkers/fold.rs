@@ -14,7 +14,7 @@ use quorate_core::{
     Applied, Body, Configuration, Cursor, Digest, Entry, GenesisId, Index, StateDone, StateOp,
 };
 
-use quorate_state::{Replica, tree::Tree};
+use quorate_state::{ClientLimits, Replica, tree::Tree};
 
 use super::Found;
 use crate::{hash::Rolling, machine, trace::hash_applied};
@@ -41,8 +41,8 @@ pub(crate) struct Fold {
 
 impl Fold {
     /// Starts with the empty state of a history.
-    pub(crate) fn new(genesis: GenesisId) -> Self {
-        let mut model = machine::replica();
+    pub(crate) fn new(genesis: GenesisId, limits: ClientLimits) -> Self {
+        let mut model = machine::replica(limits);
         model.execute(StateOp::Begin { genesis });
         Self {
             model,
@@ -66,8 +66,8 @@ impl Fold {
         self.configurations.values()
     }
 
-    /// Takes the next committed entry in.
-    pub(crate) fn commit(&mut self, cursor: Cursor, entry: &Entry) -> Result<(), Found> {
+    /// Takes the next committed entry in; returns what came of it.
+    pub(crate) fn commit(&mut self, cursor: Cursor, entry: &Entry) -> Result<Applied, Found> {
         if let Body::Configuration(configuration) = &entry.body {
             self.configurations
                 .insert(cursor.index, (**configuration).clone());
@@ -77,25 +77,28 @@ impl Fold {
             entries: vec![entry.clone()],
             outcomes: true,
         });
-        let Some(StateDone::Applied { last, outcomes, .. }) = done else {
+        let applied = match done {
+            Some(StateDone::Applied { last, outcomes, .. }) if last == cursor => outcomes,
+            done => {
+                return Err(Found::new(
+                    "state-machine",
+                    format!("the model did not apply {cursor:?}: {done:?}"),
+                ));
+            }
+        };
+        let [applied] = applied.as_slice() else {
             return Err(Found::new(
                 "state-machine",
-                format!("the model did not apply {cursor:?}: {done:?}"),
+                format!("the model says {applied:?} for {cursor:?}"),
             ));
         };
-        if last != cursor || outcomes.len() != 1 {
-            return Err(Found::new(
-                "state-machine",
-                format!("the model applied {last:?} with {outcomes:?} for {cursor:?}"),
-            ));
-        }
         self.applied = cursor;
-        self.outcomes.push(hash_of(&outcomes[0]));
+        self.outcomes.push(hash_of(applied));
         self.states.push_back((cursor, self.model.tree().clone()));
         if self.states.len() > WINDOW {
             self.states.pop_front();
         }
-        Ok(())
+        Ok(applied.clone())
     }
 
     /// Returns the model's digest at `cursor`, if it still has that state.

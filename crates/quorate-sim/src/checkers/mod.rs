@@ -11,9 +11,11 @@ mod copies;
 mod election;
 mod fold;
 mod matching;
+mod named;
 mod order;
 mod promises;
 mod synced;
+mod table;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -22,7 +24,7 @@ use quorate_core::{
     Configuration, Cursor, DiskId, DiskOp, GenesisId, GroupId, GroupProfile, GroupView, Index,
     Lane, Member, PeerId, Recovered, Reply, StateDone, wire,
 };
-use quorate_state::Replica;
+use quorate_state::{ClientLimits, Replica};
 
 use chatter::Chatter;
 pub use clients::Told;
@@ -89,6 +91,7 @@ pub(crate) struct Checkers {
     histories: BTreeMap<GenesisId, History>,
     lives: Vec<Life>,
     synced: BTreeMap<Member, Synced>,
+    limits: ClientLimits,
     /// The clients' operations.
     pub(crate) clients: Clients,
     /// The first thing that did not hold.
@@ -105,13 +108,14 @@ pub(crate) struct Spot {
 
 impl Checkers {
     /// Makes the checkers for `peers` peers that share one group.
-    pub(crate) fn new(group: GroupId, peers: usize) -> Self {
+    pub(crate) fn new(group: GroupId, peers: usize, limits: ClientLimits) -> Self {
         Self {
             group,
             histories: BTreeMap::new(),
             lives: (0..peers).map(|_| Life::default()).collect(),
             synced: BTreeMap::new(),
-            clients: Clients::default(),
+            limits,
+            clients: Clients::new(limits),
             violation: None,
         }
     }
@@ -190,10 +194,11 @@ impl Checkers {
             life.copies = Copies::default();
             life.genesis = Some(genesis);
         }
+        let limits = self.limits;
         let history = self.histories.entry(genesis).or_insert_with(|| History {
             matching: Matching::new(genesis),
             elections: Elections::default(),
-            fold: Fold::new(genesis),
+            fold: Fold::new(genesis, limits),
         });
         history.elections.observe(view)?;
         let before = history.matching.committed();
@@ -205,7 +210,7 @@ impl Checkers {
                 if folded.is_ok() {
                     folded = fold
                         .commit(cursor, entry)
-                        .and_then(|()| clients.commit(cursor, entry));
+                        .and_then(|applied| clients.commit(cursor, entry, &applied));
                 }
             })?;
         folded?;

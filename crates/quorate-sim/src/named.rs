@@ -1,0 +1,429 @@
+//! Clients that give their commands names, and repeat them until they know what became of them.
+//!
+//! Each is registered through some peer, numbers its commands, keeps several under way, and tries
+//! each again through another peer when it hears nothing, or nothing definite. Some ask twice at
+//! once, some ask again though they know the answer, and some say of each command that they will
+//! not repeat any before it. One that has expired registers anew. What they are told, each time, is
+//! for the checkers to judge.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use quorate_core::{ClientOp, ClientSequence, Command, Index, Input, Reply, RequestId};
+
+use crate::{
+    checkers::{Asked, Found, Told},
+    dice::{Dice, Span},
+    network::nanos,
+    operation::Action,
+    world::{Happening, World},
+};
+
+/// Requests with numbers from here on are those of named clients.
+pub(crate) const TRIES: u64 = 1 << 60;
+
+/// How often a client tries one command, or to be registered.
+const MOST_TRIES: u32 = 6;
+
+/// How long a client waits before it tries again.
+const PAUSE: Span = Span::micros(100, 1_000_000);
+
+/// How long a client waits to be registered.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a named client does next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Plan {
+    /// It asks to be registered.
+    Register(usize),
+    /// It tries a command, again.
+    Try(usize),
+}
+
+/// The named clients of a run.
+#[derive(Debug)]
+pub(crate) struct NamedClients {
+    clients: Vec<Client>,
+    /// What was asked and not answered: by whom, at which peer.
+    tries: BTreeMap<u64, (Plan, usize)>,
+    next_try: u64,
+    /// The operations that are not settled.
+    jobs: BTreeMap<usize, Job>,
+    dice: Dice,
+}
+
+/// One client.
+#[derive(Debug, Default)]
+struct Client {
+    id: Option<Index>,
+    /// Whether it has asked, or is about to ask, to be registered.
+    registering: bool,
+    refused: u32,
+    next: u64,
+    /// Its numbers that are not settled.
+    open: BTreeSet<u64>,
+    /// Operations that wait until it is registered.
+    waiting: Vec<usize>,
+    /// Whether it says of each command that it will not repeat any before it.
+    hasty: bool,
+}
+
+/// One command of a client.
+#[derive(Debug)]
+struct Job {
+    client: usize,
+    /// The client's id and the command's number.
+    name: Option<(Index, u64)>,
+    command: Bytes,
+    patience: Duration,
+    tries: u32,
+    /// How often it is tried though its answer is known.
+    repeats: u32,
+    /// Requests under way, and tries that are planned.
+    pending: u32,
+    /// Whether every try was surely not applied.
+    refused: bool,
+    told: Option<Told>,
+}
+
+impl NamedClients {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            clients: Vec::new(),
+            tries: BTreeMap::new(),
+            next_try: TRIES,
+            jobs: BTreeMap::new(),
+            dice: Dice::new(seed, "named clients", 0),
+        }
+    }
+}
+
+impl World {
+    /// Has a named client write something, first through `peer`; returns the operation's number.
+    pub fn ask_named(
+        &mut self,
+        peer: usize,
+        client: u32,
+        action: Action,
+        patience: Duration,
+    ) -> Option<usize> {
+        let (operation, asked) = self.checkers.clients.begin(peer, action, true);
+        let Asked::Write(command) = asked else {
+            return None;
+        };
+        let client = client as usize;
+        let named = &mut self.named;
+        while named.clients.len() <= client {
+            let hasty = named.dice.below(4) == 0;
+            named.clients.push(Client {
+                hasty,
+                ..Client::default()
+            });
+        }
+        let repeats = [0, 0, 0, 1, 3][named.dice.index(5)];
+        named.jobs.insert(
+            operation,
+            Job {
+                client,
+                name: None,
+                command,
+                patience,
+                tries: 0,
+                repeats,
+                pending: 0,
+                refused: true,
+                told: None,
+            },
+        );
+        let known = named.clients[client].id.is_some();
+        if known {
+            self.name_and_try(operation, peer);
+        } else {
+            let client_state = &mut self.named.clients[client];
+            client_state.waiting.push(operation);
+            if !client_state.registering {
+                client_state.registering = true;
+                client_state.refused = 0;
+                self.register(client, peer);
+            }
+        }
+        Some(operation)
+    }
+
+    /// Does what a named client planned.
+    pub(crate) fn carry_out_plan(&mut self, plan: Plan) {
+        let peer = self.named.dice.index(self.nodes.len());
+        match plan {
+            Plan::Register(client) => self.register(client, peer),
+            Plan::Try(operation) => {
+                if let Some(job) = self.named.jobs.get_mut(&operation) {
+                    job.pending -= 1;
+                    self.try_once(operation, peer);
+                }
+            }
+        }
+    }
+
+    fn plan_later(&mut self, plan: Plan) {
+        let at = self.at + nanos(self.named.dice.span(PAUSE));
+        self.schedule(at, Happening::Named(plan));
+    }
+
+    /// Sends a request of a named client to a peer; returns false if the peer does not run.
+    fn request(&mut self, plan: Plan, peer: usize, patience: Duration, op: Asking) -> bool {
+        let Some(living) = self.nodes[peer].life.as_ref() else {
+            return false;
+        };
+        let life = living.number;
+        let deadline = living.clock.now(self.at).time.after(patience);
+        let number = self.named.next_try;
+        self.named.next_try += 1;
+        self.named.tries.insert(number, (plan, peer));
+        let op = match op {
+            Asking::Register => ClientOp::Register { deadline },
+            Asking::Write(command) => ClientOp::Write { command, deadline },
+        };
+        let input = Input::Client {
+            group: self.group,
+            request: RequestId(number),
+            op,
+        };
+        self.give(peer, life, input);
+        true
+    }
+
+    fn register(&mut self, client: usize, peer: usize) {
+        if !self.request(Plan::Register(client), peer, PATIENCE, Asking::Register) {
+            self.not_registered(client);
+        }
+    }
+
+    /// Has a client ask again to be registered, or give up what waits for it.
+    fn not_registered(&mut self, client: usize) {
+        let state = &mut self.named.clients[client];
+        state.refused += 1;
+        if state.refused < MOST_TRIES && !self.calm {
+            return self.plan_later(Plan::Register(client));
+        }
+        state.registering = false;
+        for operation in std::mem::take(&mut state.waiting) {
+            self.settle(operation);
+        }
+    }
+
+    fn registered(&mut self, client: usize, id: Index) {
+        let state = &mut self.named.clients[client];
+        state.id = Some(id);
+        state.registering = false;
+        state.next = 0;
+        state.open.clear();
+        for operation in std::mem::take(&mut state.waiting) {
+            let peer = self.named.dice.index(self.nodes.len());
+            self.name_and_try(operation, peer);
+        }
+    }
+
+    /// Gives an operation its name and tries it, now and then through two peers at once.
+    fn name_and_try(&mut self, operation: usize, peer: usize) {
+        let named = &mut self.named;
+        let Some(job) = named.jobs.get_mut(&operation) else {
+            return;
+        };
+        let client = &mut named.clients[job.client];
+        let Some(id) = client.id else {
+            return;
+        };
+        // Numbers may be left out.
+        let number = client.next + u64::from(named.dice.below(8) == 0);
+        client.next = number + 1;
+        client.open.insert(number);
+        job.name = Some((id, number));
+        let name = ClientSequence {
+            client: id,
+            sequence: number,
+            open: 0,
+        };
+        self.checkers.clients.names.name(name, operation);
+        if self.named.dice.below(10) == 0 {
+            self.plan_try(operation);
+        }
+        self.try_once(operation, peer);
+    }
+
+    fn plan_try(&mut self, operation: usize) {
+        if let Some(job) = self.named.jobs.get_mut(&operation) {
+            job.pending += 1;
+            self.plan_later(Plan::Try(operation));
+        }
+    }
+
+    /// Tries an operation through a peer.
+    fn try_once(&mut self, operation: usize, peer: usize) {
+        let named = &mut self.named;
+        let Some(job) = named.jobs.get_mut(&operation) else {
+            return;
+        };
+        let Some((id, sequence)) = job.name else {
+            return;
+        };
+        job.tries += 1;
+        job.pending += 1;
+        let client = &named.clients[job.client];
+        let lowest = match client.open.first() {
+            Some(lowest) if client.id == Some(id) && !client.hasty => *lowest,
+            _ => sequence,
+        };
+        let name = ClientSequence {
+            client: id,
+            sequence,
+            open: lowest.min(sequence),
+        };
+        let command = Command {
+            client: name,
+            bytes: job.command.clone(),
+        };
+        let patience = job.patience;
+        let plan = Plan::Try(operation);
+        if !self.request(plan, peer, patience, Asking::Write(command)) {
+            // Nobody is there: nothing was sent.
+            self.again(operation);
+        }
+    }
+
+    /// Takes the answer to a request of a named client.
+    pub(crate) fn try_done(&mut self, peer: usize, request: u64, reply: &Reply) {
+        let Some((plan, _)) = self.named.tries.remove(&request) else {
+            let detail = format!("try {request} is answered {reply:?}, without having asked");
+            return self.found_at(peer, "answered-once", detail);
+        };
+        let spot = self.spot(peer);
+        match plan {
+            Plan::Register(client) => match self.checkers.clients.names.registered(reply) {
+                Ok(Some(id)) => self.registered(client, id),
+                Ok(None) => self.not_registered(client),
+                Err(found) => self.checkers.note(spot, Err(found)),
+            },
+            Plan::Try(operation) => {
+                if let Err(found) = self.try_answered(operation, peer, reply) {
+                    self.checkers.note(spot, Err(found));
+                }
+            }
+        }
+    }
+
+    fn try_answered(&mut self, operation: usize, peer: usize, reply: &Reply) -> Result<(), Found> {
+        let Some(job) = self.named.jobs.get_mut(&operation) else {
+            return Ok(());
+        };
+        let Some((id, sequence)) = job.name else {
+            return Ok(());
+        };
+        let name = ClientSequence {
+            client: id,
+            sequence,
+            open: 0,
+        };
+        let clients = &mut self.checkers.clients;
+        let told = clients.try_answered(operation, name, peer, reply)?;
+        job.refused &= matches!(reply, Reply::Busy | Reply::Unavailable);
+        if *reply == Reply::Expired {
+            let client = &mut self.named.clients[job.client];
+            client.id = client.id.filter(|present| *present != id);
+        }
+        let repeats = matches!(told, Some(Told::Written(_))) && job.repeats > 0;
+        if repeats {
+            job.repeats -= 1;
+        }
+        let before = job.told;
+        job.told = before.or(told);
+        if repeats && !self.calm {
+            self.plan_try(operation);
+        }
+        match job_told(&self.named, operation) {
+            Some(_) => self.one_less(operation),
+            None => self.again(operation),
+        }
+        Ok(())
+    }
+
+    /// One request of an operation is over without a definite answer: another one follows.
+    fn again(&mut self, operation: usize) {
+        let calm = self.calm;
+        if let Some(job) = self.named.jobs.get(&operation)
+            && job.tries < MOST_TRIES
+            && job.told.is_none()
+            && !calm
+        {
+            self.plan_try(operation);
+        }
+        self.one_less(operation);
+    }
+
+    fn one_less(&mut self, operation: usize) {
+        if let Some(job) = self.named.jobs.get_mut(&operation) {
+            job.pending -= 1;
+            if job.pending == 0 {
+                self.settle(operation);
+            }
+        }
+    }
+
+    /// Ends an operation: its client asks no more, and its number is closed.
+    fn settle(&mut self, operation: usize) {
+        let Some(job) = self.named.jobs.remove(&operation) else {
+            return;
+        };
+        if let Some((id, number)) = job.name {
+            let client = &mut self.named.clients[job.client];
+            if client.id == Some(id) {
+                client.open.remove(&number);
+            }
+        }
+        let unanswered = if job.refused {
+            Told::Refused
+        } else {
+            Told::Unknown
+        };
+        let told = job.told.unwrap_or(unanswered);
+        if let Err(found) = self.checkers.clients.settle(operation, told) {
+            let spot = self.spot(usize::MAX);
+            self.checkers.note(spot, Err(found));
+        }
+    }
+
+    /// Takes the death of a peer: what was asked of it is answered no more.
+    pub(crate) fn named_died(&mut self, peer: usize) {
+        let lost: Vec<u64> = self
+            .named
+            .tries
+            .iter()
+            .filter(|(_, (_, at))| *at == peer)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in lost {
+            match self.named.tries.remove(&number) {
+                Some((Plan::Register(client), _)) => self.not_registered(client),
+                Some((Plan::Try(operation), _)) => {
+                    if let Some(job) = self.named.jobs.get_mut(&operation) {
+                        job.refused = false;
+                    }
+                    self.again(operation);
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+/// What a named client asks for.
+enum Asking {
+    Register,
+    Write(Command),
+}
+
+fn job_told(named: &NamedClients, operation: usize) -> Option<Told> {
+    named.jobs.get(&operation)?.told
+}
