@@ -276,3 +276,58 @@ fn an_append_that_ends_at_the_last_possible_index_is_refused() {
     let frame = encode_replication(&address, &Replication::Append(append));
     assert!(decode_replication(frame).is_err());
 }
+
+/// A frame with one message whose last element is `bytes`.
+fn with_last(message: &Replication, strip: usize, bytes: &[u8]) -> Bytes {
+    let address = Address {
+        group: GroupId([1; 16]),
+        genesis: GenesisId([2; 16]),
+        to: Incarnation(3),
+    };
+    let mut frame = encode_replication(&address, message).to_vec();
+    frame.truncate(frame.len() - strip);
+    frame.extend_from_slice(bytes);
+    Bytes::from(frame)
+}
+
+#[test]
+fn a_name_of_nobody_and_unknown_kinds_are_refused() {
+    let register = Replication::Forward(Forward {
+        term: Term(1),
+        first: 1,
+        proposals: vec![Proposal::Register],
+    });
+    // The last byte is the kind of the one proposal.
+    let named = [1, 7, 2, 1, 3, b'a', b'b', b'c'];
+    let read = decode_replication(with_last(&register, 1, &named));
+    assert!(read.is_ok(), "{read:?}");
+    for proposal in [
+        &[1, 0, 2, 1, 3, b'a', b'b', b'c'][..],
+        &[1, 7, 2, 1, 4, b'a', b'b', b'c'],
+        &[1, 7, 2, 1],
+        &[3],
+    ] {
+        let read = decode_replication(with_last(&register, 1, proposal));
+        assert!(read.is_err(), "{proposal:?} is {read:?}");
+    }
+    let outcomes = Replication::Outcomes(Outcomes {
+        term: Term(1),
+        outcomes: vec![(1, ForwardOutcome::Dropped)],
+    });
+    assert!(decode_replication(with_last(&outcomes, 1, &[7, 4, 9])).is_ok());
+    for outcome in [&[7, 4][..], &[8]] {
+        assert!(decode_replication(with_last(&outcomes, 1, outcome)).is_err());
+    }
+    // Kind, term, client, number, lowest open one, stamp, length, bytes.
+    for (entry, fits) in [
+        (&[4, 1, 7, 2, 1, 5, 1, b'a'][..], true),
+        (&[4, 1, 0, 2, 1, 5, 1, b'a'], false),
+        (&[4, 1, 7, 2, 1, 5, 2, b'a'], false),
+        (&[5, 1, 9], true),
+        (&[5, 1], false),
+        (&[6, 1], false),
+    ] {
+        let read = decode_entry(&mut Reader::new(Bytes::copy_from_slice(entry)));
+        assert_eq!(read.is_ok(), fits, "{entry:?} is {read:?}");
+    }
+}

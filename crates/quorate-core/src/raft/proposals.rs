@@ -22,6 +22,9 @@ use crate::{
 
 use super::log::Log;
 
+#[cfg(test)]
+mod tests;
+
 /// The proposals that wait on one peer for one group.
 #[derive(Debug, Default)]
 pub(crate) struct Proposals {
