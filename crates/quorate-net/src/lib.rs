@@ -36,7 +36,7 @@ pub use address::{Address, AddressError};
 pub use inbox::{Event, Events};
 /// The endpoint's own crate, for applications that bring their endpoint or router.
 pub use iroh;
-pub use link::SendError;
+pub use link::{LinkFigures, SendError};
 pub use presets::{BindError, Tuning, bind};
 pub use quorate_core::{CloseCode, GroupId, Lane, LinkId, NetworkId, PeerId};
 pub use transport::{ALPN, Batch, TooManyDials, Transport};

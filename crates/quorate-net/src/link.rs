@@ -24,6 +24,7 @@ use std::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -100,6 +101,20 @@ pub(crate) struct Link {
     closing: OnceLock<(Closing, String)>,
     /// Why it will be closed once its control lane is written.
     parting: OnceLock<CloseCode>,
+}
+
+/// How a link does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct LinkFigures {
+    /// Who is at the other end.
+    pub peer: PeerId,
+    /// Whether the peer has proven itself.
+    pub proven: bool,
+    /// The round trip on the path in use, as QUIC estimates it, if there is one.
+    pub round_trip: Option<Duration>,
+    /// Bytes of frames that QUIC has not taken yet.
+    pub queued: usize,
 }
 
 /// What a link's own task needs besides the link.
@@ -195,6 +210,23 @@ impl Link {
     pub(crate) fn part(&self, code: CloseCode) {
         self.parting.get_or_init(|| code);
         self.control.end();
+    }
+
+    /// Returns how the link does.
+    pub(crate) fn figures(&self) -> LinkFigures {
+        let paths = self.connection.paths();
+        let path = paths.iter().find(|path| path.is_selected());
+        let lanes = self
+            .entries
+            .lock()
+            .expect("nothing panics while it holds the lanes");
+        let entries: usize = lanes.values().map(|lane| lane.bytes()).sum();
+        LinkFigures {
+            peer: self.peer,
+            proven: self.proven.load(Ordering::Acquire),
+            round_trip: path.map(|path| path.rtt()),
+            queued: self.control.bytes() + self.bulk.bytes() + entries,
+        }
     }
 
     /// Returns the keying material of the link's TLS session.

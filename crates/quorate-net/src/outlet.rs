@@ -127,6 +127,11 @@ impl Outlet {
         Poll::Pending
     }
 
+    /// Returns how many bytes are queued, or drained and not yet written.
+    pub(crate) fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
     /// Notes that `bytes` of what was drained are written.
     pub(crate) fn written(&self, bytes: usize) {
         self.lock().bytes -= bytes;

@@ -32,7 +32,7 @@ use crate::{
     codes::{self, Closing},
     inbox::{Event, Events, Inbox},
     limits::{DIAL_TIME, DIALS, FLUSH_TIME, STRANGER_TIME, STRANGERS},
-    link::{self, CONTROL_TAG, Link, SendError, Startup},
+    link::{self, CONTROL_TAG, Link, LinkFigures, SendError, Startup},
     presets::Tuning,
     writer::StreamLane,
 };
@@ -128,6 +128,12 @@ impl Transport {
     /// Returns the endpoint.
     pub fn endpoint(&self) -> &Endpoint {
         &self.inner.endpoint
+    }
+
+    /// Returns how every link does, in no order: for people, at the price of looking at each.
+    pub fn figures(&self) -> Vec<LinkFigures> {
+        let links = self.inner.links.iter();
+        links.map(|link| link.figures()).collect()
     }
 
     /// Starts to dial a peer; ends in [`Event::LinkUp`] or [`Event::DialFailed`] within

@@ -71,6 +71,11 @@ impl StreamLane {
         self.outlet.end();
     }
 
+    /// Returns how many bytes are queued that QUIC has not taken.
+    pub(crate) fn bytes(&self) -> usize {
+        self.outlet.bytes()
+    }
+
     /// Hands over what is queued, as far as the stream has room; the lane's task sees to the
     /// rest. Never waits.
     pub(crate) fn flush(&self) {

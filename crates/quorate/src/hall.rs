@@ -1,10 +1,13 @@
 //! What all handles of one network share with its driver.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use quorate_core::{NetworkId, PeerId};
 
-use crate::driver::{clock::Clock, door::Door};
+use crate::{
+    driver::{clock::Clock, door::Door},
+    metrics::Meters,
+};
 
 /// What all handles of one network share with its driver.
 #[derive(Debug)]
@@ -13,6 +16,8 @@ pub(crate) struct Hall {
     pub(crate) door: Door,
     /// The driver's clocks.
     pub(crate) clock: Clock,
+    /// What is counted here.
+    pub(crate) meters: Arc<Meters>,
     /// This peer.
     pub(crate) peer: PeerId,
     /// The network.

@@ -54,6 +54,10 @@ pub const SLICE_BYTES: usize = 1 << 20;
 /// a peer keeps links to.
 pub const REMEMBERED_PEERS: usize = quorate_core::limits::PEERS;
 
+/// Providers whose bytes are counted apart, per group: each is a series of its own for whoever
+/// collects metrics, and peers without a disk have a new id at every start.
+pub const METERED_PROVIDERS: usize = 256;
+
 /// How long an operation waits unless it is told otherwise: many elections, few for a person.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -18,6 +18,7 @@ use crate::{
     group::{GroupBuilder, request},
     hall::Hall,
     limits::{CLOSE_TIME, OPERATION_TIMEOUT},
+    metrics::Metrics,
 };
 
 /// One peer of a network; clones are handles to the same peer.
@@ -34,6 +35,7 @@ struct Inner {
     hall: Arc<Hall>,
     driver: JoinHandle<()>,
     transport: Transport,
+    metrics: Metrics,
     /// The router that was made for this network, unless the application has its own.
     router: Option<Router>,
 }
@@ -111,6 +113,11 @@ impl Network {
     /// Returns where this peer can be reached now.
     pub fn addresses(&self) -> Vec<Address> {
         self.inner.transport.addresses()
+    }
+
+    /// Returns this peer's metrics and its endpoint's.
+    pub fn metrics(&self) -> Metrics {
+        self.inner.metrics.clone()
     }
 
     /// Starts to open the group with this key.
@@ -279,6 +286,7 @@ impl NetworkBuilder {
         let hall = Arc::new(Hall {
             door: Door::default(),
             clock: Clock::start(),
+            meters: Arc::default(),
             peer,
             network,
             timeout: self.timeout,
@@ -293,6 +301,7 @@ impl NetworkBuilder {
             known: self.known,
         });
         let inner = Inner {
+            metrics: Metrics::new(&hall.meters, &hall, &transport),
             hall,
             driver: tokio::spawn(driver.run()),
             transport,

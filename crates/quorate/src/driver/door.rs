@@ -79,6 +79,12 @@ impl Door {
         self.room.notify_waiters();
     }
 
+    /// Returns how many requests are queued, and how many bytes they keep.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let queue = self.lock();
+        (queue.requests.len(), queue.bytes)
+    }
+
     /// Is ready when something is queued; there is one driver.
     pub(crate) fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
         let mut queue = self.lock();

@@ -1,12 +1,12 @@
 //! One group at work: its state, and those who watch it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use quorate_core::{Cursor, Event, Form, GroupId, GroupView, Now, StateDone, StateOp};
 use quorate_state::{Collections, Replica, tree::Tree};
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use super::{
     clock::{self, Clock},
@@ -20,6 +20,7 @@ use crate::{
     group::Seat,
     hall::Hall,
     limits::SUBSCRIBER_EVENTS,
+    meter::Meter,
     progress::Sessions,
     replacement::Replacement,
     sight::PeerStatus,
@@ -40,6 +41,7 @@ pub(super) struct Host {
     feed: Feed<Event, ()>,
     history: History,
     sessions: Sessions,
+    meter: Meter,
     items: u64,
     bytes: u64,
 }
@@ -67,6 +69,7 @@ impl Host {
             }),
             history: History::default(),
             sessions: Sessions::default(),
+            meter: Meter::new(&hall.meters, label),
             items: 0,
             bytes: 0,
         }
@@ -108,7 +111,11 @@ impl Host {
             StateOp::Begin { genesis } => Some(*genesis),
             _ => None,
         };
+        let began = matches!(op, StateOp::Apply { .. }).then(Instant::now);
         let done = self.replica.execute(op);
+        if let Some(began) = began {
+            self.meter.applied(began.elapsed());
+        }
         if let Some(genesis) = begun {
             let replaced = self.replaced(before);
             self.history.begin(genesis, replaced);
@@ -119,6 +126,9 @@ impl Host {
                 (self.items, self.bytes) = (*items, *bytes);
                 self.history.record(self.replica.take_changes());
             }
+            Some(StateDone::Read {
+                chunk: Some(chunk), ..
+            }) => self.meter.served(chunk.len()),
             Some(StateDone::Installed {
                 restored: Some(restored),
                 ..
@@ -166,11 +176,17 @@ impl Host {
         self.feed.push(event, 0, &());
         if let Event::Group { event, .. } = event {
             self.sessions.on_event(event, now.time, Clock::date(now));
+            self.meter.on_event(event);
         }
         if let Event::PeerRefused { peer, code } = event {
             let refused = Some((*peer, *code));
             self.status.send_modify(|status| status.refused = refused);
         }
+    }
+
+    /// Takes note of how long a write took that came in here.
+    pub(super) fn committed(&mut self, after: Duration) {
+        self.meter.committed(after);
     }
 
     /// Shows how the group stands.
@@ -183,6 +199,7 @@ impl Host {
         if view.session.is_none() {
             self.sessions.none_under_way();
         }
+        self.meter.show(view, self.items, self.bytes);
         let shown = Shown {
             items: self.items,
             bytes: self.bytes,

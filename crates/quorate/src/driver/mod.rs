@@ -84,7 +84,12 @@ pub(crate) struct Driver {
 /// Who waits for a reply of the peer.
 #[derive(Debug)]
 enum Waiter {
-    Write(oneshot::Sender<Reply>),
+    Write {
+        group: GroupId,
+        /// When it came in.
+        since: Time,
+        reply: oneshot::Sender<Reply>,
+    },
     Read {
         group: GroupId,
         query: Query,

@@ -23,6 +23,7 @@ impl Driver {
     pub(super) fn turn(&mut self) -> Option<oneshot::Sender<()>> {
         let now = self.hall.clock.now();
         self.now = now;
+        self.hall.meters.driver.turns.inc();
         let stop = self.take_requests(now);
         self.take_events(now);
         self.take_sighting(now);
@@ -155,7 +156,17 @@ impl Driver {
         };
         // Whoever dropped the receiving end does not want to know.
         match waiter {
-            Waiter::Write(waiting) => waiting.send(reply).unwrap_or_default(),
+            Waiter::Write {
+                group,
+                since,
+                reply: waiting,
+            } => {
+                if let (Reply::Committed { .. }, Some(host)) = (&reply, self.hosts.get_mut(&group))
+                {
+                    host.committed(self.now.time.since(since));
+                }
+                waiting.send(reply).unwrap_or_default();
+            }
             Waiter::Read {
                 group,
                 query,
@@ -210,7 +221,11 @@ impl Driver {
                 reply,
             } => {
                 let command = Command::anonymous(command);
-                let request = self.waiters.add(Waiter::Write(reply));
+                let request = self.waiters.add(Waiter::Write {
+                    group,
+                    since: now.time,
+                    reply,
+                });
                 let op = ClientOp::Write { command, deadline };
                 self.step(now, Input::Client { group, request, op });
             }
