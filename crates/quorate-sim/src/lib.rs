@@ -31,6 +31,7 @@ mod operation;
 mod operator;
 mod run;
 mod scenario;
+mod start;
 mod trace;
 mod turn;
 mod world;

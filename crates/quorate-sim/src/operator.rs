@@ -155,8 +155,11 @@ impl World {
         });
         let done = reply == Reply::Done;
         self.granted.insert(request, reply);
-        let leaves = !matches!(what, What::Transfer(_))
-            && !(matches!(what, What::Stop(_)) && self.scenario.storage == Storage::Disk);
+        let leaves = match what {
+            What::Transfer(_) => false,
+            What::Stop(_) => self.scenario.storage == Storage::Memory,
+            What::Leave { .. } | What::LeaveFor(_) => true,
+        };
         if done && leaves && what != (What::Leave { dissolve: true }) {
             self.check_left(peer, member);
         }

@@ -11,21 +11,18 @@ use std::{
 };
 
 use quorate_core::{
-    Configuration, Event, Form, GroupId, GroupKey, GroupView, Input, LinkId, Member, NetworkId,
-    OpenGroup, Peer, PeerConfig, PeerId, Reply,
+    Configuration, Event, GroupId, GroupKey, GroupView, Input, LinkId, Member, PeerId, Reply,
 };
 
 use crate::{
     checkers::{Checkers, Told, Violation},
-    clock::Clock,
     dice::Dice,
     disk::Disk,
     inject::Lift,
     lock::Lock,
-    machine,
     named::{NamedClients, Plan},
     network::{Later, Network, NetworkEvent, nanos},
-    node::{Life, Node},
+    node::Node,
     operation::{Action, Operation},
     operator::Errand,
     scenario::Scenario,
@@ -33,7 +30,7 @@ use crate::{
 };
 
 /// The machine name of the group that simulated peers share.
-const MACHINE: &str = "quorate-simulated";
+pub(crate) const MACHINE: &str = "quorate-simulated";
 
 /// A cluster in one thread.
 #[derive(Debug)]
@@ -437,100 +434,6 @@ impl World {
                     self.schedule_operation(number + 1);
                 }
             }
-        }
-    }
-
-    /// Starts a peer that does not run.
-    pub fn start(&mut self, number: usize) {
-        if self.nodes[number].life.is_some() {
-            return;
-        }
-        let at = self.at;
-        let seed = self.scenario.seed;
-        let node = &mut self.nodes[number];
-        node.lives += 1;
-        let lives = node.lives;
-        let opened = node.disk.open(&mut node.dice.lives);
-        let recovered = match opened {
-            Ok(recovered) => recovered,
-            Err(error) => {
-                let error = error.to_string();
-                return self.found_at(number, "synced-is-recovered", error);
-            }
-        };
-        let node = &mut self.nodes[number];
-        let member = Member {
-            peer: node.peer,
-            incarnation: recovered.incarnation,
-        };
-        let spot = self.spot(number);
-        self.checkers.started(spot, member, &recovered);
-        self.trace.note(at, number, "starts");
-        let node = &mut self.nodes[number];
-        let clock = Clock::new(
-            node.dice.lives.below(1 << 40),
-            at,
-            node.plan.drift,
-            node.plan.skew,
-        );
-        let config = PeerConfig {
-            peer: node.peer,
-            network: NetworkId::from_name("simulated"),
-            seed: Dice::new(seed, "peer seed", number as u64 * 1_000_000 + lives).draw(),
-            nonce: node.dice.lives.draw(),
-        };
-        let form = if lives == 1 {
-            node.plan.form
-        } else {
-            node.plan.again
-        };
-        node.life = Some(Life {
-            number: lives,
-            member,
-            peer: Peer::new(config, recovered),
-            clock,
-            inbox: std::collections::VecDeque::new(),
-            awake: false,
-            wake: u64::MAX,
-            idle_turns: 0,
-            next_link: 1,
-            links: BTreeMap::new(),
-            replica: machine::replica(self.scenario.client_limits),
-            asked: std::collections::VecDeque::new(),
-            writing: false,
-            sealing: false,
-        });
-        self.open(number, lives, form);
-        self.find(number, lives);
-        self.want_lock(number, form);
-    }
-
-    fn open(&mut self, number: usize, life: u64, form: Form) {
-        let open = Input::Open(OpenGroup {
-            key: self.key.clone(),
-            machine: MACHINE.to_owned(),
-            form,
-            profile: self.scenario.profile.clone(),
-        });
-        self.give(number, life, open);
-    }
-
-    /// Lets a peer that was just started and the others find each other.
-    fn find(&mut self, number: usize, life: u64) {
-        let span = self.scenario.network.discovery;
-        for other in 0..self.nodes.len() {
-            if other == number || self.nodes[other].lives == 0 {
-                continue;
-            }
-            let known = self.nodes[other].peer;
-            let delay = nanos(self.nodes[number].dice.finding.span(span));
-            self.tell(self.at + delay, number, life, Input::Found(known));
-            let Some(life) = self.nodes[other].life.as_ref().map(|life| life.number) else {
-                continue;
-            };
-            let known = self.nodes[number].peer;
-            let delay = nanos(self.nodes[other].dice.finding.span(span));
-            self.tell(self.at + delay, other, life, Input::Found(known));
         }
     }
 

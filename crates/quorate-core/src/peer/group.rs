@@ -33,9 +33,6 @@ use super::{
     syncing::Syncing,
 };
 
-/// How often a peer that nobody replicates to asks to join, and one that leaves to be let go.
-const ASK_EVERY: Duration = Duration::from_millis(200);
-
 /// One group.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -43,7 +40,7 @@ pub(crate) struct Group {
     pub(super) profile: GroupProfile,
     seed: u64,
     pub(super) random: Random,
-    formation: Formation,
+    pub(super) formation: Formation,
     pub(super) genesis: Option<GenesisId>,
     pub(super) raft: Option<Raft>,
     pub(super) applier: Applier,
@@ -52,13 +49,13 @@ pub(crate) struct Group {
     pub(super) markers: BTreeMap<Index, Time>,
     /// Who has proven the group's key, and is reachable.
     pub(super) peers: Vec<Member>,
-    told: Option<Standing>,
+    pub(super) told: Option<Standing>,
     /// When the group is asked next to let this peer in, or out.
-    ask_at: Time,
+    pub(super) ask_at: Time,
     /// Whether the group was asked for a seat.
-    has_asked: bool,
+    pub(super) has_asked: bool,
     /// How often it was asked, through somebody who does not lead, to let this peer go.
-    asked: usize,
+    pub(super) asked: usize,
     early: Early,
     /// Since when each peer has a link, or has none any more.
     pub(super) links: BTreeMap<PeerId, Time>,
@@ -533,64 +530,6 @@ impl Group {
         let news = !standing.established || (standing.leader.is_none() && mine.leader.is_some());
         if mine.established && news {
             out.send(from, Message::Standing(mine));
-        }
-    }
-
-    /// Tells whether nobody replicates to this peer, although it does not want to go.
-    fn wants_in(&self) -> bool {
-        !self.left
-            && self.raft.as_ref().is_none_or(|raft| {
-                raft.leader().is_none() && !raft.is_leaving() && !raft.has_left()
-            })
-    }
-
-    /// Tells whether this peer waits to be let go.
-    fn wants_out(&self) -> bool {
-        self.raft.as_ref().is_some_and(Raft::wants_out)
-    }
-
-    /// Asks the group to let this peer in, when nobody replicates to it, or out, when it leaves.
-    fn ask_the_group(&mut self, now: Time, out: &mut Out) {
-        let wants_out = self.wants_out();
-        if !(wants_out || self.wants_in()) || now < self.ask_at {
-            return;
-        }
-        self.ask_at = now.after(ASK_EVERY);
-        // Said again until somebody leads here: what was lost on the way is not missed for ever.
-        self.told = None;
-        let member = self.me;
-        if let Some(leader) = self.raft.as_ref().and_then(Raft::leader) {
-            out.send(leader, Message::Leave { member });
-            return;
-        }
-        let genesis = self.genesis;
-        let mut hosts: Vec<(Member, Standing)> = self
-            .formation
-            .established_peers()
-            .filter(|(_, standing)| genesis.is_none() || standing.genesis == genesis)
-            .collect();
-        // Those that know a leader first, the leader itself before all.
-        hosts.sort_by_key(|(member, standing)| match standing.leader {
-            Some(leader) if leader == *member => 0,
-            Some(_) => 1,
-            None => 2,
-        });
-        // Whoever leaves asks one after the other: not all vouch for it.
-        let place = if wants_out {
-            self.asked += 1;
-            self.asked % hosts.len().max(1)
-        } else {
-            0
-        };
-        if let Some((host, standing)) = hosts.get(place) {
-            let history = standing.genesis.unwrap_or(GenesisId([0; 16]));
-            let message = if wants_out {
-                Message::Leave { member }
-            } else {
-                self.has_asked = true;
-                Message::Join { member }
-            };
-            out.send_to_history(*host, history, message);
         }
     }
 

@@ -13,6 +13,7 @@ mod early;
 mod formation;
 mod group;
 mod link;
+mod seat;
 mod syncing;
 mod view;
 

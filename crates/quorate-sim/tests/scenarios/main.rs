@@ -1,5 +1,10 @@
 //! Scenarios directed by hand, each after a story that a cluster must get through.
 
 mod catch_up;
+mod clients;
 mod cluster;
+mod formation;
+mod leaving;
+mod limits;
 mod membership;
+mod transfer;
