@@ -33,16 +33,29 @@ pub enum ClientOp {
         /// When the client stops waiting.
         deadline: Time,
     },
-    /// Hand the lead over; at any peer.
+    /// Hand the lead over; at any peer. [`Reply::Done`] once the wish is seen to be fulfilled here,
+    /// [`Reply::NotVoter`] or [`Reply::LastVoter`] at once if it cannot be, and
+    /// [`Reply::Unavailable`] at the deadline, when a handover may still be under way.
     Transfer {
         /// To whom: a voter; else the voter that the leader finds best caught up.
         to: Option<PeerId>,
         /// When the client stops waiting.
         deadline: Time,
     },
-    /// Give up this peer's seat in the group.
+    /// Give up this peer's seat in the group: [`Reply::Done`] once that is committed, after which
+    /// the group needs nothing of this peer.
+    ///
+    /// A leader hands over first. If nothing could be decided by the deadline the answer is
+    /// [`Reply::Unavailable`], and what has got into the log by then may still take effect.
+    ///
+    /// A driver that stops asks for this if the peer could not come back as itself, because its
+    /// memory is all it has, and for a transfer to anybody otherwise; it waits for the answer as
+    /// long as it likes, closes its links with [`crate::CloseCode::Shutdown`], and goes, whatever
+    /// the answer was.
     Leave {
-        /// Whether the last voter may go too, and the group with it.
+        /// Whether the last voter may go too, and the group with it. It is gone at once then,
+        /// without a commit: nobody is left to agree with. A learner that is ready takes the seat
+        /// of the last voter instead, whatever this says.
         dissolve: bool,
         /// When the client stops waiting.
         deadline: Time,

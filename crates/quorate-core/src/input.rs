@@ -63,8 +63,14 @@ pub enum Input {
     },
     /// The application opens a group.
     Open(OpenGroup),
-    /// This peer holds the lock of the group's machine: of all peers that open the group with
-    /// [`Form::Auto`] there, it alone may found it.
+    /// This peer holds the lock that picks the founder of a group: of all peers that open it with
+    /// [`Form::Auto`] and a lock, it alone may found it.
+    ///
+    /// Given after the group is opened, and after everybody that the directory of the lock lists
+    /// was given as [`Input::Found`]: what is known and has not answered keeps this peer from
+    /// founding. A driver whose directory shows which living peers have a genesis holds this back
+    /// while one has: a member that does not answer just then is a member all the same. The lock
+    /// is kept for as long as the process lives.
     Founder(GroupId),
     /// A client asks something of a group.
     Client {
