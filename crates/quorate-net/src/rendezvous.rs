@@ -96,6 +96,18 @@ pub enum RendezvousError {
         /// What was found.
         path: PathBuf,
     },
+    /// A living process on this machine has the same identity.
+    #[error(
+        "peer {} already runs on this machine, as process {pid}: stop it, or start this one with \
+         another key",
+        peer.short()
+    )]
+    Taken {
+        /// Which identity.
+        peer: PeerId,
+        /// The other process, by its own account.
+        pid: u32,
+    },
     /// A card is larger than others would read.
     #[error("a card of {len} bytes where {RENDEZVOUS_CARD} are allowed")]
     CardTooLarge {
@@ -128,17 +140,36 @@ impl Rendezvous {
         Ok(Self { dir })
     }
 
+    /// Opens the directory of `network` like [`Self::open`], but makes nothing: nothing is returned
+    /// where no peer of the network has ever been.
+    ///
+    /// # Errors
+    /// It belongs to somebody else, or is open to others.
+    pub fn find(root: Option<&Path>, network: NetworkId) -> Result<Option<Self>, RendezvousError> {
+        let root = root.map_or_else(default_root, Path::to_path_buf);
+        let dir = root.join(network.to_string());
+        for path in [&root, &dir] {
+            match fs::symlink_metadata(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                _ => check(path)?,
+            }
+        }
+        Ok(Some(Self { dir }))
+    }
+
     /// Returns the network's directory.
     pub fn path(&self) -> &Path {
         &self.dir
     }
 
-    /// Puts a peer's card into the directory, in place of any it had.
+    /// Puts a peer's card into the directory, in place of any that a dead process left.
     ///
     /// # Errors
-    /// The card is too large, or cannot be written.
+    /// [`RendezvousError::Taken`] if a living process has put a card of the same peer there: two
+    /// that speak as one would be taken for one that contradicts itself. Otherwise the card is too
+    /// large, or cannot be written.
     pub fn register(&self, peer: PeerId, card: &Card) -> Result<Registration, RendezvousError> {
-        let file = self.put(peer, card)?;
+        let file = self.put(peer, card, Place::Free)?;
         Ok(Registration {
             rendezvous: self.clone(),
             peer,
@@ -192,7 +223,7 @@ impl Rendezvous {
     }
 
     /// Writes a card, locked, under its peer's name.
-    fn put(&self, peer: PeerId, card: &Card) -> Result<File, RendezvousError> {
+    fn put(&self, peer: PeerId, card: &Card, place: Place) -> Result<File, RendezvousError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let text = card.to_string();
         if text.len() > RENDEZVOUS_CARD {
@@ -200,7 +231,7 @@ impl Rendezvous {
         }
         let nth = NEXT.fetch_add(1, Ordering::Relaxed);
         let temporary = self.dir.join(format!(".card-{}-{nth}", std::process::id()));
-        let written = self.write(&temporary, &text, &self.card_path(peer));
+        let written = self.write(&temporary, &text, peer, place);
         if written.is_err() {
             // It may not have come to exist; the error to tell is the first one.
             fs::remove_file(&temporary).unwrap_or_default();
@@ -208,7 +239,14 @@ impl Rendezvous {
         written
     }
 
-    fn write(&self, temporary: &Path, text: &str, path: &Path) -> Result<File, RendezvousError> {
+    fn write(
+        &self,
+        temporary: &Path,
+        text: &str,
+        peer: PeerId,
+        place: Place,
+    ) -> Result<File, RendezvousError> {
+        let path = &self.card_path(peer);
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -219,6 +257,12 @@ impl Rendezvous {
         file.write_all(text.as_bytes())
             .map_err(failed("write", temporary))?;
         let _sweep = self.sweep_lock()?;
+        if place == Place::Free
+            && let Some(card) = living(path)
+        {
+            let pid = card.pid;
+            return Err(RendezvousError::Taken { peer, pid });
+        }
         fs::rename(temporary, path).map_err(failed("make", path))?;
         Ok(file)
     }
@@ -269,7 +313,7 @@ impl Registration {
     /// # Errors
     /// The card is too large, or cannot be written; the old one stays.
     pub fn update(&mut self, card: &Card) -> Result<(), RendezvousError> {
-        self.file = self.rendezvous.put(self.peer, card)?;
+        self.file = self.rendezvous.put(self.peer, card, Place::Own)?;
         Ok(())
     }
 }
@@ -285,6 +329,24 @@ impl Drop for Registration {
             // A card left behind is stale from now on, and swept by whoever looks.
             fs::remove_file(&path).unwrap_or_default();
         }
+    }
+}
+
+/// Whose card may lie where a card is put.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// No living peer's.
+    Free,
+    /// That of the peer itself.
+    Own,
+}
+
+/// Reads the card at `path` if its owner lives; one that cannot be read says nothing.
+fn living(path: &Path) -> Option<Card> {
+    let mut file = File::open(path).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some(read_card(&mut file).unwrap_or_default()),
+        _ => None,
     }
 }
 
@@ -325,6 +387,11 @@ fn ensure_private(path: &Path) -> Result<(), RendezvousError> {
         }
         Ok(()) | Err(_) => {}
     }
+    check(path)
+}
+
+/// Checks that a directory is one for the user alone.
+fn check(path: &Path) -> Result<(), RendezvousError> {
     // Not following links: a link planted by somebody else leads where they like.
     let found = fs::symlink_metadata(path).map_err(failed("look at", path))?;
     if !found.is_dir() {

@@ -88,13 +88,42 @@ fn the_card_of_a_dead_process_is_swept_out() {
 }
 
 #[test]
-fn a_restarted_peer_keeps_its_card_when_its_old_self_leaves() {
+fn one_living_process_has_an_identity() {
     let place = Place::new();
-    let shop = place.open("shop");
-    let old = shop.register(ALICE, &card(1)).unwrap();
-    let _new = shop.register(ALICE, &card(2)).unwrap();
-    drop(old);
+    let (shop, again) = (place.open("shop"), place.open("shop"));
+    let mut first = shop.register(ALICE, &card(1)).unwrap();
+    for port in 3..5 {
+        match again.register(ALICE, &card(2)) {
+            Err(RendezvousError::Taken { peer, pid }) => {
+                assert_eq!((peer, pid), (ALICE, std::process::id()));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(
+            fs::read_dir(shop.path()).unwrap().count(),
+            2,
+            "a card and a lock"
+        );
+        first.update(&card(port)).unwrap();
+        let found = shop.scan().unwrap();
+        assert_eq!(found[0].card.addresses, card(port).addresses);
+    }
+    drop(first);
+    let _second = again.register(ALICE, &card(2)).unwrap();
     assert_eq!(shop.scan().unwrap()[0].card.addresses, card(2).addresses);
+}
+
+#[test]
+fn whoever_only_looks_makes_nothing() {
+    let place = Place::new();
+    let root = place.root.path().join("quorate");
+    let find = |network: &str| Rendezvous::find(Some(&root), NetworkId::from_name(network));
+    assert!(find("shop").unwrap().is_none());
+    assert!(!root.exists());
+    let shop = place.open("shop");
+    let _alice = shop.register(ALICE, &card(1)).unwrap();
+    assert!(find("bar").unwrap().is_none());
+    assert_eq!(find("shop").unwrap().unwrap().scan().unwrap().len(), 1);
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(crate) struct Hall {
     pub(crate) peer: PeerId,
     /// The network.
     pub(crate) network: NetworkId,
+    /// Its name.
+    pub(crate) name: String,
     /// How long an operation waits unless it is told otherwise.
     pub(crate) timeout: Duration,
 }

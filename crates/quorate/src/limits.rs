@@ -63,3 +63,16 @@ pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long an orderly stop may take in all.
 pub const CLOSE_TIME: Duration = Duration::from_secs(2);
+
+/// Bytes of a network's name: a name is for people.
+pub const NETWORK_NAME: usize = 255;
+
+/// Addresses that a ticket carries: more than a machine has interfaces.
+pub const TICKET_ADDRESSES: usize = 32;
+
+/// Bytes of a ticket's text: those addresses, with relays among them, and a name, in base 32.
+pub const TICKET_TEXT: usize = 16 << 10;
+
+/// How long a peer waits for another one of its own identity to go, which it does if it is the
+/// process that this one takes the place of.
+pub const IDENTITY_TIME: Duration = Duration::from_secs(1);

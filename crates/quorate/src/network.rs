@@ -10,15 +10,16 @@ use quorate_net::{
     rendezvous::{Card, Rendezvous, RendezvousError},
 };
 use quorate_store::{MemoryStore, StoreOptions};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
     driver::{self, Driver, Parts, clock::Clock, door::Door, request::Request},
     event::{Events, EventsClosed},
     group::{GroupBuilder, request},
     hall::Hall,
-    limits::{CLOSE_TIME, OPERATION_TIMEOUT},
+    limits::{CLOSE_TIME, IDENTITY_TIME, NETWORK_NAME, OPERATION_TIMEOUT},
     metrics::Metrics,
+    ticket::Ticket,
 };
 
 /// One peer of a network; clones are handles to the same peer.
@@ -56,6 +57,8 @@ pub struct NetworkBuilder {
     listen: Listen,
     finding: Finding,
     known: Vec<(PeerId, Vec<Address>)>,
+    tickets: Vec<Ticket>,
+    notes: Vec<(String, String)>,
     timeout: Duration,
     tuning: Tuning,
 }
@@ -83,7 +86,56 @@ pub enum BuildError {
     Bind(#[from] BindError),
     /// The directory where peers of this machine meet cannot be used.
     #[error("the rendezvous directory cannot be used")]
-    Rendezvous(#[from] RendezvousError),
+    Rendezvous(#[source] RendezvousError),
+    /// A living process on this machine has the same identity.
+    #[error(
+        "peer {} already runs on this machine, as process {pid}: stop it, or give this one another \
+         secret key",
+        peer.short()
+    )]
+    IdentityInUse {
+        /// Which identity.
+        peer: PeerId,
+        /// The other process, by its own account.
+        pid: u32,
+    },
+    /// A ticket is of another network.
+    #[error(
+        "the ticket is of network {ticket:?} and this peer of network {network:?}: name the \
+         ticket's network, or get a ticket of this one"
+    )]
+    TicketOfAnotherNetwork {
+        /// The ticket's network.
+        ticket: String,
+        /// This peer's network.
+        network: String,
+    },
+    /// The network's name is longer than [`crate::limits::NETWORK_NAME`].
+    #[error(
+        "the network's name has {len} bytes where {} are allowed",
+        crate::limits::NETWORK_NAME
+    )]
+    NetworkName {
+        /// Its size.
+        len: usize,
+    },
+    /// A note's name is not one word, or one that cards use themselves.
+    #[error(
+        "{name:?} cannot be the name of a note: take one word other than pid, started, address"
+    )]
+    Note {
+        /// The name.
+        name: String,
+    },
+}
+
+impl From<RendezvousError> for BuildError {
+    fn from(error: RendezvousError) -> Self {
+        match error {
+            RendezvousError::Taken { peer, pid } => Self::IdentityInUse { peer, pid },
+            error => Self::Rendezvous(error),
+        }
+    }
 }
 
 impl Network {
@@ -95,6 +147,8 @@ impl Network {
             listen: Listen::Loopback,
             finding: Finding::Default,
             known: Vec::new(),
+            tickets: Vec::new(),
+            notes: Vec::new(),
             timeout: OPERATION_TIMEOUT,
             tuning: Tuning::lan(),
         }
@@ -118,6 +172,34 @@ impl Network {
     /// Returns this peer's metrics and its endpoint's.
     pub fn metrics(&self) -> Metrics {
         self.inner.metrics.clone()
+    }
+
+    /// Returns the network's name.
+    pub fn name(&self) -> &str {
+        &self.inner.hall.name
+    }
+
+    /// Makes a ticket that lets peers of other machines in: the network's name, this peer's id and
+    /// where it can be reached now, and `secret`, from which the groups' keys are to follow.
+    ///
+    /// ```no_run
+    /// # async fn up(secret: [u8; 32]) -> Result<(), Box<dyn std::error::Error>> {
+    /// use quorate::prelude::*;
+    ///
+    /// let net = Network::builder("shop").listen(([0, 0, 0, 0], 0).into()).build().await?;
+    /// let ticket = net.ticket(secret);
+    /// let group = net.group(ticket.group_key("orders")).open().await?;
+    /// println!("let others in with {ticket}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn ticket(&self, secret: [u8; 32]) -> Ticket {
+        Ticket {
+            network: self.name().to_owned(),
+            secret,
+            peer: self.peer(),
+            addresses: self.addresses(),
+        }
     }
 
     /// Starts to open the group with this key.
@@ -202,6 +284,27 @@ impl NetworkBuilder {
         self
     }
 
+    /// Adds the peer that a ticket names, and takes the ticket for a wish to join: groups that are
+    /// opened without a [`crate::Form`] are joined and never founded. May be called with several.
+    ///
+    /// A ticket of another network is refused by [`Self::build`] and [`Self::mount`], with
+    /// [`BuildError::TicketOfAnotherNetwork`]. The groups' keys follow from it by
+    /// [`Ticket::group_key`].
+    pub fn ticket(mut self, ticket: &Ticket) -> Self {
+        self.tickets.push(ticket.clone());
+        self
+    }
+
+    /// Adds a note to this peer's card in the rendezvous directory, for whoever looks for it there:
+    /// where it serves HTTP, say. See [`crate::rendezvous::live`].
+    ///
+    /// `name` is one word, `text` one line. A later note of one name takes the place of the
+    /// earlier one.
+    pub fn note(mut self, name: &str, text: &str) -> Self {
+        self.notes.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
     /// Sets how long operations wait unless they are told otherwise; 5 seconds by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -221,6 +324,7 @@ impl NetworkBuilder {
     /// # Errors
     /// See [`BuildError`].
     pub async fn build(self) -> Result<Network, BuildError> {
+        self.check()?;
         let key = self.secret_key.unwrap_or_else(entropy);
         let tuning = self.tuning.clone();
         let endpoint = match self.listen {
@@ -239,19 +343,42 @@ impl NetworkBuilder {
     /// and [`Self::listen`] do not apply. [`Network::close`] leaves endpoint and router open.
     ///
     /// # Errors
-    /// [`BuildError::Rendezvous`].
+    /// See [`BuildError`]; all but [`BuildError::Bind`].
     pub async fn mount(self, endpoint: Endpoint) -> Result<(Network, Transport), BuildError> {
+        self.check()?;
         let (transport, events) = Transport::new(endpoint, self.tuning.clone());
         let network = self.start(transport.clone(), events, None).await?;
         Ok((network, transport))
     }
 
+    /// Refuses what no peer can be made of.
+    fn check(&self) -> Result<(), BuildError> {
+        let len = self.name.len();
+        if len > NETWORK_NAME {
+            return Err(BuildError::NetworkName { len });
+        }
+        if let Some(ticket) = self
+            .tickets
+            .iter()
+            .find(|ticket| ticket.network != self.name)
+        {
+            return Err(BuildError::TicketOfAnotherNetwork {
+                ticket: ticket.network.clone(),
+                network: self.name.clone(),
+            });
+        }
+        if let Some((name, _)) = self.notes.iter().find(|(name, _)| !Card::is_note(name)) {
+            return Err(BuildError::Note { name: name.clone() });
+        }
+        Ok(())
+    }
+
     /// Puts this peer's card where others look, and begins to look for theirs.
-    fn meet(
+    async fn meet(
         &self,
         transport: &Transport,
         network: NetworkId,
-    ) -> Result<Option<driver::Finding>, RendezvousError> {
+    ) -> Result<Option<driver::Finding>, BuildError> {
         let root = match &self.finding {
             Finding::Off => return Ok(None),
             Finding::Default => None,
@@ -259,8 +386,24 @@ impl NetworkBuilder {
         };
         let rendezvous = Rendezvous::open(root, network)?;
         let me = transport.peer();
+        let card = self
+            .notes
+            .iter()
+            .fold(Card::here(transport.addresses()), |card, (name, text)| {
+                card.note(name, text)
+            });
+        let until = Instant::now() + IDENTITY_TIME;
+        let card = loop {
+            match rendezvous.register(me, &card) {
+                // Whose place this peer takes may be on its way out.
+                Err(RendezvousError::Taken { .. }) if Instant::now() < until => {
+                    tokio::time::sleep(IDENTITY_LOOK).await;
+                }
+                registered => break registered?,
+            }
+        };
         Ok(Some(driver::Finding {
-            _card: rendezvous.register(me, &Card::here(transport.addresses()))?,
+            _card: card,
             sightings: rendezvous.watch(me),
         }))
     }
@@ -273,7 +416,10 @@ impl NetworkBuilder {
     ) -> Result<Network, BuildError> {
         let peer = transport.peer();
         let network = NetworkId::from_name(&self.name);
-        let finding = self.meet(&transport, network)?;
+        let finding = self.meet(&transport, network).await?;
+        let from_tickets = self.tickets.into_iter();
+        let from_tickets = from_tickets.map(|ticket| (ticket.peer, ticket.addresses));
+        let known = self.known.into_iter().chain(from_tickets).collect();
         let draws = entropy();
         let draw = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| draws[at * 8 + byte]));
         let (store, recovered) = MemoryStore::new(StoreOptions::new(Incarnation(draw(0)), draw(3)));
@@ -289,6 +435,7 @@ impl NetworkBuilder {
             meters: Arc::default(),
             peer,
             network,
+            name: self.name,
             timeout: self.timeout,
         });
         let driver = Driver::new(Parts {
@@ -298,7 +445,7 @@ impl NetworkBuilder {
             transport: transport.clone(),
             events,
             finding,
-            known: self.known,
+            known,
         });
         let inner = Inner {
             metrics: Metrics::new(&hall.meters, &hall, &transport),
@@ -312,6 +459,9 @@ impl NetworkBuilder {
         })
     }
 }
+
+/// Between two looks whether another peer of this identity is gone.
+const IDENTITY_LOOK: Duration = Duration::from_millis(20);
 
 /// Draws 32 random bytes; the endpoint's crate already draws keys from the operating system.
 fn entropy() -> [u8; 32] {

@@ -52,7 +52,13 @@ impl Card {
         }
     }
 
-    /// Adds a note; line breaks in it become spaces.
+    /// Tells whether a note may have this name: one word, and none of the card's own.
+    pub fn is_note(name: &str) -> bool {
+        let own = ["pid", "started", "address"];
+        !name.is_empty() && !name.contains(char::is_whitespace) && !own.contains(&name)
+    }
+
+    /// Adds a note; line breaks in it become spaces. A note whose name is none is not read back.
     #[must_use]
     pub fn note(mut self, name: &str, text: &str) -> Self {
         let name = name.split_whitespace().collect::<Vec<_>>().join("-");
