@@ -84,6 +84,19 @@ impl<D: Draft> Ask<D> {
         self.timeout = timeout;
     }
 
+    /// Returns how long the request may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Returns what is to be requested, if it has not been yet.
+    pub(crate) fn draft_mut(&mut self) -> Option<&mut D> {
+        match &mut self.stage {
+            Stage::New(draft) => Some(draft),
+            _ => None,
+        }
+    }
+
     /// Knocks; parks the request if there is no room.
     fn knock(
         &mut self,

@@ -1,13 +1,14 @@
-//! Groups: opening one, and the handle to it.
+//! Groups: the handle to one.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc};
 
-use quorate_core::{Cursor, Digest, Form, GroupId, GroupKey, GroupProfile, OpenGroup};
-use quorate_state::{Collections, Machine, collections::Key};
+use quorate_core::{ClientOp, Cursor, Digest, GroupId, PeerId};
+use quorate_state::{Collections, collections::Key};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::{
+    client::{Client, ClientError, register},
     driver::{door::Turned, request::Request},
     event::{Events, EventsClosed},
     hall::Hall,
@@ -16,109 +17,20 @@ use crate::{
     snapshot::{Published, Snapshot},
     status::GroupStatus,
     when::When,
+    wish::{LeaveError, TransferError, Wish},
 };
-
-/// How a group is to be opened; made by [`crate::Network::group`].
-#[derive(Clone, Debug)]
-#[must_use = "a group is opened by `open`"]
-pub struct GroupBuilder {
-    hall: Arc<Hall>,
-    open: OpenGroup,
-}
-
-/// A group could not be opened.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The network is closed on this peer.
-    #[error("the network is closed on this peer")]
-    Closed,
-    /// A group must be expected to have at least one peer.
-    #[error("a group is founded by at least one peer: expect 1 or more")]
-    NobodyExpected,
-    /// More founders are expected than a group may have voters.
-    #[error("a group is founded by at most {most} peers: expect fewer and let the rest join")]
-    TooManyExpected {
-        /// As many as there may be.
-        most: usize,
-    },
-}
-
-impl GroupBuilder {
-    pub(crate) fn new(hall: Arc<Hall>, key: GroupKey) -> Self {
-        Self {
-            hall,
-            open: OpenGroup {
-                key,
-                machine: Collections.name().to_owned(),
-                form: Form::Join,
-                profile: GroupProfile::lan(),
-            },
-        }
-    }
-
-    /// Says how the group comes to be where there is none yet; to join it, unless said otherwise.
-    pub fn form(mut self, form: Form) -> Self {
-        self.open.form = form;
-        self
-    }
-
-    /// Sets the operational parameters; [`GroupProfile::lan`] unless said otherwise.
-    pub fn profile(mut self, profile: GroupProfile) -> Self {
-        self.open.profile = profile;
-        self
-    }
-
-    /// Sets how many applied entries, and how many bytes of them, the log keeps for peers that
-    /// lag a little.
-    pub fn reserve(mut self, entries: u64, bytes: u64) -> Self {
-        self.open.profile.reserve_entries = entries;
-        self.open.profile.reserve_bytes = bytes;
-        self
-    }
-
-    /// Sets how long a snapshot is kept after its last valid fetch.
-    pub fn snapshot_ttl(mut self, ttl: Duration) -> Self {
-        self.open.profile.snapshot_ttl = ttl;
-        self
-    }
-
-    /// Opens the group and returns its handle, without waiting for peers: see [`Group::when`].
-    ///
-    /// A group that is open already is returned as it was opened first. Cancel-safe: a group may
-    /// be open although nobody waited for it.
-    ///
-    /// # Errors
-    /// See [`OpenError`]; nothing was opened.
-    pub async fn open(self) -> Result<Group, OpenError> {
-        match self.open.form {
-            Form::Expect(0) => return Err(OpenError::NobodyExpected),
-            Form::Expect(n) if n > quorate_core::limits::VOTERS => {
-                return Err(OpenError::TooManyExpected {
-                    most: quorate_core::limits::VOTERS,
-                });
-            }
-            _ => {}
-        }
-        let group = self.open.key.group_id(&self.open.machine);
-        let open = Box::new(self.open);
-        let seat = request(&self.hall, |reply| Request::Open { group, open, reply })
-            .await
-            .ok_or(OpenError::Closed)?;
-        Ok(Group {
-            hall: self.hall,
-            seat,
-        })
-    }
-}
 
 /// One group on this peer; clones are handles to the same.
 ///
+/// A group runs one machine. Unless the application brings its own (see
+/// [`crate::GroupBuilder::machine`]), it is that of collections: many maps, by name.
+///
 /// Handles outlive the network: once it is closed, operations say so.
-#[derive(Clone, Debug)]
-pub struct Group {
-    hall: Arc<Hall>,
-    seat: Arc<Seat>,
+pub struct Group<M = Collections> {
+    pub(crate) hall: Arc<Hall>,
+    pub(crate) seat: Arc<Seat>,
+    /// Answers queries; the driver has its own handle to what applies commands.
+    pub(crate) machine: Arc<M>,
 }
 
 /// What the driver shows of a group to its handles.
@@ -128,6 +40,8 @@ pub(crate) struct Seat {
     pub(crate) label: String,
     pub(crate) status: watch::Receiver<GroupStatus>,
     pub(crate) published: Published,
+    /// As many permits as commands may be fed and not yet heard of.
+    pub(crate) feeding: Arc<Semaphore>,
 }
 
 /// The digest of a group's state at one cursor: equal on every peer that holds the same.
@@ -143,16 +57,6 @@ pub struct StateDigest {
 }
 
 impl Group {
-    /// Returns the group's id.
-    pub fn id(&self) -> GroupId {
-        self.seat.group
-    }
-
-    /// Returns what people call the group: its key's label.
-    pub fn label(&self) -> &str {
-        &self.seat.label
-    }
-
     /// Returns a handle to the group's map called `name`; costs nothing, and asks nobody.
     ///
     /// Maps come to be by being written to. All of a group's peers should agree on the types.
@@ -162,6 +66,26 @@ impl Group {
         V: Serialize + DeserializeOwned,
     {
         Map::new(Arc::clone(&self.hall), Arc::clone(&self.seat), name)
+    }
+}
+
+impl<M> Group<M> {
+    pub(crate) fn new(hall: Arc<Hall>, seat: Arc<Seat>, machine: Arc<M>) -> Self {
+        Self {
+            hall,
+            seat,
+            machine,
+        }
+    }
+
+    /// Returns the group's id.
+    pub fn id(&self) -> GroupId {
+        self.seat.group
+    }
+
+    /// Returns what people call the group: its key's label.
+    pub fn label(&self) -> &str {
+        &self.seat.label
     }
 
     /// Returns how the group stands on this peer, as of the driver's last turn.
@@ -178,16 +102,18 @@ impl Group {
         When::new(self.seat.status.clone())
     }
 
-    /// Subscribes to what happens in the group and to its peers, from now on.
+    /// Subscribes to what happens in the group and to its peers, from now on. Cancel-safe.
     ///
     /// # Errors
     /// [`EventsClosed`] if the network is closed on this peer.
-    pub async fn events(&self) -> Result<Events, EventsClosed> {
-        let group = Some(self.seat.group);
-        request(&self.hall, |reply| Request::Events { group, reply })
-            .await
-            .map(Events::new)
-            .ok_or(EventsClosed)
+    pub fn events(&self) -> impl Future<Output = Result<Events, EventsClosed>> + Send + use<M> {
+        let (hall, group) = (Arc::clone(&self.hall), Some(self.seat.group));
+        async move {
+            request(&hall, |reply| Request::Events { group, reply })
+                .await
+                .map(Events::new)
+                .ok_or(EventsClosed)
+        }
     }
 
     /// Takes a consistent snapshot of the whole state, as fresh as `read` asks for; O(1), and it
@@ -203,19 +129,93 @@ impl Group {
     ///
     /// # Errors
     /// As a local read: see [`ReadError`].
-    pub async fn digest(&self) -> Result<StateDigest, ReadError> {
-        let snapshot = self.snapshot(Read::Local).await?;
-        let mut digesting = snapshot.tree().digesting();
-        loop {
-            if let Some(digest) = digesting.advance(HASH_SLICE) {
-                return Ok(StateDigest {
-                    cursor: snapshot.cursor(),
-                    items: snapshot.tree().len(),
-                    digest,
-                });
+    pub fn digest(&self) -> impl Future<Output = Result<StateDigest, ReadError>> + Send + use<M> {
+        let taking = self.snapshot(Read::Local);
+        async move {
+            let snapshot = taking.await?;
+            let mut digesting = snapshot.tree().digesting();
+            loop {
+                if let Some(digest) = digesting.advance(HASH_SLICE) {
+                    return Ok(StateDigest {
+                        cursor: snapshot.cursor(),
+                        items: snapshot.tree().len(),
+                        digest,
+                    });
+                }
+                tokio::task::yield_now().await;
             }
-            tokio::task::yield_now().await;
         }
+    }
+
+    /// Registers a client, whose writes are applied once however often they are sent.
+    ///
+    /// Costs a write. Cancel-safe: a client that nobody waited for is never used, and expires. If
+    /// it is not known whether the client was registered, registering another one is harmless.
+    ///
+    /// ```no_run
+    /// # async fn pay(group: quorate::Group) -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = group.client().await?;
+    /// let accounts = group.map::<String, u64>("accounts");
+    /// let done = client.write(accounts.insert("alice".to_owned(), 5)).await?;
+    /// println!("applied once, at {}", done.cursor);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn client(&self) -> impl Future<Output = Result<Client, ClientError>> + Send + use<M> {
+        register(&self.hall, &self.seat)
+    }
+
+    /// Hands leadership over to `to`, or to the voter that is best caught up.
+    ///
+    /// May be asked of any peer. Writes wait meanwhile, for a round trip or two. Dropping it does
+    /// not take the wish back. Done means that `to` leads, or another peer than at first.
+    ///
+    /// # Errors
+    /// See [`TransferError`].
+    pub fn transfer_leader(&self, to: Option<PeerId>) -> Wish<TransferError> {
+        let (group, judge) = (self.seat.group, TransferError::judge);
+        Wish::new(&self.hall, group, judge, move |deadline| {
+            ClientOp::Transfer { to, deadline }
+        })
+    }
+
+    /// Gives up this peer's seat: it hands over if it leads, and is no member once it is done.
+    ///
+    /// It stays away: in this life it asks for no seat again. Its state stays readable as it is.
+    /// The last voter is refused, as the group ends with it; with `dissolve` it ends the group. A
+    /// learner that is ready takes the seat, if there is one. Dropping it does not take the wish
+    /// back. [`crate::Network::close`] does the same for all groups of a peer.
+    ///
+    /// # Errors
+    /// See [`LeaveError`].
+    pub fn leave(&self, dissolve: bool) -> Wish<LeaveError> {
+        let (group, judge) = (self.seat.group, LeaveError::judge);
+        Wish::new(&self.hall, group, judge, move |deadline| ClientOp::Leave {
+            dissolve,
+            deadline,
+        })
+    }
+}
+
+impl<M> Clone for Group<M> {
+    fn clone(&self) -> Self {
+        Self {
+            hall: Arc::clone(&self.hall),
+            seat: Arc::clone(&self.seat),
+            machine: Arc::clone(&self.machine),
+        }
+    }
+}
+
+impl<M> fmt::Debug for Group<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group")
+            .field("id", &self.seat.group)
+            .field("label", &self.seat.label)
+            .finish_non_exhaustive()
     }
 }
 

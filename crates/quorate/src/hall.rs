@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quorate_core::{NetworkId, PeerId};
+use quorate_core::{Form, NetworkId, PeerId};
 
 use crate::{
     driver::{clock::Clock, door::Door},
@@ -24,6 +24,8 @@ pub(crate) struct Hall {
     pub(crate) network: NetworkId,
     /// Its name.
     pub(crate) name: String,
+    /// How groups come to be unless it is said.
+    pub(crate) form: Form,
     /// How long an operation waits unless it is told otherwise.
     pub(crate) timeout: Duration,
 }

@@ -27,16 +27,20 @@
 
 mod ask;
 mod changes;
+mod client;
 mod driver;
 mod event;
 mod feed;
 mod group;
 mod hall;
 pub mod limits;
+mod machine;
 mod map;
 mod meter;
 mod metrics;
+mod name;
 mod network;
+mod open;
 mod position;
 pub mod prelude;
 mod progress;
@@ -50,14 +54,19 @@ mod status;
 pub mod testing;
 mod ticket;
 mod when;
+mod wish;
 mod write;
 
 pub use changes::{Change, Changes, ChangesError, Since};
+pub use client::{Client, ClientError, ClientWrite};
 pub use event::{Events, EventsClosed, EventsLagged};
-pub use group::{Group, GroupBuilder, OpenError, StateDigest};
+pub use group::{Group, StateDigest};
+pub use machine::Querying;
 pub use map::{Exchange, Map};
 pub use metrics::Metrics;
+pub use name::{ClientId, NameError, RequestName};
 pub use network::{BuildError, Network, NetworkBuilder};
+pub use open::{GroupBuilder, OpenError};
 pub use position::{Position, PositionError};
 pub use progress::{SessionPhase, SessionProgress, SourceProgress};
 pub use quorate_core::{
@@ -67,6 +76,7 @@ pub use quorate_core::{
 };
 pub use quorate_net::{ALPN, Address, Transport, Tuning, iroh, presets};
 pub use quorate_state::collections::{Key, KeyReader, KeyWriter, Lookup, Refusal as WriteRefusal};
+pub use quorate_state::{ApplyContext, Collections, ItemError, StateMachine, Table, View};
 pub use read::{Read, ReadError, Reading};
 pub use sight::{LinkState, PeerStatus};
 pub use snapshot::{MapIter, Snapshot};
@@ -74,4 +84,5 @@ pub use standstill::{Standstill, StandstillCause};
 pub use status::GroupStatus;
 pub use ticket::{Ticket, TicketError};
 pub use when::{When, WhenClosed};
+pub use wish::{LeaveError, TransferError, Wish};
 pub use write::{Committed, Write, WriteError};

@@ -76,3 +76,11 @@ pub const TICKET_TEXT: usize = 16 << 10;
 /// How long a peer waits for another one of its own identity to go, which it does if it is the
 /// process that this one takes the place of.
 pub const IDENTITY_TIME: Duration = Duration::from_secs(1);
+
+/// Commands that are fed to a group and of which nothing is known yet: as many as keep a leader
+/// busy for a few round trips; beyond it whoever feeds waits.
+pub const FED_COMMANDS: usize = 4_096;
+
+/// How long a stop tries to hand over and to give up this peer's seats, of [`CLOSE_TIME`]; the
+/// rest is for goodbyes.
+pub const LEAVE_TIME: Duration = Duration::from_millis(1_200);

@@ -1,6 +1,6 @@
 //! Handles to typed maps.
 
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{fmt, future::Future, marker::PhantomData, sync::Arc};
 
 use bytes::Bytes;
 use quorate_core::GroupId;
@@ -135,13 +135,19 @@ where
 
     /// Iterates over all items, in the order of their keys, of one consistent snapshot.
     ///
-    /// The snapshot is O(1) to take and stays as it is while writes go on.
+    /// The snapshot is O(1) to take and stays as it is while writes go on. Cancel-safe.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn iter(&self, read: Read) -> Result<MapIter<K, V>, ReadError> {
-        let snapshot = Reading::snapshot(&self.hall, &self.seat, read).await?;
-        Ok(snapshot.iter(&self.name))
+    pub fn iter(
+        &self,
+        read: Read,
+    ) -> impl Future<Output = Result<MapIter<K, V>, ReadError>> + Send + use<K, V> {
+        let (name, taking) = (
+            Arc::clone(&self.name),
+            Reading::snapshot(&self.hall, &self.seat, read),
+        );
+        async move { Ok(taking.await?.iter(&name)) }
     }
 
     /// Subscribes to the map's changes as this peer applies them.

@@ -1,8 +1,8 @@
 //! Networks: one peer of one, and the handle to it.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
-use quorate_core::{GroupKey, Incarnation, NetworkId, Peer, PeerConfig, PeerId};
+use quorate_core::{Form, GroupKey, Incarnation, NetworkId, Peer, PeerConfig, PeerId};
 use quorate_net::{
     Address, BindError, Transport, Tuning,
     iroh::{Endpoint, SecretKey, protocol::Router},
@@ -10,15 +10,20 @@ use quorate_net::{
     rendezvous::{Card, Rendezvous, RendezvousError},
 };
 use quorate_store::{MemoryStore, StoreOptions};
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{
+    sync::oneshot,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 
 use crate::{
     driver::{self, Driver, Parts, clock::Clock, door::Door, request::Request},
     event::{Events, EventsClosed},
-    group::{GroupBuilder, request},
+    group::request,
     hall::Hall,
-    limits::{CLOSE_TIME, IDENTITY_TIME, NETWORK_NAME, OPERATION_TIMEOUT},
+    limits::{CLOSE_TIME, IDENTITY_TIME, LEAVE_TIME, NETWORK_NAME, OPERATION_TIMEOUT},
     metrics::Metrics,
+    open::GroupBuilder,
     ticket::Ticket,
 };
 
@@ -39,6 +44,26 @@ struct Inner {
     metrics: Metrics,
     /// The router that was made for this network, unless the application has its own.
     router: Option<Router>,
+}
+
+impl Inner {
+    /// Gives up this peer's seats, as far as that can be done soon.
+    async fn leave(&self) {
+        let deadline = self.hall.clock.time().after(LEAVE_TIME);
+        let (done, over) = oneshot::channel();
+        if self
+            .hall
+            .door
+            .enter(Request::Leave { deadline, done })
+            .is_ok()
+        {
+            // It ends by being dropped: when every group has answered, or the driver has stopped.
+            timeout(LEAVE_TIME, over)
+                .await
+                .map(drop)
+                .unwrap_or_default();
+        }
+    }
 }
 
 impl Drop for Inner {
@@ -207,39 +232,48 @@ impl Network {
         GroupBuilder::new(Arc::clone(&self.inner.hall), key)
     }
 
-    /// Subscribes to what happens in all groups and to all peers, from now on.
+    /// Subscribes to what happens in all groups and to all peers, from now on. Cancel-safe.
     ///
     /// # Errors
     /// [`EventsClosed`] if the network is closed.
-    pub async fn events(&self) -> Result<Events, EventsClosed> {
-        request(&self.inner.hall, |reply| Request::Events {
-            group: None,
-            reply,
-        })
-        .await
-        .map(Events::new)
-        .ok_or(EventsClosed)
+    pub fn events(&self) -> impl Future<Output = Result<Events, EventsClosed>> + Send + use<> {
+        let (hall, group) = (Arc::clone(&self.inner.hall), None);
+        async move {
+            request(&hall, |reply| Request::Events { group, reply })
+                .await
+                .map(Events::new)
+                .ok_or(EventsClosed)
+        }
     }
 
-    /// Stops this peer in good order: handles get their answers, the other peers a goodbye.
+    /// Stops this peer in good order, within about two seconds, whatever of it can be done by then:
+    /// it hands leadership over, gives up its seats, and says goodbye to the other peers.
     ///
-    /// Takes at most about two seconds. Writes under way end as
-    /// [`crate::WriteError::Unknown`]. Closing twice is harmless. Cancel-safe: what is begun goes
-    /// on, and calling it again waits for the rest. An endpoint or router that the application
-    /// brought stays open.
-    pub async fn close(&self) {
-        let stopping = async {
-            request(&self.inner.hall, |done| Request::Stop { done }).await;
-            if let Some(router) = &self.inner.router {
-                router.shutdown().await.unwrap_or_else(|error| {
-                    tracing::debug!(%error, "the endpoint's router failed");
-                });
+    /// A peer that keeps its log in memory cannot come back as itself, so it leaves the groups
+    /// instead of being missed: what is left is a smaller group and not one that lacks a voter. The
+    /// last voter of a group keeps its seat; the group ends with it. Without a quorum nothing can be
+    /// handed over, and it goes as in a crash.
+    ///
+    /// Writes under way end as [`crate::WriteError::Unknown`] if they are not answered before.
+    /// Closing twice is harmless. Cancel-safe: what is begun goes on, and calling it again waits for
+    /// the rest. An endpoint or router that the application brought stays open.
+    pub fn close(&self) -> impl Future<Output = ()> + Send + use<> {
+        let inner = Arc::clone(&self.inner);
+        async move {
+            let stopping = async {
+                inner.leave().await;
+                request(&inner.hall, |done| Request::Stop { done }).await;
+                if let Some(router) = &inner.router {
+                    router.shutdown().await.unwrap_or_else(|error| {
+                        tracing::debug!(%error, "the endpoint's router failed");
+                    });
+                }
+            };
+            if timeout(CLOSE_TIME, stopping).await.is_err() {
+                // What could not be done in time is left as a crash would leave it.
+                tracing::debug!("the peer did not stop in time");
+                inner.driver.abort();
             }
-        };
-        if tokio::time::timeout(CLOSE_TIME, stopping).await.is_err() {
-            // What could not be done in time is left as a crash would leave it.
-            tracing::debug!("the peer did not stop in time");
-            self.inner.driver.abort();
         }
     }
 
@@ -405,6 +439,7 @@ impl NetworkBuilder {
         Ok(Some(driver::Finding {
             _card: card,
             sightings: rendezvous.watch(me),
+            rendezvous,
         }))
     }
 
@@ -417,6 +452,12 @@ impl NetworkBuilder {
         let peer = transport.peer();
         let network = NetworkId::from_name(&self.name);
         let finding = self.meet(&transport, network).await?;
+        let form = match &finding {
+            _ if !self.tickets.is_empty() => Form::Join,
+            finding => Form::Auto {
+                locked: finding.is_some(),
+            },
+        };
         let from_tickets = self.tickets.into_iter();
         let from_tickets = from_tickets.map(|ticket| (ticket.peer, ticket.addresses));
         let known = self.known.into_iter().chain(from_tickets).collect();
@@ -436,6 +477,7 @@ impl NetworkBuilder {
             peer,
             network,
             name: self.name,
+            form,
             timeout: self.timeout,
         });
         let driver = Driver::new(Parts {

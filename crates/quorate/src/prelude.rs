@@ -1,6 +1,8 @@
 //! What most applications need; `use quorate::prelude::*`.
 
 pub use crate::{
-    Change, Changes, ChangesError, Committed, Cursor, Form, Group, GroupKey, GroupProfile, Key,
-    Map, Network, Read, ReadError, Since, WriteError,
+    ApplyContext, Change, Changes, ChangesError, Client, ClientError, ClientId, Committed, Cursor,
+    Event, Form, Group, GroupEvent, GroupKey, GroupProfile, ItemError, Key, LeaveError, Map,
+    Network, PeerId, Read, ReadError, RequestName, Since, StateMachine, Table, Ticket, TicketError,
+    TransferError, View, WriteError,
 };

@@ -1,5 +1,7 @@
 //! Conditions of a group as futures.
 
+use std::future::Future;
+
 use quorate_core::{Cursor, Member, PeerId, Role};
 use tokio::sync::watch;
 
@@ -30,98 +32,117 @@ impl When {
     ///
     /// # Errors
     /// [`WhenClosed`], as for every condition.
-    pub async fn leader_elected(&self) -> Result<Member, WhenClosed> {
-        let status = self.holds(|status| status.leader.is_some()).await?;
-        status.leader.ok_or(WhenClosed)
+    pub fn leader_elected(
+        &self,
+    ) -> impl Future<Output = Result<Member, WhenClosed>> + Send + use<> {
+        let known = self.holds(|status| status.leader.is_some());
+        async move { known.await?.leader.ok_or(WhenClosed) }
     }
 
     /// Waits until this peer knows a leader other than `peer`; returns it.
     ///
     /// # Errors
     /// [`WhenClosed`].
-    pub async fn leader_other_than(&self, peer: PeerId) -> Result<Member, WhenClosed> {
-        let other = |status: &GroupStatus| status.leader.filter(|leader| leader.peer != peer);
-        let status = self.holds(|status| other(status).is_some()).await?;
-        other(&status).ok_or(WhenClosed)
+    pub fn leader_other_than(
+        &self,
+        peer: PeerId,
+    ) -> impl Future<Output = Result<Member, WhenClosed>> + Send + use<> {
+        let other = move |status: &GroupStatus| status.leader.filter(|other| other.peer != peer);
+        let known = self.holds(move |status| other(status).is_some());
+        async move { other(&known.await?).ok_or(WhenClosed) }
     }
 
     /// Waits until this peer is a member that follows the live log.
     ///
     /// # Errors
     /// [`WhenClosed`].
-    pub async fn caught_up(&self) -> Result<GroupStatus, WhenClosed> {
-        self.holds(GroupStatus::is_caught_up).await
+    pub fn caught_up(
+        &self,
+    ) -> impl Future<Output = Result<GroupStatus, WhenClosed>> + Send + use<> {
+        self.holds(GroupStatus::is_caught_up)
     }
 
     /// Waits until the committed configuration has at least `n` members, learners included.
     ///
     /// # Errors
     /// [`WhenClosed`].
-    pub async fn members(&self, n: usize) -> Result<GroupStatus, WhenClosed> {
-        self.holds(|status| {
+    pub fn members(
+        &self,
+        n: usize,
+    ) -> impl Future<Output = Result<GroupStatus, WhenClosed>> + Send + use<> {
+        self.holds(move |status| {
             status.configuration_committed && status.configuration.members().len() >= n
         })
-        .await
     }
 
     /// Waits until the committed configuration has at least `n` voters and is not joint.
     ///
     /// # Errors
     /// [`WhenClosed`].
-    pub async fn voters(&self, n: usize) -> Result<GroupStatus, WhenClosed> {
-        self.holds(|status| {
+    pub fn voters(
+        &self,
+        n: usize,
+    ) -> impl Future<Output = Result<GroupStatus, WhenClosed>> + Send + use<> {
+        self.holds(move |status| {
             let configuration = &status.configuration;
             status.configuration_committed
                 && !configuration.is_joint()
                 && configuration.voters.len() >= n
         })
-        .await
     }
 
     /// Waits until the state here has applied everything up to `cursor`.
     ///
     /// # Errors
     /// [`WhenClosed`].
-    pub async fn applied(&self, cursor: Cursor) -> Result<GroupStatus, WhenClosed> {
-        self.holds(|status| status.applied.index >= cursor.index)
-            .await
+    pub fn applied(
+        &self,
+        cursor: Cursor,
+    ) -> impl Future<Output = Result<GroupStatus, WhenClosed>> + Send + use<> {
+        self.holds(move |status| status.applied.index >= cursor.index)
     }
 
     /// Waits until this peer is in `role`.
     ///
     /// # Errors
     /// [`WhenClosed`].
-    pub async fn role(&self, role: Role) -> Result<GroupStatus, WhenClosed> {
-        self.holds(|status| status.genesis.is_some() && status.role == role)
-            .await
+    pub fn role(
+        &self,
+        role: Role,
+    ) -> impl Future<Output = Result<GroupStatus, WhenClosed>> + Send + use<> {
+        self.holds(move |status| status.genesis.is_some() && status.role == role)
     }
 
     /// Waits until this peer counts for quorums.
     ///
     /// # Errors
     /// [`WhenClosed`].
-    pub async fn voter(&self) -> Result<GroupStatus, WhenClosed> {
+    pub fn voter(&self) -> impl Future<Output = Result<GroupStatus, WhenClosed>> + Send + use<> {
         self.holds(|status| status.configuration_committed && status.is_voter())
-            .await
     }
 
     /// Waits until `condition` holds; returns the status in which it did.
     ///
     /// # Errors
     /// [`WhenClosed`].
-    pub async fn holds(
+    pub fn holds<C>(
         &self,
-        mut condition: impl FnMut(&GroupStatus) -> bool,
-    ) -> Result<GroupStatus, WhenClosed> {
+        mut condition: C,
+    ) -> impl Future<Output = Result<GroupStatus, WhenClosed>> + Send + use<C>
+    where
+        C: FnMut(&GroupStatus) -> bool + Send,
+    {
         let mut watched = self.status.clone();
-        let found = watched
-            .wait_for(|status| status.closed || condition(status))
-            .await
-            .map_err(|_| WhenClosed)?
-            .clone();
-        if found.closed && !condition(&found) {
-            return Err(WhenClosed);
+        async move {
+            let found = watched
+                .wait_for(|status| status.closed || condition(status))
+                .await
+                .map_err(|_| WhenClosed)?
+                .clone();
+            if found.closed && !condition(&found) {
+                return Err(WhenClosed);
+            }
+            Ok(found)
         }
-        Ok(found)
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     ask::{Ask, Draft, Unasked},
     driver::request::Request,
     hall::Hall,
+    name::RequestName,
 };
 
 /// A write that a quorum has, and that was applied at its cursor.
@@ -128,7 +129,8 @@ impl Undecoded {
 /// A write under way, as a future.
 ///
 /// It does nothing before it is first polled. Dropping it later does not take the write back: it
-/// may or may not be applied. The deadline counts from the first poll.
+/// may or may not be applied. The deadline counts from the first poll. Nothing is sent again once
+/// it may be in the log, unless it has a name: see [`Write::named`] and [`crate::Client`].
 #[must_use = "a write does nothing unless it is awaited"]
 pub struct Write<I, O> {
     ask: Result<Ask<WriteDraft>, String>,
@@ -137,9 +139,18 @@ pub struct Write<I, O> {
 }
 
 /// A command for a group.
-struct WriteDraft {
+#[derive(Clone, Debug)]
+pub(crate) struct WriteDraft {
     group: GroupId,
     command: Bytes,
+    name: Option<Box<RequestName>>,
+}
+
+impl WriteDraft {
+    /// Gives the command a name.
+    pub(crate) fn name(&mut self, name: RequestName) {
+        self.name = Some(Box::new(name));
+    }
 }
 
 impl Draft for WriteDraft {
@@ -149,6 +160,7 @@ impl Draft for WriteDraft {
         Request::Write {
             group: self.group,
             command: self.command,
+            name: self.name,
             deadline,
             reply,
         }
@@ -164,8 +176,13 @@ impl<I, O> Write<I, O> {
         input: I,
         decode: fn(&Bytes) -> Result<O, Undecoded>,
     ) -> Self {
+        let draft = |command| WriteDraft {
+            group,
+            command,
+            name: None,
+        };
         Self {
-            ask: command.map(|command| Ask::new(hall, WriteDraft { group, command })),
+            ask: command.map(|command| Ask::new(hall, draft(command))),
             input: Some(input),
             decode,
         }
@@ -179,8 +196,58 @@ impl<I, O> Write<I, O> {
         self
     }
 
-    fn judge(&mut self, answer: Result<Reply, Unasked>) -> Result<Committed<O>, WriteError<I>> {
+    /// Gives the write a name, under which it is applied once however often it is sent, through
+    /// whichever peers of the group.
+    ///
+    /// Whoever repeats it is told the cursor and the outcome of the one time it was applied. When a
+    /// leader is lost, it is sent again by itself until the deadline. For those who keep names
+    /// beyond this process; for others [`crate::Client`] does. Two different writes of one name are
+    /// one write: the first to be applied. A name once polled stays.
+    pub fn named(mut self, name: RequestName) -> Self {
+        if let Ok(ask) = &mut self.ask
+            && let Some(draft) = ask.draft_mut()
+        {
+            draft.name(name);
+        }
+        self
+    }
+
+    /// Returns what is asked and how long it may take; nothing if it cannot be, or has been.
+    pub(crate) fn plan(&mut self) -> Option<(WriteDraft, Duration)> {
+        let ask = self.ask.as_mut().ok()?;
+        let timeout = ask.timeout();
+        Some((ask.draft_mut()?.clone(), timeout))
+    }
+
+    /// Asks anew.
+    pub(crate) fn ask_again(&mut self, hall: &Arc<Hall>, draft: WriteDraft, timeout: Duration) {
+        let mut ask = Ask::new(hall, draft);
+        ask.set_timeout(timeout);
+        self.ask = Ok(ask);
+    }
+
+    /// Waits for an answer; ready with nothing if the write could not be encoded.
+    pub(crate) fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Reply, Unasked>>> {
+        match &mut self.ask {
+            Ok(ask) => Pin::new(ask).poll(cx).map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    }
+
+    /// Says what an answer means to whoever waits for the write, and ends it.
+    pub(crate) fn judge(
+        &mut self,
+        answer: Option<Result<Reply, Unasked>>,
+    ) -> Result<Committed<O>, WriteError<I>> {
         let value = self.input.take().expect("an operation is over once");
+        let Some(answer) = answer else {
+            let reason = self.ask.as_mut().err().map(std::mem::take);
+            let reason = reason.unwrap_or_default();
+            return Err(WriteError::Encoding { reason });
+        };
         Err(match answer {
             Ok(Reply::Committed { cursor, outcome }) => {
                 return match (self.decode)(&outcome) {
@@ -207,13 +274,7 @@ impl<I, O> Future for Write<I, O> {
     type Output = Result<Committed<O>, WriteError<I>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = match &mut self.ask {
-            Ok(ask) => ready!(Pin::new(ask).poll(cx)),
-            Err(reason) => {
-                let reason = std::mem::take(reason);
-                return Poll::Ready(Err(WriteError::Encoding { reason }));
-            }
-        };
+        let answer = ready!(self.poll_answer(cx));
         Poll::Ready(self.judge(answer))
     }
 }

@@ -146,6 +146,7 @@ mod tests {
         let request = Request::Write {
             group: GroupId([0; 16]),
             command: Bytes::from(vec![0; bytes]),
+            name: None,
             deadline: Time::NEVER,
             reply,
         };

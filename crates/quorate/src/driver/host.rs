@@ -4,9 +4,14 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use quorate_core::{Cursor, Event, Form, GroupId, GroupView, Now, StateDone, StateOp};
-use quorate_state::{Collections, Replica, tree::Tree};
-use tokio::{runtime::Handle, sync::watch, time::Instant};
+use quorate_core::{Cursor, Event, GroupId, GroupView, Now, OpenGroup, StateDone, StateOp};
+use quorate_net::rendezvous::FounderLock;
+use quorate_state::{Machine, Replica, tree::Tree};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 
 use super::{
     clock::{self, Clock},
@@ -19,7 +24,7 @@ use crate::{
     feed::{Feed, Limit},
     group::Seat,
     hall::Hall,
-    limits::SUBSCRIBER_EVENTS,
+    limits::{FED_COMMANDS, SUBSCRIBER_EVENTS},
     meter::Meter,
     progress::Sessions,
     replacement::Replacement,
@@ -44,18 +49,27 @@ pub(super) struct Host {
     meter: Meter,
     items: u64,
     bytes: u64,
+    /// Held as long as this peer has the group open, if it may found it.
+    founder: Option<FounderLock>,
 }
 
 impl Host {
-    pub(super) fn new(hall: &Hall, group: GroupId, label: &str, form: Form) -> Self {
+    pub(super) fn new(
+        hall: &Hall,
+        group: GroupId,
+        open: &OpenGroup,
+        machine: Arc<dyn Machine>,
+    ) -> Self {
+        let (label, form) = (open.key.label(), open.form);
         let (sender, status) = watch::channel(GroupStatus::new(hall.peer, group, form));
         let seat = Seat {
             group,
             label: label.to_owned(),
             status,
             published: Published::default(),
+            feeding: Arc::new(Semaphore::new(FED_COMMANDS)),
         };
-        let mut replica = Replica::new(Arc::new(Collections));
+        let mut replica = Replica::new(machine);
         replica.watch(true);
         Self {
             seat: Arc::new(seat),
@@ -72,7 +86,13 @@ impl Host {
             meter: Meter::new(&hall.meters, label),
             items: 0,
             bytes: 0,
+            founder: None,
         }
+    }
+
+    /// Keeps the right to found the group.
+    pub(super) fn keep(&mut self, lock: FounderLock) {
+        self.founder = Some(lock);
     }
 
     pub(super) fn seat(&self) -> Arc<Seat> {

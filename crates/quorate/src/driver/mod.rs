@@ -15,6 +15,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod door;
+mod founder;
 mod history;
 mod host;
 pub(crate) mod request;
@@ -31,11 +32,11 @@ use std::{
 use quorate_core::{DiskOp, Effects, Event, GroupId, Input, Now, Peer, PeerId, Reply, Time};
 use quorate_net::{
     Address, Transport,
-    rendezvous::{Registration, Sighting, Sightings},
+    rendezvous::{Registration, Rendezvous, Sighting, Sightings},
 };
 use quorate_store::{DiskCompletion, MemoryStore};
 use tokio::{
-    sync::oneshot,
+    sync::{OwnedSemaphorePermit, oneshot},
     time::{Instant, Sleep},
 };
 
@@ -90,6 +91,16 @@ enum Waiter {
         since: Time,
         reply: oneshot::Sender<Reply>,
     },
+    /// Somebody who is told the reply as it is.
+    Told(oneshot::Sender<Reply>),
+    Fed {
+        /// Given back with the waiter.
+        _room: OwnedSemaphorePermit,
+        /// Who waits until the command is taken; nobody after that.
+        taken: Option<oneshot::Sender<Result<(), Reply>>>,
+    },
+    /// Whoever closes the network, until all groups have been left; told by its end.
+    Leaving { _done: Arc<oneshot::Sender<()>> },
     Read {
         group: GroupId,
         query: Query,
@@ -100,6 +111,7 @@ enum Waiter {
 /// How a peer finds others, and is found.
 #[derive(Debug)]
 pub(crate) struct Finding {
+    pub(crate) rendezvous: Rendezvous,
     pub(crate) sightings: Sightings,
     /// Keeps this peer's card where others look.
     pub(crate) _card: Registration,

@@ -1,36 +1,57 @@
 //! What handles ask of the driver.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use quorate_core::{Event, Freshness, GroupId, OpenGroup, Reply, Time};
-use tokio::sync::oneshot;
+use quorate_core::{ClientOp, Event, Freshness, GroupId, OpenGroup, Reply, Time};
+use quorate_net::rendezvous::FounderLock;
+use quorate_state::Machine;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
     changes::{Since, Subscribed},
     event::EventsTap,
     group::Seat,
+    name::RequestName,
     snapshot::Snapshot,
 };
 
 /// One request.
-#[derive(Debug)]
 pub(crate) enum Request {
-    /// Replicate a command.
+    /// Replicate a command; if it has a name, apply it at most once.
     Write {
         group: GroupId,
         command: Bytes,
+        name: Option<Box<RequestName>>,
         deadline: Time,
         reply: oneshot::Sender<Reply>,
     },
+    /// Replicate a command of which nobody wants to hear once this peer has taken it.
+    Feed {
+        group: GroupId,
+        command: Bytes,
+        deadline: Time,
+        /// Given back once something is known of it.
+        room: OwnedSemaphorePermit,
+        taken: oneshot::Sender<Result<(), Reply>>,
+    },
     /// Read the state.
     Read(ReadRequest),
+    /// Anything else that the core answers.
+    Wish {
+        group: GroupId,
+        op: Box<ClientOp>,
+        reply: oneshot::Sender<Reply>,
+    },
     /// Open a group, or find it open.
     Open {
         group: GroupId,
         open: Box<OpenGroup>,
+        machine: Arc<dyn Machine>,
         reply: oneshot::Sender<Arc<Seat>>,
     },
+    /// This peer may found a group: it holds the lock.
+    Founder { group: GroupId, lock: FounderLock },
     /// Subscribe to events: of one group, or of all.
     Events {
         group: Option<GroupId>,
@@ -42,6 +63,11 @@ pub(crate) enum Request {
         prefix: Bytes,
         since: Since,
         reply: oneshot::Sender<Subscribed>,
+    },
+    /// Give up this peer's seats in all groups; `done` is dropped when no more can be done.
+    Leave {
+        deadline: Time,
+        done: oneshot::Sender<()>,
     },
     /// Stop in good order.
     Stop { done: oneshot::Sender<()> },
@@ -76,11 +102,17 @@ pub(crate) enum Answer {
     Snapshot(Snapshot),
 }
 
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").finish_non_exhaustive()
+    }
+}
+
 impl Request {
     /// Bytes that the request keeps while it waits.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Write { command, .. } => command.len(),
+            Self::Write { command, .. } | Self::Feed { command, .. } => command.len(),
             Self::Read(ReadRequest {
                 query: Query::Get { key, .. },
                 ..

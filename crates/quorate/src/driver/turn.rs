@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use quorate_core::{ClientOp, Command, Effect, Event, Input, Now, OpenGroup, Reply, RequestId};
+use bytes::Bytes;
+use quorate_core::{
+    ClientOp, Command, Effect, Event, Form, GroupId, Input, Now, OpenGroup, Reply, RequestId, Time,
+};
 use quorate_net::{Batch, rendezvous::Sighting};
+use quorate_state::Machine;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     Driver, Waiter,
     clock::Clock,
+    founder,
     host::Host,
     request::{ReadRequest, Request, concerns},
 };
@@ -16,6 +21,7 @@ use crate::{
     event::EventsTap,
     group::Seat,
     limits::{TURN_EVENTS, TURN_ROUNDS, TURN_STATE},
+    name::RequestName,
 };
 
 impl Driver {
@@ -167,6 +173,22 @@ impl Driver {
                 }
                 waiting.send(reply).unwrap_or_default();
             }
+            Waiter::Told(waiting) => waiting.send(reply).unwrap_or_default(),
+            Waiter::Fed {
+                taken: Some(taken), ..
+            } => {
+                let taking = match reply {
+                    Reply::Committed { .. } => Ok(()),
+                    refused => Err(refused),
+                };
+                taken.send(taking).unwrap_or_default();
+            }
+            Waiter::Fed { taken: None, .. } => {
+                if !matches!(reply, Reply::Committed { .. }) {
+                    tracing::debug!(target: "quorate::feed", ?reply, "a fed command is lost");
+                }
+            }
+            Waiter::Leaving { .. } => {}
             Waiter::Read {
                 group,
                 query,
@@ -217,23 +239,60 @@ impl Driver {
             Request::Write {
                 group,
                 command,
+                name,
                 deadline,
                 reply,
+            } => match self.named(group, command, name.as_deref()) {
+                Ok(command) => {
+                    let op = ClientOp::Write { command, deadline };
+                    let since = now.time;
+                    let waiter = Waiter::Write {
+                        group,
+                        since,
+                        reply,
+                    };
+                    self.wish(now, group, op, waiter);
+                }
+                Err(refused) => reply.send(refused).unwrap_or_default(),
+            },
+            Request::Feed {
+                group,
+                command,
+                deadline,
+                room,
+                taken,
             } => {
                 let command = Command::anonymous(command);
-                let request = self.waiters.add(Waiter::Write {
-                    group,
-                    since: now.time,
-                    reply,
-                });
                 let op = ClientOp::Write { command, deadline };
-                self.step(now, Input::Client { group, request, op });
+                let taken = Some(taken);
+                let request = self.wish(now, group, op, Waiter::Fed { _room: room, taken });
+                // If it was not refused at once, this peer has it.
+                if let Some(Waiter::Fed { taken, .. }) = self.waiters.get_mut(request)
+                    && let Some(taken) = taken.take()
+                {
+                    taken.send(Ok(())).unwrap_or_default();
+                }
             }
             Request::Read(read) => self.take_read(now, read),
-            Request::Open { group, open, reply } => {
-                let seat = self.open(now, group, *open);
+            Request::Wish { group, op, reply } => {
+                self.wish(now, group, *op, Waiter::Told(reply));
+            }
+            Request::Open {
+                group,
+                open,
+                machine,
+                reply,
+            } => {
+                let seat = self.open(now, group, *open, machine);
                 reply.send(seat).unwrap_or_default();
             }
+            Request::Founder { group, lock } => {
+                if let Some(host) = self.hosts.get_mut(&group) {
+                    host.keep(lock);
+                    self.step(now, Input::Founder(group));
+                }
+            }
+            Request::Leave { deadline, done } => self.leave(now, deadline, done),
             Request::Events { group, reply } => {
                 if let Some(tap) = self.subscribe(group) {
                     reply.send(tap).unwrap_or_default();
@@ -251,6 +310,44 @@ impl Driver {
                 }
             }
             Request::Stop { .. } => {}
+        }
+    }
+
+    /// Asks something of the peer on behalf of `waiter`.
+    fn wish(&mut self, now: Now, group: GroupId, op: ClientOp, waiter: Waiter) -> RequestId {
+        let request = self.waiters.add(waiter);
+        self.step(now, Input::Client { group, request, op });
+        request
+    }
+
+    /// Puts a name to a command, or says why it can have none.
+    fn named(
+        &self,
+        group: GroupId,
+        bytes: Bytes,
+        name: Option<&RequestName>,
+    ) -> Result<Command, Reply> {
+        let Some(name) = name else {
+            return Ok(Command::anonymous(bytes));
+        };
+        let view = self.peer.view(group).ok_or(Reply::Closed)?;
+        // A client is known in the history that registered it and in no other.
+        let genesis = view.genesis.ok_or(Reply::Unavailable)?;
+        let client = name.sequence().filter(|_| name.client.genesis == genesis);
+        let client = client.ok_or(Reply::Expired)?;
+        Ok(Command { client, bytes })
+    }
+
+    /// Gives up this peer's seats; whoever waits is told by the end of `done`.
+    fn leave(&mut self, now: Now, deadline: Time, done: oneshot::Sender<()>) {
+        let done = Arc::new(done);
+        for group in self.hosts.keys().copied().collect::<Vec<_>>() {
+            let op = ClientOp::Leave {
+                dissolve: false,
+                deadline,
+            };
+            let _done = Arc::clone(&done);
+            self.wish(now, group, op, Waiter::Leaving { _done });
         }
     }
 
@@ -280,18 +377,27 @@ impl Driver {
         self.step(now, Input::Client { group, request, op });
     }
 
-    fn open(&mut self, now: Now, group: quorate_core::GroupId, open: OpenGroup) -> Arc<Seat> {
+    fn open(
+        &mut self,
+        now: Now,
+        group: GroupId,
+        open: OpenGroup,
+        machine: Arc<dyn Machine>,
+    ) -> Arc<Seat> {
         if let Some(host) = self.hosts.get(&group) {
             return host.seat();
         }
-        let host = Host::new(&self.hall, group, open.key.label(), open.form);
+        let host = Host::new(&self.hall, group, &open, machine);
         let seat = host.seat();
+        if let (Form::Auto { locked: true }, Some(finding)) = (open.form, &self.finding) {
+            founder::seek(&finding.rendezvous, &self.hall, &seat);
+        }
         self.hosts.insert(group, host);
         self.step(now, Input::Open(open));
         seat
     }
 
-    fn subscribe(&mut self, group: Option<quorate_core::GroupId>) -> Option<EventsTap> {
+    fn subscribe(&mut self, group: Option<GroupId>) -> Option<EventsTap> {
         match group {
             None => Some(self.feed.subscribe()),
             Some(group) => self.hosts.get_mut(&group).map(Host::subscribe),

@@ -43,6 +43,16 @@ impl<T> Waiters<T> {
         RequestId(u64::from(slot.used) << 32 | u64::from(place))
     }
 
+    /// Returns the waiter of a request, if it still waits.
+    pub(crate) fn get_mut(&mut self, request: RequestId) -> Option<&mut T> {
+        let place = (request.0 & u64::from(u32::MAX)) as u32;
+        let slot = self.places.get_mut(place as usize)?;
+        if u64::from(slot.used) != request.0 >> 32 {
+            return None;
+        }
+        slot.waiter.as_mut()
+    }
+
     /// Takes the waiter of a request, once.
     pub(crate) fn take(&mut self, request: RequestId) -> Option<T> {
         let place = (request.0 & u64::from(u32::MAX)) as u32;
@@ -69,7 +79,9 @@ mod tests {
         let mut waiters = Waiters::default();
         let first = waiters.add("first");
         let second = waiters.add("second");
+        assert_eq!(waiters.get_mut(first), Some(&mut "first"));
         assert_eq!(waiters.take(first), Some("first"));
+        assert_eq!(waiters.get_mut(first), None);
         assert_eq!(waiters.take(first), None);
         let third = waiters.add("third");
         assert_ne!(third, first);

@@ -8,8 +8,9 @@ use quorate_core::{Cursor, Form, GroupKey, GroupProfile, PeerId, Term};
 use super::directory::Directory;
 use crate::{
     event::{Events, EventsClosed},
-    group::{Group, OpenError, StateDigest},
+    group::{Group, StateDigest},
     network::{BuildError, Network},
+    open::OpenError,
     read::ReadError,
     status::GroupStatus,
     when::WhenClosed,

@@ -1,0 +1,58 @@
+//! Who may found a group on this machine: waiting for the lock that picks one.
+//!
+//! Of all peers that open a group without saying how it comes to be, the holder of a lock in the
+//! rendezvous directory may found it. The lock goes with the process that holds it, however that
+//! ends, and the next one who looks gets it. Looking costs one attempt to lock a file, in a thread
+//! for work that blocks; waiting for the lock in such a thread would cost the thread, and would
+//! keep the runtime from ending.
+//!
+//! Whoever has a history does not look any more: it founds nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use quorate_core::GroupId;
+use quorate_net::rendezvous::{FounderLock, Rendezvous};
+use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+
+use super::request::Request;
+use crate::{group::Seat, hall::Hall, status::GroupStatus};
+
+/// Between two looks whether the lock is free: as often as peers are looked for.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Begins to look for the right to found a group; tells the driver when this peer has it.
+pub(super) fn seek(rendezvous: &Rendezvous, hall: &Arc<Hall>, seat: &Seat) {
+    let (group, status) = (seat.group, seat.status.clone());
+    let (rendezvous, hall) = (rendezvous.clone(), Arc::clone(hall));
+    tokio::spawn(async move {
+        if let Some(lock) = wait(rendezvous, group, status).await {
+            // If the driver has stopped, the lock is free again.
+            drop(hall.door.enter(Request::Founder { group, lock }));
+        }
+    });
+}
+
+/// Waits for the lock; nothing once it is not needed any more.
+async fn wait(
+    rendezvous: Rendezvous,
+    group: GroupId,
+    mut status: watch::Receiver<GroupStatus>,
+) -> Option<FounderLock> {
+    let over = |status: &GroupStatus| status.closed || status.genesis.is_some();
+    loop {
+        let looking = rendezvous.clone();
+        match spawn_blocking(move || looking.try_founder_lock(group)).await {
+            Ok(Ok(Some(lock))) => return Some(lock),
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the right to found a group cannot be asked for");
+            }
+            // The runtime is going down.
+            Err(_) => return None,
+        }
+        // An error is the end of the driver.
+        if timeout(LOOK, status.wait_for(over)).await.is_ok() {
+            return None;
+        }
+    }
+}
