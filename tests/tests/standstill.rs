@@ -10,7 +10,7 @@ use quorate::{
 };
 
 /// Waits until a group stands still for a reason of this kind.
-async fn stands(group: &Group, kind: impl Fn(&StandstillCause) -> bool) -> Standstill {
+async fn stands(group: &Group, kind: impl Fn(&StandstillCause) -> bool + Sync) -> Standstill {
     let still = |status: &GroupStatus| {
         let standstill = status.standstill();
         standstill.is_some_and(|it| kind(&it.cause))
