@@ -52,6 +52,7 @@ impl World {
             return self.missing("convergence", limit);
         }
         self.serve(timeout * LEADER_TIMEOUTS + PATIENCE);
+        self.serve_named(FRESH_KEY, timeout * LEADER_TIMEOUTS + PATIENCE * 2);
         if !self.run_until(limit, |world| world.divided().is_none()) {
             return self.missing("convergence after fresh writes", limit);
         }

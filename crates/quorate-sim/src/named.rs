@@ -13,6 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use quorate_core::{ClientOp, ClientSequence, Command, Index, Input, Reply, RequestId};
+use quorate_state::ClientLimits;
 
 use crate::{
     checkers::{Asked, Found, Told},
@@ -67,7 +68,7 @@ struct Client {
     open: BTreeSet<u64>,
     /// Operations that wait until it is registered.
     waiting: Vec<usize>,
-    /// Whether it says of each command that it will not repeat any before it.
+    /// Whether it says of each command that it will not repeat any before it; one in four does.
     hasty: bool,
 }
 
@@ -117,7 +118,7 @@ impl World {
         let client = client as usize;
         let named = &mut self.named;
         while named.clients.len() <= client {
-            let hasty = named.dice.below(4) == 0;
+            let hasty = named.clients.len() % 4 == 3;
             named.clients.push(Client {
                 hasty,
                 ..Client::default()
@@ -151,6 +152,35 @@ impl World {
             }
         }
         Some(operation)
+    }
+
+    /// Demands that a fresh client is registered and writes through each peer, where the limits of
+    /// the client table leave room for it.
+    pub(crate) fn serve_named(&mut self, key: u32, limit: Duration) {
+        if self.scenario.client_limits != ClientLimits::default() {
+            return;
+        }
+        let fresh = self.named.clients.len() as u32;
+        let action = Action::Insert { key, size: 16 };
+        let asked: Vec<(usize, usize)> = (0..self.peers())
+            .zip(fresh..)
+            .filter_map(|(peer, client)| {
+                Some((peer, self.ask_named(peer, client, action, PATIENCE)?))
+            })
+            .collect();
+        let done = |world: &Self| {
+            asked
+                .iter()
+                .all(|(_, number)| world.told(*number).is_some())
+        };
+        self.run_until(limit, done);
+        for (peer, number) in &asked {
+            let told = self.told(*number);
+            if !matches!(told, Some(Told::Written(_))) {
+                let detail = format!("a named write first through peer {peer} is told {told:?}");
+                self.found("liveness", detail);
+            }
+        }
     }
 
     /// Does what a named client planned.

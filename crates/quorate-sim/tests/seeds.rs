@@ -1,6 +1,7 @@
 //! Drawn scenarios: many seeds without a violation, and one seed always the same.
 
 use std::{
+    collections::BTreeMap,
     ops::{ControlFlow, Range},
     process::Command,
 };
@@ -14,6 +15,7 @@ const NODES: [usize; 10] = [5, 3, 4, 5, 2, 5, 3, 7, 1, 5];
 fn clean(seeds: Range<u64>) {
     let mut faults = 0;
     let mut written = 0;
+    let mut marks = BTreeMap::new();
     for seed in seeds {
         let nodes = NODES[seed as usize % NODES.len()];
         let batch = run_batch(seed..seed + 1, nodes, 10, |report| {
@@ -22,12 +24,29 @@ fn clean(seeds: Range<u64>) {
         });
         faults += batch.faults.values().sum::<u64>();
         written += batch.operations.written;
+        for (mark, count) in batch.marks {
+            *marks.entry(mark).or_insert(0) += count;
+        }
     }
     assert!(faults > 100, "only {faults} faults: the seeds prove little");
     assert!(
         written > 1_000,
         "only {written} writes: the seeds prove little"
     );
+    for mark in [
+        "client table: applied",
+        "client table: repeated",
+        "client table: expired",
+        "client table: dropped",
+        "client table: full",
+        "raft.asks_client_table",
+    ] {
+        let reached = marks.get(mark).copied().unwrap_or_default();
+        assert!(
+            reached > 3,
+            "{mark}: {reached} times, the seeds prove little"
+        );
+    }
 }
 
 // Two halves, so that two threads of the test runner share the work.
