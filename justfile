@@ -1,5 +1,7 @@
 # Names that people guess; `just` alone lists them. Each is one command that works without just.
 
+alias sim := simulate
+
 [private]
 default:
     @just --list
@@ -12,13 +14,13 @@ build:
 test:
     cargo test --workspace
 
+# What to run between two edits: formatting, lints, quick tests
+quick:
+    .ci/run quick
+
 # Everything that must hold before a change goes in
 ci:
     .ci/run
-
-# The part of it for between two edits
-quick:
-    .ci/run quick
 
 # Lints, warnings as errors
 lint:
@@ -28,7 +30,7 @@ lint:
 fmt:
     cargo fmt --all
 
-# The reference, in target/doc
+# The reference of the libraries, in target/doc
 doc:
     cargo doc --workspace --no-deps --lib
 
@@ -36,9 +38,25 @@ doc:
 book:
     mdbook build book
 
-# Five peers, a sixth comes late
+# Write the book's pages that are made from the program: its help, its routes
+reference:
+    QUORATE_WRITE_BOOK=1 cargo test -p quorate-cli --test book
+
+# The main job: five peers, a sixth comes late
 demo *ARGS:
     cargo run --release --bin quorate -- demo {{ARGS}}
+
+# One peer of a group of keys and values; start it in three terminals
+up *ARGS:
+    cargo run --release --bin quorate -- up {{ARGS}}
+
+# Ask the peers that run: put, get, watch, status, ...
+ask *ARGS:
+    cargo run --release --bin quorate -- {{ARGS}}
+
+# A chat in this terminal: `just chat ada`
+chat NAME *ARGS:
+    cargo run -p chat -- --name {{NAME}} {{ARGS}}
 
 # Whole clusters from a seed, with faults
 simulate *ARGS:

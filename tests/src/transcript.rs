@@ -79,6 +79,34 @@ pub fn transcripts(page: &str) -> Vec<Transcript> {
     found
 }
 
+/// Returns every command that a page tells people to type, with its line, counted from one: what
+/// stands behind a dollar sign in its `console` blocks, continued lines put together.
+pub fn commands(page: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut shown = false;
+    let mut open: Option<(usize, String)> = None;
+    for (at, line) in page.lines().enumerate() {
+        if line.starts_with("```") {
+            shown = line.trim_end() == "```console";
+            continue;
+        }
+        let (line_of, mut command) = match (open.take(), line.strip_prefix("$ ")) {
+            (Some((line_of, begun)), _) => (line_of, format!("{begun} {}", line.trim())),
+            (None, Some(command)) if shown => (at + 1, command.to_owned()),
+            _ => continue,
+        };
+        // What stands behind two blanks and a hash is a remark for the reader.
+        if let Some((typed, _)) = command.split_once("  #") {
+            command = typed.trim_end().to_owned();
+        }
+        match command.strip_suffix('\\') {
+            Some(begun) => open = Some((line_of, begun.trim_end().to_owned())),
+            None => found.push((line_of, command)),
+        }
+    }
+    found
+}
+
 /// Returns a line with everything replaced that differs from run to run: times of day by `HH:MM`,
 /// durations by `DURATION`, ids of peers by `PEER`, ports of this machine by `PORT`.
 pub fn normal(line: &str) -> String {
@@ -133,7 +161,7 @@ fn is_word(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{normal, transcripts};
+    use super::{commands, normal, transcripts};
 
     #[test]
     fn what_differs_from_run_to_run_is_the_same_and_nothing_else_is() {
@@ -162,6 +190,13 @@ mod tests {
         assert_eq!((found[0].line, found[0].screen.len()), (2, 3));
         assert_eq!(found[0].arguments_of("-p a"), ["b", "c"]);
         found[0].assert_shown("d\n\ne\n");
+    }
+
+    #[test]
+    fn what_is_to_be_typed_is_found_and_nothing_else() {
+        let page = "$ no\n```console\n$ a b   # and\nc\n$ d \\\n    e\n```\n```text\n$ f\n```\n";
+        let found = commands(page);
+        assert_eq!(found, [(3, "a b".to_owned()), (5, "d e".to_owned())]);
     }
 
     #[test]

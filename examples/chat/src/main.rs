@@ -103,7 +103,11 @@ async fn enter(group: &Group, lines: &mut mpsc::Receiver<Line>) -> anyhow::Resul
                 Ok(status) => return Ok(status.map(|_| true)?),
                 Err(_) if told => {}
                 Err(_) => {
-                    note("the room does not answer yet: waiting; Ctrl-C gives up");
+                    // Why it takes long, in words: who is missing, and what would help.
+                    if let Some(why) = group.status().standstill() {
+                        note(&format!("{why}"));
+                    }
+                    note("still waiting; Ctrl-C gives up");
                     told = true;
                 }
             },

@@ -15,7 +15,7 @@
 //! peer's own counter beside its id (no clash, but an order that nobody saw).
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -24,7 +24,7 @@ use std::{
 
 use chrono::Utc;
 use futures::StreamExt as _;
-use quorate::prelude::*;
+use quorate::{LinkState, prelude::*};
 use serde::{Deserialize, Serialize};
 
 /// How many messages the room keeps.
@@ -154,26 +154,20 @@ impl Room {
         Ok(())
     }
 
-    /// Returns who is here, as this peer knows it.
+    /// Returns who is here, by name; and, of those who went silent without a goodbye, since when.
     ///
-    /// Who crashed could not take themselves from the list; the group notices that such a peer is
-    /// gone, and once it is no member any more, it is not listed here either.
-    pub(crate) async fn people(&self) -> anyhow::Result<Vec<Person>> {
-        let status = self.group.status();
-        let members: BTreeSet<String> = status
-            .configuration
-            .members()
-            .iter()
-            .map(|member| member.peer.to_string())
-            .collect();
+    /// Who crashed could not take themselves from the list. But every peer sees how its links to
+    /// the others stand, and that shows here.
+    pub(crate) async fn people(&self) -> anyhow::Result<Vec<(Person, Option<i64>)>> {
         let mut here = Vec::new();
+        let status = self.group.status();
         for item in self.people.iter(Read::Local).await? {
             let (peer, person) = item?;
-            if members.contains(&peer) {
-                here.push(person);
-            }
+            let known = status.peers.iter().find(|it| it.peer.to_string() == peer);
+            let lost = known.filter(|it| it.link != LinkState::Up);
+            here.push((person, lost.map(|it| it.since.timestamp())));
         }
-        here.sort_by(|a, b| a.name.cmp(&b.name));
+        here.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
         Ok(here)
     }
 
@@ -244,6 +238,8 @@ impl News {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use futures::future::join_all;
     use quorate::testing::Cluster;
 
@@ -317,12 +313,22 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn people_are_listed_while_they_are_there() {
-        let (_cluster, rooms) = rooms().await;
+        let (mut cluster, rooms) = rooms().await;
         rooms[0].come().await.unwrap();
         rooms[1].come().await.unwrap();
         rooms[0].leave().await.unwrap();
+        rooms[0].messages.len(Read::Linearizable).await.unwrap();
         let here = rooms[0].people().await.unwrap();
         assert_eq!(here.len(), 1);
-        assert_eq!(here[0].name, "grace");
+        assert_eq!((here[0].0.name.as_str(), here[0].1), ("grace", None));
+        // Grace's process dies: the others still list her, and say since when nobody hears her.
+        let grace = cluster.peer(1).net.peer();
+        cluster.kill(1);
+        let lost = |status: &quorate::GroupStatus| {
+            let known = status.peers.iter().find(|it| it.peer == grace);
+            known.is_some_and(|it| it.link != LinkState::Up)
+        };
+        rooms[0].group.when().holds(lost).await.unwrap();
+        assert!(rooms[0].people().await.unwrap()[0].1.is_some());
     }
 }

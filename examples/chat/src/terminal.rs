@@ -91,13 +91,16 @@ pub(crate) fn show(said: &Said) {
 }
 
 /// Prints who is here.
-pub(crate) fn list(people: &[Person]) {
-    for person in people {
-        note(&format!(
-            "{}, since {}",
-            clean(&person.name),
-            clock(person.since)
-        ));
+pub(crate) fn list(people: &[(Person, Option<i64>)]) {
+    for (person, silent) in people {
+        let (name, since) = (clean(&person.name), clock(person.since));
+        match silent {
+            None => note(&format!("{name}, since {since}")),
+            Some(silent) => {
+                let silent = clock(*silent);
+                note(&format!("{name}, since {since}, silent since {silent}"));
+            }
+        }
     }
 }
 

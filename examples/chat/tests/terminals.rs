@@ -39,6 +39,8 @@ fn three_people_talk_one_leaves_and_comes_back() {
     ada.types("he says that every time");
     all_see([&mut ada, &mut grace], "ada: he says");
     let mut again = start(place.path(), again_shown);
+    // He came once before, and sees that too.
+    again.sees("ada: he says");
     all_see([&mut ada, &mut grace, &mut again], "alan came");
     again.types("I can read that, you know");
     all_see([&mut ada, &mut grace, &mut again], "alan: I can");

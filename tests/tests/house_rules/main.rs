@@ -6,6 +6,7 @@
 //! clippy, which know types but see one build configuration at a time.
 
 mod bans;
+mod commands;
 mod dependencies;
 mod examples;
 mod links;

@@ -2,8 +2,8 @@
 //!
 //! A Rust block is one of two things. Either the whole page is a documentation test, listed in
 //! `tests/src/snippets.rs`; or the block is an excerpt: a comment above it names the file, and its
-//! lines stand in that file, one after the other, perhaps further to the right. Excerpts are copied
-//! and not included by the book's tool, so that a page also reads well where that tool does not run.
+//! lines stand in that file, one after the other, perhaps further to the right. Excerpts are
+//! copied, not included by the book's tool: a page also reads well where that tool does not run.
 
 use super::repository::{File, files, report};
 
