@@ -170,7 +170,12 @@ impl World {
                 self.lift_after(Duration::from_millis(rest), Lift::Stop(peer, member, away));
             }
             What::Stop(away) => {
-                let free = (done && leaves) || self.outlives(peer);
+                // With memory only, a peer that goes without having left is one that dies: the
+                // leader may just be letting somebody else go.
+                let free = match self.scenario.storage {
+                    Storage::Memory => done && leaves,
+                    Storage::Disk => self.outlives(peer),
+                };
                 if free {
                     self.say_goodbye(peer, away);
                 } else {

@@ -126,7 +126,7 @@ struct Known {
     dialing: bool,
     dial_at: Time,
     pause: Duration,
-    /// Whether it has proven a key, or failed to, since its address is known.
+    /// Whether it has said hello, or failed to, since its address is known.
     answered: bool,
 }
 
@@ -225,6 +225,9 @@ impl Links {
         }
         link.incarnation = Some(hello.incarnation);
         link.proofs = hello.proofs;
+        if let Some(known) = self.known.get_mut(&link.peer) {
+            known.answered = true;
+        }
         link.check_proofs(keys)
     }
 
@@ -291,7 +294,6 @@ impl Links {
         self.routes.insert(member.peer, survivor);
         if let Some(known) = self.known.get_mut(&member.peer) {
             known.pause = FIRST_PAUSE;
-            known.answered = true;
         }
         Some(Rerouted {
             member,
@@ -328,15 +330,19 @@ impl Links {
         } else {
             POLITENESS
         };
+        let greeted = |link: &Link| link.peer == peer && link.incarnation.is_some();
+        let answered = self.links.values().any(greeted);
         self.known.entry(peer).or_insert(Known {
             dialing: false,
             dial_at: now.after(wait),
             pause: FIRST_PAUSE,
-            answered: self.routes.contains_key(&peer),
+            answered,
         });
     }
 
-    /// Tells whether a peer with a known address has neither proven a key nor failed to.
+    /// Tells whether a peer with a known address has neither said hello nor failed to.
+    ///
+    /// What it says tells whether it runs a group; where it stands in one follows at once.
     pub(crate) fn awaits_answers(&self) -> bool {
         self.known.values().any(|known| !known.answered)
     }

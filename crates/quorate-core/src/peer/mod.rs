@@ -417,6 +417,7 @@ impl Peer {
                     }
                     let greeting = self.links.on_hello(link, hello, &self.keys)?;
                     self.greeted(now, link, &greeting, effects);
+                    self.look_around(now, effects);
                 }
                 Control::Prove(proof) => {
                     let greeting = self.links.on_prove(link, proof, &self.keys)?;
@@ -480,7 +481,6 @@ impl Peer {
                 group.on_peer(now, member, out)
             });
         }
-        self.look_around(now, effects);
     }
 
     /// Calls into a group and turns what it asks for into effects.

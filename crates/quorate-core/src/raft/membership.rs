@@ -9,7 +9,7 @@
 //! becomes a learner; a voter's new life takes the place of its old one; a voter gone for long is
 //! replaced by a healthy learner and asks to join when it is back; the number of voters grows to
 //! the next odd one, two at a time, up to the wanted number. Never fewer voters, unless one wants
-//! to go.
+//! to go. Learners that are gone for very long are let go with the next change of learners.
 //!
 //! A leader that is not in the half being entered does not complete the change: it hands over to
 //! one that is, so that no leader ever counts without itself. Nothing is proposed while the lead is
@@ -82,16 +82,35 @@ impl Raft {
             return Some(next);
         }
         let configuration = self.configurations.latest().1;
-        admit(configuration, self.joins.values().copied()).or_else(|| {
-            change_voters(
-                configuration,
-                &self.profile,
-                &Health {
-                    ready: &self.ready_learners(now),
-                    gone: &self.gone_voters(now),
-                },
-            )
-        })
+        let forgotten = self.forget_learners(now);
+        let joins = self.joins.values().copied();
+        admit(forgotten.as_ref().unwrap_or(configuration), joins)
+            .or(forgotten)
+            .or_else(|| {
+                change_voters(
+                    configuration,
+                    &self.profile,
+                    &Health {
+                        ready: &self.ready_learners(now),
+                        gone: &self.gone_voters(now),
+                    },
+                )
+            })
+    }
+
+    /// Returns the configuration without the learners that have been gone for very long, if there
+    /// are any: every peer that dies without a word would hold a place among them for ever.
+    fn forget_learners(&self, now: Time) -> Option<Configuration> {
+        let RoleState::Leader(leader) = &self.role else {
+            return None;
+        };
+        let patience = self.profile.replace_after * FORGET_AFTER;
+        let mut next = self.configurations.latest().1.clone();
+        next.learners.retain(|learner| {
+            let conversation = leader.conversations.get(learner);
+            conversation.is_none_or(|learner| now.since(learner.heard) < patience)
+        });
+        (next != *self.configurations.latest().1).then_some(next)
     }
 
     /// Tells whether a learner has what its leader has, but for what is on its way.
@@ -180,6 +199,10 @@ const CAUGHT_UP: u64 = 1_024;
 
 /// For how many heartbeats a learner must have been heard without a pause.
 const STEADY_BEATS: u32 = 4;
+
+/// A learner that is silent this many times as long as a voter that is replaced is let go; when it
+/// is back it asks to join.
+const FORGET_AFTER: u32 = 4;
 
 /// Returns the configuration that a joint one leads to.
 fn leave_joint(configuration: &Configuration) -> Configuration {

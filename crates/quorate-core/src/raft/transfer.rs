@@ -158,7 +158,8 @@ impl Raft {
         out: &mut Out,
     ) {
         // A wish that was about the leader of another term is not about this one.
-        if !self.is_leader() || term != self.ballot.term || to == Some(self.me.peer) {
+        let current = self.is_leader() && term == self.ballot.term && to != Some(self.me.peer);
+        if !current || !self.configurations.latest().1.contains(from) {
             return;
         }
         if let Err(why) = self.hand_over(now, to, out) {

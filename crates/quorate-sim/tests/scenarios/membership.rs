@@ -129,6 +129,24 @@ fn a_memory_peer_started_again_becomes_learner_and_then_voter_again() {
     }
 }
 
+#[test]
+fn a_learner_that_never_comes_back_is_let_go() {
+    let mut world = world(6, &[Form::Expect(3); 4], |scenario| {
+        scenario.peers[3].form = Form::Join;
+        scenario.profile.voters = 3;
+        scenario.profile.replace_after = Duration::from_secs(1);
+    });
+    settle(&mut world);
+    let learner = world.member(3).expect("it runs");
+    world.kill(3);
+    wait(&mut world, 6, "configuration without it", |world| {
+        let committed = world.configurations();
+        committed.last().is_some_and(|last| !last.contains(learner))
+    });
+    world.start(3);
+    settle(&mut world);
+}
+
 /// What a configuration says of a peer that was started again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Seat {
