@@ -244,6 +244,8 @@ impl Raft {
             self.confirm_reads(out);
         }
         self.advance_commit(now, out);
+        // A quorum that has become smaller may have confirmed a round already.
+        self.confirm_reads(out);
         self.refresh_conversations(now);
         self.pump(now, out);
         self.proposals.flush_outcomes(self.ballot.term, out);

@@ -181,7 +181,7 @@ impl Raft {
             staging: None,
             proposals: Proposals::starting_at(first_number),
             wall: Wall(0),
-            reads: Reads::default(),
+            reads: Reads::starting_at(first_number),
             joins: BTreeMap::new(),
             leaves: BTreeMap::new(),
             wishes: Vec::new(),

@@ -65,6 +65,17 @@ struct Question {
 }
 
 impl Reads {
+    /// Starts with nothing waiting and with questions numbered from `number` on.
+    ///
+    /// A process that was started again must not use the numbers of the one before: a leader may
+    /// still hold one of its questions, and the answer would be older than the new read.
+    pub(super) fn starting_at(number: u64) -> Self {
+        Self {
+            next_question: number,
+            ..Self::default()
+        }
+    }
+
     /// Tells whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting == 0

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_core::{Form, GroupEvent, Reply};
-use quorate_sim::{FaultKind, World};
+use quorate_sim::{Action, FaultKind, Told, World};
 
 use crate::cluster::{Load, events, settle, sound, wait, world, write, write_at_last};
 
@@ -179,6 +179,31 @@ fn two_that_leave_at_once_do_not_pass_the_lead_to_and_fro() {
         answers.sort_by_key(|reply| format!("{reply:?}"));
         assert_eq!(answers, [&Reply::Done, &Reply::LastVoter]);
         sound(&world);
+    }
+}
+
+// A round of reads that had begun with two voters waited for the second one's word, which never
+// came once it had left: the reads of a group that had shrunk to one voter waited for ever.
+#[test]
+fn reads_that_began_before_a_voter_left_are_answered() {
+    for seed in 0..10 {
+        let mut world = world(seed, &[Form::Expect(2); 2], |_| {});
+        settle(&mut world);
+        let leader = world.leader().expect("a settled group has one");
+        let wish = world.leave(1 - leader, false, PATIENCE).expect("it runs");
+        let mut asked = Vec::new();
+        while world.granted(wish).is_none() {
+            let read = Action::Read {
+                key: 1,
+                linearizable: true,
+            };
+            asked.extend(world.ask(leader, read, PATIENCE));
+            world.run_for(Duration::from_micros(200));
+        }
+        assert!(asked.len() > 100, "{} reads", asked.len());
+        world.run_for(Duration::from_millis(5));
+        let answered = |number: &usize| matches!(world.told(*number), Some(Told::Read(_)));
+        assert!(asked.iter().all(answered), "seed {seed}");
     }
 }
 
