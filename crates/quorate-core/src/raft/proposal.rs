@@ -140,9 +140,12 @@ impl Raft {
 
     /// Takes the outcomes of proposals that were passed on.
     pub(super) fn on_outcomes(&mut self, outcomes: Outcomes, out: &mut Out) {
-        for (number, outcome) in outcomes.outcomes {
-            self.proposals.answered(number, outcome, out);
-        }
+        let again = outcomes
+            .outcomes
+            .into_iter()
+            .filter_map(|(number, outcome)| self.proposals.answered(number, outcome, out))
+            .collect();
+        self.proposals.put_back(again);
     }
 
     /// Takes note of what the state has applied.

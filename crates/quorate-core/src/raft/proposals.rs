@@ -2,8 +2,8 @@
 //!
 //! Invariant: every request that was taken is in exactly one of the three places, and is answered
 //! once, when it leaves the last of them. What was on its way when a leader changed or a link was
-//! lost may go back to the queue only if it may be sent again; it then remembers that a copy of it
-//! may stand in a log somewhere, because from then on nobody can say that it surely was not
+//! lost may go back to the queue, to its front, only if it may be sent again; it then remembers
+//! that a copy of it may stand in a log somewhere, because from then on nobody can say that it surely was not
 //! applied.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -180,21 +180,12 @@ impl Proposals {
         self.queue.push_back(queued);
     }
 
-    /// Puts a proposal of a client of this peer back into the queue.
-    fn enqueue_again(&mut self, forwarded: Forwarded, sent: bool) {
-        let Forwarded {
-            request,
-            proposal,
-            deadline,
-            ..
-        } = forwarded;
-        let origin = Origin::Local(request);
-        self.enqueue(Queued {
-            origin,
-            proposal,
-            deadline,
-            sent,
-        });
+    /// Puts proposals back at the front of the queue, in their order.
+    pub(super) fn put_back(&mut self, queued: Vec<Queued>) {
+        for queued in queued.into_iter().rev() {
+            self.queue_bytes += queued.proposal.size();
+            self.queue.push_front(queued);
+        }
     }
 
     fn dequeue(&mut self) -> Option<Queued> {
@@ -315,33 +306,33 @@ impl Proposals {
             .filter(|(_, forwarded)| may_repeat(&forwarded.proposal))
             .map(|(number, _)| *number)
             .collect();
-        for number in numbers {
-            if let Some(forwarded) = self.take_forwarded(number) {
-                self.enqueue_again(forwarded, true);
-            }
-        }
+        let again = numbers
+            .into_iter()
+            .filter_map(|number| Some(self.take_forwarded(number)?.again(true)))
+            .collect();
+        self.put_back(again);
     }
 
     /// On a leader that leads no more: puts back what may be sent again.
     ///
     /// The others' proposals are theirs to send again.
     pub(super) fn lose_leadership(&mut self, log: &Log) {
-        let waiters = std::mem::take(&mut self.waiters);
-        for waiter in waiters {
-            let local = match waiter.origin {
+        let mut again = Vec::new();
+        self.waiters.retain(|waiter| {
+            let proposal = match waiter.origin {
                 Origin::Local(_) => proposal_at(log, Cursor::new(waiter.term, waiter.index)),
                 Origin::Remote(..) => None,
             };
-            match local {
-                Some(proposal) => self.enqueue(Queued {
-                    origin: waiter.origin,
-                    proposal,
-                    deadline: waiter.deadline,
-                    sent: true,
-                }),
-                None => self.waiters.push_back(waiter),
-            }
-        }
+            let stays = proposal.is_none();
+            again.extend(proposal.map(|proposal| Queued {
+                origin: waiter.origin,
+                proposal,
+                deadline: waiter.deadline,
+                sent: true,
+            }));
+            stays
+        });
+        self.put_back(again);
     }
 
     fn take_forwarded(&mut self, number: u64) -> Option<Forwarded> {
@@ -350,21 +341,27 @@ impl Proposals {
         Some(forwarded)
     }
 
-    /// Takes what became of a proposal that was passed on.
-    pub(super) fn answered(&mut self, number: u64, outcome: ForwardOutcome, out: &mut Out) {
-        let Some(forwarded) = self.take_forwarded(number) else {
-            return;
-        };
+    /// Takes what became of a proposal that was passed on; returns it if it is to be put back.
+    pub(super) fn answered(
+        &mut self,
+        number: u64,
+        outcome: ForwardOutcome,
+        out: &mut Out,
+    ) -> Option<Queued> {
+        let forwarded = self.take_forwarded(number)?;
         let sent = forwarded.sent;
         match outcome {
             // It was surely not appended: it waits for the next leader.
-            ForwardOutcome::NotLeader => self.enqueue_again(forwarded, sent),
+            ForwardOutcome::NotLeader => Some(forwarded.again(sent)),
             ForwardOutcome::Unknown | ForwardOutcome::Superseded
                 if may_repeat(&forwarded.proposal) =>
             {
-                self.enqueue_again(forwarded, true);
+                Some(forwarded.again(true))
             }
-            outcome => out.reply(forwarded.request, reply(in_view_of(sent, outcome))),
+            outcome => {
+                out.reply(forwarded.request, reply(in_view_of(sent, outcome)));
+                None
+            }
         }
     }
 
@@ -508,6 +505,18 @@ impl Proposals {
         self.forwarded_bytes = 0;
         for forwarded in std::mem::take(&mut self.forwarded).into_values() {
             out.reply(forwarded.request, Reply::Unknown);
+        }
+    }
+}
+
+impl Forwarded {
+    /// Makes it wait for a leader again.
+    fn again(self, sent: bool) -> Queued {
+        Queued {
+            origin: Origin::Local(self.request),
+            proposal: self.proposal,
+            deadline: self.deadline,
+            sent,
         }
     }
 }

@@ -61,6 +61,12 @@ fn replies(act: impl FnOnce(&mut Out)) -> Vec<(u64, Reply)> {
     replies.map(|(request, reply)| (request.0, reply)).collect()
 }
 
+/// Takes the answer to one proposal, as it comes in a frame of its own.
+fn answer(waiting: &mut Proposals, number: u64, outcome: ForwardOutcome, out: &mut Out) {
+    let again = waiting.answered(number, outcome, out);
+    waiting.put_back(again.into_iter().collect());
+}
+
 fn committed(index: u64) -> ForwardOutcome {
     ForwardOutcome::Committed {
         cursor: Cursor::new(Term(3), Index(index)),
@@ -74,14 +80,14 @@ fn what_may_be_repeated_goes_back_and_the_rest_waits_for_its_one_answer() {
     waiting.resend();
     assert_eq!((waiting.queue.len(), waiting.forwarded.len()), (2, 1));
     // An answer to the copy that was given up is nobody's any more.
-    let told = replies(|out| waiting.answered(1, committed(7), out));
+    let told = replies(|out| answer(&mut waiting, 1, committed(7), out));
     assert_eq!(told, []);
     waiting.forward(leader(), Term(4), &mut Out::default());
     let told = replies(|out| {
-        waiting.answered(0, committed(7), out);
-        waiting.answered(3, committed(8), out);
+        answer(&mut waiting, 0, committed(7), out);
+        answer(&mut waiting, 3, committed(8), out);
         let cursor = Cursor::new(Term(4), Index(9));
-        waiting.answered(4, ForwardOutcome::Registered { cursor }, out);
+        answer(&mut waiting, 4, ForwardOutcome::Registered { cursor }, out);
     });
     let cursor = Cursor::new(Term(4), Index(9));
     assert_eq!(told.len(), 3);
@@ -91,24 +97,50 @@ fn what_may_be_repeated_goes_back_and_the_rest_waits_for_its_one_answer() {
 }
 
 #[test]
+fn what_goes_back_goes_before_what_came_later() {
+    let mut waiting = passed_on((0..5).map(named));
+    waiting.enqueue(Queued {
+        origin: Origin::Local(RequestId(5)),
+        proposal: named(5),
+        deadline: SOON,
+        sent: false,
+    });
+    let again = [2, 3].map(|number| {
+        waiting
+            .answered(number, ForwardOutcome::NotLeader, &mut Out::default())
+            .expect("it waits for another leader")
+    });
+    waiting.put_back(again.into());
+    let queued = |waiting: &Proposals| -> Vec<u64> {
+        let names = waiting.queue.iter().map(|queued| name_of(&queued.proposal));
+        names
+            .map(|name| name.map_or(0, |name| name.sequence))
+            .collect()
+    };
+    assert_eq!(queued(&waiting), [2, 3, 5]);
+    waiting.resend();
+    assert_eq!(queued(&waiting), [0, 1, 4, 2, 3, 5]);
+}
+
+#[test]
 fn busy_is_unknown_once_another_copy_may_stand() {
     let mut waiting = passed_on([named(0), named(1)]);
-    let told = replies(|out| waiting.answered(0, ForwardOutcome::Busy, out));
+    let told = replies(|out| answer(&mut waiting, 0, ForwardOutcome::Busy, out));
     assert_eq!(told, [(0, Reply::Busy)]);
     waiting.resend();
     waiting.forward(leader(), Term(4), &mut Out::default());
-    let told = replies(|out| waiting.answered(2, ForwardOutcome::Busy, out));
+    let told = replies(|out| answer(&mut waiting, 2, ForwardOutcome::Busy, out));
     assert_eq!(told, [(1, Reply::Unknown)]);
 }
 
 #[test]
 fn what_no_leader_took_was_surely_not_applied() {
     let mut waiting = passed_on([named(0), named(1)]);
-    let told = replies(|out| waiting.answered(0, ForwardOutcome::NotLeader, out));
+    let told = replies(|out| answer(&mut waiting, 0, ForwardOutcome::NotLeader, out));
     assert_eq!(told, [], "it waits for another leader");
     waiting.resend();
     let told = replies(|out| waiting.expire(LATE, out));
-    assert_eq!(told, [(0, Reply::Unavailable), (1, Reply::Unknown)]);
+    assert_eq!(told, [(1, Reply::Unknown), (0, Reply::Unavailable)]);
     assert_eq!((waiting.queue_bytes, waiting.forwarded_bytes), (0, 0));
 }
 
@@ -117,8 +149,8 @@ fn what_was_overwritten_is_sent_again_if_it_has_a_name() {
     for outcome in [ForwardOutcome::Superseded, ForwardOutcome::Unknown] {
         let mut waiting = passed_on([anonymous(), named(0)]);
         let told = replies(|out| {
-            waiting.answered(0, outcome.clone(), out);
-            waiting.answered(1, outcome.clone(), out);
+            answer(&mut waiting, 0, outcome.clone(), out);
+            answer(&mut waiting, 1, outcome.clone(), out);
         });
         assert_eq!(told, [(0, reply(outcome))]);
         assert_eq!(waiting.queue.len(), 1);
@@ -129,7 +161,7 @@ fn what_was_overwritten_is_sent_again_if_it_has_a_name() {
 #[test]
 fn the_client_table_of_a_snapshot_answers_what_was_in_doubt() {
     let mut waiting = passed_on([named(0), named(1), anonymous(), named(3), named(4)]);
-    let told = replies(|out| waiting.answered(3, ForwardOutcome::Unknown, out));
+    let told = replies(|out| answer(&mut waiting, 3, ForwardOutcome::Unknown, out));
     assert_eq!(told, []);
     waiting.enqueue(Queued {
         origin: Origin::Local(RequestId(5)),
