@@ -1,9 +1,9 @@
 //! Time as the core sees it: an input.
 //!
 //! [`Time`] is monotonic and counts from an origin of the driver's choosing; all timers, deadlines
-//! and TTLs use it, and it is never sent to another peer. [`Wall`] is for people to read, and for the
-//! client table, which adds up what passes between two stamps of one leader; two peers' wall clocks
-//! are never compared.
+//! and TTLs use it, and it is never sent to another peer. [`Wall`] is for people to read, and for
+//! the client table, which adds up what passes between two stamps of one leader; two peers' wall
+//! clocks are never compared.
 
 use std::{fmt, time::Duration};
 

@@ -3,8 +3,8 @@
 //! Invariant: every request that was taken is in exactly one of the three places, and is answered
 //! once, when it leaves the last of them. What was on its way when a leader changed or a link was
 //! lost may go back to the queue, to its front, only if it may be sent again; it then remembers
-//! that a copy of it may stand in a log somewhere, because from then on nobody can say that it surely was not
-//! applied.
+//! that a copy of it may stand in a log somewhere, because from then on nobody can say that it
+//! surely was not applied.
 
 use std::collections::{BTreeMap, VecDeque};
 

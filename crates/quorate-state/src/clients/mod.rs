@@ -12,10 +12,10 @@
 //! |---|---|
 //! | is not in the table, or was idle for too long | expired |
 //! | has said that it would not repeat this number (it is below the lowest open one) | dropped |
-//! | had this number applied, and its outcome is remembered | repeated: cursor and outcome of then |
-//! | had this number applied, and its outcome is not remembered any more | dropped |
-//! | uses a number too far above its lowest open one, or the table is full of numbers | full |
-//! | none of these | the command is applied, its number and its outcome are remembered |
+//! | had this number applied, its outcome is remembered | repeated: cursor and outcome of then |
+//! | had this number applied, its outcome is remembered no more | dropped |
+//! | uses a number too far above its lowest open one, or the table is full | full |
+//! | none of these | the command is applied; its number and outcome are remembered |
 //!
 //! *Open numbers.* Each command says which is the lowest number that its client may still repeat.
 //! All below is forgotten at once; it only ever grows. Numbers come in any order above it, so a
