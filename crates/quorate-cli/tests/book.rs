@@ -164,9 +164,30 @@ fn the_exchanges_of_the_page_on_http_happen() {
     let page = page("http.md");
     let exchanges = exchange::of(&page);
     assert!(exchanges.len() >= 8);
+    let mut first = None;
     for exchange in exchanges {
-        exchange.play(&peer.http);
+        exchange.play(&peer.http, &mut first);
     }
+    // Every field of the status is explained, and no other.
+    let status = exchange::ask(&peer.http, "GET", "/v1/status").body;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let fields: BTreeSet<String> = status.as_object().unwrap().keys().cloned().collect();
+    let (_, table) = page.split_once("<!-- fields of the status -->\n").unwrap();
+    let explained: BTreeSet<String> = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with("| `"))
+        .flat_map(|line| {
+            line.split('|')
+                .nth(1)
+                .unwrap()
+                .split('`')
+                .skip(1)
+                .step_by(2)
+        })
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(explained, fields);
 }
 
 #[test]

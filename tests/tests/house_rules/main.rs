@@ -9,6 +9,8 @@ mod bans;
 mod commands;
 mod dependencies;
 mod examples;
+mod figures;
+mod licences;
 mod links;
 mod places;
 mod repository;

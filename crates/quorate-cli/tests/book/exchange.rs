@@ -8,11 +8,14 @@
 //! {"existed":false}       its body
 //! ```
 //!
-//! What differs from run to run, cursors, is the same after [`normal`].
+//! What differs from run to run, cursors, is the same after [`normal`]; in a request the cursor
+//! stands for that of the page's first answer. A stream of events is read until it has shown what
+//! the page shows.
 
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
+    time::Duration,
 };
 
 /// One request and its answer, as a page shows them.
@@ -66,7 +69,9 @@ fn split(text: &str) -> (Vec<(String, String)>, String) {
     let mut headers = Vec::new();
     let mut lines = text.lines().peekable();
     while let Some((name, value)) = lines.peek().and_then(|line| line.split_once(": ")) {
-        if !name.chars().all(|c| c.is_ascii_alphabetic() || c == '-') {
+        let header = |c: char| c.is_ascii_alphabetic() || c == '-';
+        // Lines of events and of JSON begin otherwise.
+        if !name.starts_with(|c: char| c.is_ascii_uppercase()) || !name.chars().all(header) {
             break;
         }
         headers.push((name.to_owned(), value.to_owned()));
@@ -77,45 +82,109 @@ fn split(text: &str) -> (Vec<(String, String)>, String) {
 
 impl Exchange {
     /// Plays it against a peer and compares the answer with the page.
+    ///
+    /// `first` is the cursor of the page's first answer, once there is one.
     #[track_caller]
-    pub(crate) fn play(&self, http: &str) {
-        let answer = ask(http, &self.method, &self.path, &self.headers, &self.body);
+    pub(crate) fn play(&self, http: &str, first: &mut Option<String>) {
+        let here = |text: &str| text.replace(CURSOR, first.as_deref().unwrap_or(CURSOR));
+        let headers: Vec<(String, String)> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), here(value)))
+            .collect();
+        let wanted = normal(&self.shown_body);
+        let mut enough = |body: &str| self.is_stream() && normal(body).contains(&wanted);
+        let path = here(&self.path);
+        let answer = ask_until(http, &self.method, &path, &headers, &self.body, &mut enough);
         assert_eq!(answer.code, self.code, "{self:?}: {answer:?}");
         let head = normal(&answer.head).to_ascii_lowercase();
         for (name, value) in &self.shown_headers {
             let header = format!("\r\n{name}: {value}\r\n").to_ascii_lowercase();
             assert!(head.contains(&header), "{self:?}: {head}");
         }
-        if !self.shown_body.is_empty() {
-            assert_eq!(normal(answer.body.trim_end()), normal(&self.shown_body));
+        let found = normal(answer.body.trim_end());
+        if self.is_stream() {
+            assert!(found.contains(&wanted), "{self:?}: {found}");
+        } else if !wanted.is_empty() {
+            assert_eq!(found, wanted);
         }
+        if first.is_none() {
+            let cursor = answer.head.split("quorate-cursor: ").nth(1);
+            *first = cursor.and_then(|rest| rest.split("\r\n").next().map(str::to_owned));
+        }
+    }
+
+    fn is_stream(&self) -> bool {
+        let stream = |(_, value): &(String, String)| value == "text/event-stream";
+        self.shown_headers.iter().any(stream)
     }
 }
 
-/// Asks a peer.
-pub(crate) fn ask(
+const CURSOR: &str = "GENESIS/TERM/INDEX";
+
+/// Longer than any answer takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks a peer, and reads its whole answer.
+pub(crate) fn ask(http: &str, method: &str, path: &str) -> Answer {
+    ask_until(http, method, path, &[], "", &mut |_| false)
+}
+
+/// Asks a peer, and reads until the answer ends or its body is `enough`.
+fn ask_until(
     http: &str,
     method: &str,
     path: &str,
     headers: &[(String, String)],
     body: &str,
+    enough: &mut dyn FnMut(&str) -> bool,
 ) -> Answer {
     let mut stream = TcpStream::connect(http).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n");
     for (name, value) in headers {
         request += &format!("{name}: {value}\r\n");
     }
     request += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let code = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer {
-        code,
-        head: format!("{head}\r\n"),
-        body: body.to_owned(),
+    let (mut read, mut part) = (Vec::new(), [0; 4096]);
+    loop {
+        let taken = stream.read(&mut part).unwrap();
+        read.extend_from_slice(&part[..taken]);
+        let text = String::from_utf8_lossy(&read);
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let chunked = head
+                .to_ascii_lowercase()
+                .contains("transfer-encoding: chunked");
+            let body = if chunked {
+                joined(body)
+            } else {
+                body.to_owned()
+            };
+            if taken == 0 || enough(&body) {
+                return Answer {
+                    code: head.split(' ').nth(1).unwrap().parse().unwrap(),
+                    head: format!("{head}\r\n"),
+                    body,
+                };
+            }
+        }
+        assert_ne!(taken, 0, "no answer: {text}");
     }
+}
+
+/// Puts the chunks of a body together, as far as they are there.
+fn joined(mut rest: &str) -> String {
+    let mut body = String::new();
+    while let Some((size, chunk)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        let Some(piece) = chunk.get(..size) else {
+            break;
+        };
+        body.push_str(piece);
+        rest = chunk[size..].strip_prefix("\r\n").unwrap_or_default();
+    }
+    body
 }
 
 /// Returns a text with all cursors replaced by one.

@@ -94,7 +94,7 @@ impl Up {
     pub(crate) fn ready(&self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let answer = exchange::ask(&self.http, "GET", "/healthz", &[], "");
+            let answer = exchange::ask(&self.http, "GET", "/healthz");
             if answer.code == 200 {
                 return;
             }
