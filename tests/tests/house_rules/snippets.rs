@@ -55,6 +55,42 @@ fn transcripts_of_the_book_are_those_of_the_examples() {
     );
 }
 
+#[test]
+fn tutorials_show_the_whole_program() {
+    let mut violations = Vec::new();
+    let mut whole = 0;
+    for page in files(|path| path.ends_with(".md")) {
+        for named in page.text.split("<!-- shows all of ").skip(1) {
+            whole += 1;
+            let path = named.split(" -->").next().unwrap_or_default();
+            let file = files(|candidate| candidate == path).remove(0);
+            let blocks = rust_blocks(&page.text);
+            let blocks = blocks.iter().filter(|block| block.of == Some(path));
+            let shown: Vec<&str> = blocks.flat_map(|block| block.lines.clone()).collect();
+            for missing in not_shown(&file.text, &shown) {
+                violations.push(format!("{}: {path}: {missing}", page.path));
+            }
+        }
+    }
+    assert!(whole >= 4, "the tutorials were not found");
+    report(
+        "who follows a tutorial has the whole program in the end",
+        "show these lines too, or do not say that the page shows all of the file",
+        &violations,
+    );
+}
+
+/// Returns the lines of code of a file, its tests left out, that are not among those `shown`.
+fn not_shown<'a>(file: &'a str, shown: &[&str]) -> Vec<&'a str> {
+    let program = file.split("#[cfg(test)]").next().unwrap_or_default();
+    program
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with("//"))
+        .filter(|line| !shown.iter().any(|shown| shown.trim() == *line))
+        .collect()
+}
+
 /// One block of Rust on a page.
 #[derive(Debug)]
 struct Block<'a> {
@@ -129,6 +165,8 @@ fn an_excerpt_that_drifted_is_found() {
     ] {
         assert!(!stands_in(drifted, file), "{drifted:?}");
     }
+    let tested = format!("//! A\n{file}#[cfg(test)]\nmod tests;\n");
+    assert_eq!(not_shown(&tested, &["fn a() {", "b();", "}"]), ["c();"]);
     let page = "<!-- of a.rs -->\n```rust\nb();\n```\n\n```rust,no_run\n```\n";
     let blocks = rust_blocks(page);
     assert_eq!(

@@ -102,3 +102,43 @@ fn balance(cx: &ApplyContext<'_>, owner: &str) -> Result<u64, Refusal> {
         .get(cx.view(), owner)
         .ok_or_else(|| Refusal::NoAccount(owner.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+    use quorate::prelude::*;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nobody_spends_the_same_money_twice() {
+        let net = Network::builder("test").without_rendezvous();
+        let net = net.build().await.unwrap();
+        let bank = net.group(GroupKey::named("bank")).machine(Bank);
+        let bank = bank.form(Form::Alone).open().await.unwrap();
+        for (owner, amount) in [("ada", 100), ("grace", 0), ("croesus", u64::MAX)] {
+            let owner = owner.to_owned();
+            let open = Command::Open { owner, amount };
+            assert_eq!(bank.execute(open).await.unwrap().outcome, Ok(amount));
+        }
+        let to = |to: &str, amount| Command::Move {
+            from: "ada".to_owned(),
+            to: to.to_owned(),
+            amount,
+        };
+        let moves = join_all((0..10).map(|_| bank.execute(to("grace", 30)))).await;
+        let outcomes: Vec<Outcome> = moves.into_iter().map(|it| it.unwrap().outcome).collect();
+        let left = [70, 40, 10].map(Ok);
+        assert!(left.iter().all(|left| outcomes.contains(left)));
+        let refused = |outcome: &&Outcome| **outcome == Err(Refusal::Balance(10));
+        assert_eq!(outcomes.iter().filter(refused).count(), 7);
+        // What was taken from ada before the refusal is hers again.
+        let refused = bank.execute(to("croesus", 1)).await.unwrap();
+        assert_eq!(refused.outcome, Err(Refusal::Overflow));
+        for (owner, owns) in [("ada", 10), ("grace", 90)] {
+            let query = Query::Balance(owner.to_owned());
+            assert_eq!(bank.query(query, Read::Linearizable).await, Ok(Some(owns)));
+        }
+        net.close().await;
+    }
+}
