@@ -9,6 +9,9 @@ pub(crate) const BODY: usize = 1 << 20;
 /// Bytes of a compare-and-set's body: a largest command's values in base64, and the JSON around.
 pub(crate) const CAS_BODY: usize = BODY / 3 * 4 + (4 << 10);
 
+/// Bytes of a body that says a word or two.
+pub(crate) const SMALL_BODY: usize = 4 << 10;
+
 /// Bytes of a body that was refused for its size which are still read and dropped, so that a
 /// client that sends before it listens gets its answer instead of a broken connection.
 pub(crate) const DRAIN: usize = 16 << 20;

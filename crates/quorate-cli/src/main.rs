@@ -64,6 +64,8 @@ enum Command {
     Status(client::StatusArgs),
     /// List who belongs to the group.
     Members(client::MembersArgs),
+    /// Have a peer give up its seat and stop.
+    Leave(client::LeaveArgs),
     /// Run the main job on this machine: five peers, and a sixth that catches up from all of them.
     Demo(demo::DemoArgs),
     /// Run clusters in a deterministic simulator, with faults, and check them after every step.
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         Command::Watch(args) => client::watch(args),
         Command::Status(args) => client::status(args),
         Command::Members(args) => client::members(args),
+        Command::Leave(args) => client::leave(args),
         Command::Demo(args) => demo::run(args, started),
         Command::Simulate(args) => simulate::run(&args),
         Command::Completions(args) => completions::run(&args),

@@ -10,6 +10,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
@@ -158,7 +159,9 @@ fn make_key(path: &Path) -> io::Result<()> {
     {
         make_directory(directory)?;
     }
-    let temporary = path.with_extension(format!("new-{}", std::process::id()));
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let nth = NEXT.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_extension(format!("new-{}-{nth}", std::process::id()));
     let written = write_new(&temporary).and_then(|()| match fs::hard_link(&temporary, path) {
         // Another peer was faster; its key is as good.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),

@@ -1,6 +1,6 @@
 //! How things are called when people read them.
 
-use quorate::{GroupStatus, Role};
+use quorate::{GroupStatus, LinkState, PeerStatus, Role, StandstillCause, WhyLearner};
 
 /// What an acknowledged write survives.
 pub(crate) const DURABILITY: &str = "memory: survives while a majority keeps running";
@@ -21,12 +21,41 @@ pub(crate) fn role(status: &GroupStatus) -> &'static str {
     }
 }
 
-/// Says why a group cannot decide, if it cannot.
-pub(crate) fn standstill(_status: &GroupStatus) -> Option<String> {
-    None
+/// Says why a group cannot decide, if it cannot: who is missing, since when, and what would help.
+pub(crate) fn standstill(status: &GroupStatus) -> Option<String> {
+    let standstill = status.standstill()?;
+    // The group decides; only this peer is behind.
+    let elsewhere = matches!(standstill.cause, StandstillCause::CatchingUp { .. });
+    (!elsewhere).then(|| standstill.to_string())
 }
 
-/// Shortens a peer's id for people, unless they want all of it.
+/// Says how the link to a peer stands.
+pub(crate) fn link(peer: &PeerStatus) -> String {
+    let state = match peer.link {
+        LinkState::Up => "up",
+        LinkState::Down => "down",
+        _ if peer.said_goodbye() => return "stopped".to_owned(),
+        _ => "out of sight",
+    };
+    match peer.ended {
+        Some(code) if peer.link != LinkState::Up => format!("{state}: {}", code.reason()),
+        _ => state.to_owned(),
+    }
+}
+
+/// Says why a learner does not vote.
+pub(crate) fn why_learner(why: WhyLearner) -> &'static str {
+    match why {
+        WhyLearner::NotCaughtUp => "it has not caught up",
+        WhyLearner::NotSteady => "it was silent not long ago",
+        WhyLearner::Enough => "there are enough voters",
+        WhyLearner::Odd => "one more voter would make their number even: it waits for another",
+        WhyLearner::Leaving => "it is leaving",
+        WhyLearner::Next => "it becomes a voter next",
+    }
+}
+
+/// Shortens an id for people, unless they want all of it.
 pub(crate) fn id(id: &str, full: bool) -> &str {
     if full { id } else { id.get(..10).unwrap_or(id) }
 }

@@ -132,7 +132,8 @@ impl Peer {
         answer.map_err(|error| self.broken(&error))
     }
 
-    async fn connect(&self) -> Result<TcpStream, Failure> {
+    /// Opens a connection.
+    pub(super) async fn connect(&self) -> Result<TcpStream, Failure> {
         let mut last = None;
         let addresses = self.authority.to_socket_addrs();
         let addresses = addresses.map_err(|error| self.unreachable(&error.to_string()))?;

@@ -8,6 +8,7 @@ mod answer;
 mod call;
 mod find;
 mod kv;
+mod leave;
 mod sse;
 mod status;
 mod watch;
@@ -25,6 +26,7 @@ use crate::{
 
 use call::Peer;
 pub(crate) use kv::{DeleteArgs, GetArgs, PutArgs, delete, get, put};
+pub(crate) use leave::{LeaveArgs, leave};
 pub(crate) use status::{MembersArgs, StatusArgs, members, status};
 pub(crate) use watch::{WatchArgs, watch};
 

@@ -2,6 +2,7 @@
 
 use std::{io::IsTerminal as _, time::Duration};
 
+use chrono::{DateTime, Local};
 use clap::Args;
 use serde::Serialize;
 use tokio::time::sleep;
@@ -62,6 +63,8 @@ struct MemberLine<'a> {
     asked: bool,
     link: Option<&'a str>,
     since: Option<&'a str>,
+    /// Of a learner, why it does not vote; the leader knows.
+    why: Option<&'a str>,
 }
 
 /// Between two looks of `status --watch`.
@@ -165,11 +168,8 @@ fn table(status: &StatusBody, full: bool) -> String {
     ));
     rows.push(("durability", status.durability.clone()));
     if let Some(session) = &status.session {
-        let of = format!(
-            "catching up: {} of {} items",
-            session.verified, session.total
-        );
-        rows.push(("session", of));
+        let of = format!("{} of {} items", session.items, session.items_total);
+        rows.push(("catch-up", of));
     }
     if let Some(reason) = &status.poisoned {
         rows.push(("ALARM", format!("takes no part any more: {reason}")));
@@ -207,11 +207,10 @@ fn deciding(status: &StatusBody, full: bool) -> String {
 fn peer_table(peers: &[PeerBody], full: bool) -> String {
     let head = ["OTHER PEER", "LINK", "SINCE"].map(str::to_owned).to_vec();
     let rows = peers.iter().map(|peer| {
-        let since = peer.since.as_deref().unwrap_or("-").to_owned();
         vec![
             words::id(&peer.peer, full).to_owned(),
             peer.link.clone(),
-            since,
+            local(&peer.since),
         ]
     });
     columns(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
@@ -230,7 +229,12 @@ fn member_lines(status: &StatusBody) -> Vec<MemberLine<'_>> {
                 leads: status.leader.as_ref() == Some(peer),
                 asked: *peer == status.peer,
                 link: seen.map(|seen| seen.link.as_str()),
-                since: seen.and_then(|seen| seen.since.as_deref()),
+                since: seen.map(|seen| seen.since.as_str()),
+                why: status
+                    .waiting
+                    .iter()
+                    .find(|waiting| waiting.peer == *peer)
+                    .map(|waiting| waiting.why.as_str()),
             }
         })
         .collect()
@@ -248,11 +252,22 @@ fn member_table(lines: &[MemberLine<'_>], full: bool) -> String {
         };
         vec![
             words::id(line.peer, full).to_owned(),
-            line.counts.to_owned(),
+            match line.why {
+                Some(why) => format!("{}: {why}", line.counts),
+                None => line.counts.to_owned(),
+            },
             if line.leads { "leads" } else { "-" }.to_owned(),
             link.to_owned(),
-            line.since.unwrap_or("-").to_owned(),
+            line.since.map_or_else(|| "-".to_owned(), local),
         ]
     });
     columns(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
+}
+
+/// Shows a time as it is here.
+fn local(time: &str) -> String {
+    match DateTime::parse_from_rfc3339(time) {
+        Ok(time) => time.with_timezone(&Local).format("%F %T").to_string(),
+        Err(_) => time.to_owned(),
+    }
 }

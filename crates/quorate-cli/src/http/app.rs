@@ -6,8 +6,8 @@ use axum::{
     http::{HeaderName, HeaderValue},
     response::Response,
 };
-use quorate::{Cursor, Group, Map, Position, Read, ReadError, Snapshot, WriteError};
-use tokio::sync::{Semaphore, watch};
+use quorate::{Cursor, Group, Map, Network, Position, Read, ReadError, Snapshot, WriteError};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{blob::Blob, limits::WATCHERS};
 
@@ -19,6 +19,8 @@ pub(crate) const CURSOR: HeaderName = HeaderName::from_static("quorate-cursor");
 /// What a peer's HTTP interface serves from.
 #[derive(Debug)]
 pub(crate) struct App {
+    /// The peer.
+    pub(crate) net: Network,
     /// The name of the network.
     pub(crate) network: String,
     /// The group.
@@ -29,17 +31,21 @@ pub(crate) struct App {
     pub(crate) watchers: Arc<Semaphore>,
     /// Says that the peer stops: answers without an end must end.
     pub(crate) stopping: watch::Receiver<bool>,
+    /// Told once the peer has given up its seat.
+    pub(crate) left: Notify,
 }
 
 impl App {
-    /// Puts together what serves `group` of the network called `network`.
-    pub(crate) fn new(network: &str, group: Group, stopping: watch::Receiver<bool>) -> Self {
+    /// Puts together what serves `group` of `net`.
+    pub(crate) fn new(net: Network, group: Group, stopping: watch::Receiver<bool>) -> Self {
         Self {
-            network: network.to_owned(),
+            network: net.name().to_owned(),
+            net,
             kv: group.map(crate::blob::KV),
             group,
             watchers: Arc::new(Semaphore::new(WATCHERS)),
             stopping,
+            left: Notify::new(),
         }
     }
 

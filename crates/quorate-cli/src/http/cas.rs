@@ -22,6 +22,7 @@ use crate::{blob::Blob, limits::CAS_BODY};
 use super::{
     app::{App, mark},
     body,
+    clients::{self, named},
     error::{ApiError, json},
     params::{self, Params},
 };
@@ -50,6 +51,7 @@ pub(crate) async fn cas(
     let key = params::key(request.uri(), "/cas")?;
     let params = Params::of(request.uri(), &["timeout_ms"])?;
     let timeout = params.timeout()?;
+    let name = clients::name(request.headers())?;
     check_type(request.headers())?;
     let body = body::take(request.into_body(), CAS_BODY).await?;
     let wish: Wish = serde_json::from_slice(&body).map_err(|error| {
@@ -57,7 +59,7 @@ pub(crate) async fn cas(
     })?;
     let expect = value("expect", wish.expect)?;
     let value = value("value", wish.value)?;
-    let write = app.kv.compare_exchange(key, expect, value).timeout(timeout);
+    let write = named(app.kv.compare_exchange(key, expect, value), name).timeout(timeout);
     let done = write.await.map_err(|error| app.write_error(&error))?;
     let current = done.outcome.current;
     let mut response = json(
@@ -73,7 +75,8 @@ pub(crate) async fn cas(
 
 const SHAPE: &str = "send {\"expect\":BASE64|null,\"value\":BASE64|null}";
 
-fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
+/// Checks that a body is said to be JSON.
+pub(super) fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();

@@ -150,6 +150,18 @@ impl ApiError {
                 error.to_string(),
                 "send it again if it is still wanted",
             ),
+            WriteError::Expired { .. } => Self::new(
+                StatusCode::GONE,
+                "client_expired",
+                error.to_string(),
+                "register a client anew with POST /v1/clients, and read before writing again",
+            ),
+            WriteError::Dropped { .. } => Self::new(
+                StatusCode::GONE,
+                "answer_dropped",
+                error.to_string(),
+                "read what is there; a later request needs a higher number",
+            ),
             WriteError::Unknown => Self::new(
                 StatusCode::GATEWAY_TIMEOUT,
                 "unknown",

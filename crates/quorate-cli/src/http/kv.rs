@@ -18,6 +18,7 @@ use crate::{
 use super::{
     app::{App, mark},
     body,
+    clients::{self, named},
     error::{ApiError, json},
     params::{self, Params},
 };
@@ -66,8 +67,9 @@ pub(crate) async fn put(
     let key = params::key(request.uri(), "")?;
     let params = Params::of(request.uri(), &["timeout_ms"])?;
     let timeout = params.timeout()?;
+    let name = clients::name(request.headers())?;
     let value = Blob(body::take(request.into_body(), BODY).await?);
-    let write = app.kv.insert(key, value).timeout(timeout);
+    let write = named(app.kv.insert(key, value), name).timeout(timeout);
     let done = write.await.map_err(|error| app.write_error(&error))?;
     Ok(written(&app, done.cursor, done.outcome.is_some()))
 }
@@ -80,7 +82,8 @@ pub(crate) async fn delete(
     let key = params::key(request.uri(), "")?;
     let params = Params::of(request.uri(), &["timeout_ms"])?;
     let timeout = params.timeout()?;
-    let write = app.kv.remove(key).timeout(timeout);
+    let name = clients::name(request.headers())?;
+    let write = named(app.kv.remove(key), name).timeout(timeout);
     let done = write.await.map_err(|error| app.write_error(&error))?;
     Ok(written(&app, done.cursor, done.outcome.is_some()))
 }

@@ -3,11 +3,13 @@
 //! ```text
 //! GET|PUT|DELETE /v1/kv/{key}        one value, as raw bytes
 //! POST           /v1/kv/{key}/cas    replaces it only if it is the expected one
+//! POST           /v1/clients         registers a client, whose requests are applied once
 //! GET            /v1/watch           changes as they are applied, as server-sent events
 //! GET            /v1/status          how the group stands on this peer
 //! GET            /v1/digest          the digest of what this peer holds
 //! POST           /v1/leave           gives up this peer's seat, and stops it
 //! GET            /healthz            whether a linearizable read can be served
+//! GET            /metrics            what the peer counts, in the OpenMetrics text format
 //! ```
 //!
 //! Every answer says in `Quorate-Cursor` where it stands in the log; every error is a JSON object
@@ -16,11 +18,14 @@
 mod app;
 mod body;
 mod cas;
+mod clients;
 mod digest;
 mod error;
 mod guard;
 mod health;
 mod kv;
+mod leave;
+mod metrics;
 mod params;
 mod server;
 mod status;
@@ -57,6 +62,12 @@ pub(crate) fn router(app: Arc<App>, guard: Arc<Guard>) -> Router {
                 .fallback(method("GET, PUT or DELETE")),
         )
         .route("/v1/kv/{key}/cas", post(cas::cas).fallback(method("POST")))
+        .route(
+            "/v1/clients",
+            post(clients::clients).fallback(method("POST")),
+        )
+        .route("/v1/leave", post(leave::leave).fallback(method("POST")))
+        .route("/metrics", get(metrics::metrics).fallback(method("GET")))
         .route("/v1/watch", get(watch::watch).fallback(method("GET")))
         .route("/v1/status", get(status::status).fallback(method("GET")))
         .route("/v1/digest", get(digest::digest).fallback(method("GET")))

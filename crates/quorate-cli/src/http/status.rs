@@ -7,7 +7,8 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use quorate::{Cursor, GroupStatus, Member};
+use chrono::SecondsFormat;
+use quorate::{Cursor, Member, PeerStatus, SessionPhase, SessionProgress};
 use serde::{Deserialize, Serialize};
 
 use crate::words;
@@ -71,6 +72,8 @@ pub(crate) struct StatusBody {
     pub(crate) voters: Vec<String>,
     /// Those who replicate only.
     pub(crate) learners: Vec<String>,
+    /// On the leader, why each learner does not vote.
+    pub(crate) waiting: Vec<WaitingBody>,
     /// The other peers that this one knows of.
     pub(crate) peers: Vec<PeerBody>,
     /// Why the group cannot decide, if it cannot.
@@ -86,21 +89,83 @@ pub(crate) struct StatusBody {
 pub(crate) struct PeerBody {
     /// Who.
     pub(crate) peer: String,
-    /// Whether it is linked, and if not, why.
+    /// How the link to it stands, in words.
     pub(crate) link: String,
     /// Since when, in the form of RFC 3339.
-    pub(crate) since: Option<String>,
+    pub(crate) since: String,
+}
+
+/// A learner that does not vote yet.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct WaitingBody {
+    /// Who.
+    pub(crate) peer: String,
+    /// Why, in words.
+    pub(crate) why: String,
 }
 
 /// A catch-up.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct SessionBody {
+    /// What it is about now: asking, restoring or replaying.
+    pub(crate) phase: String,
     /// Where the snapshot was cut, once one is chosen.
     pub(crate) anchor: Option<CursorBody>,
-    /// Items verified.
-    pub(crate) verified: u64,
+    /// Items that are there.
+    pub(crate) items: u64,
     /// Items in all.
-    pub(crate) total: u64,
+    pub(crate) items_total: u64,
+    /// Bytes that were fetched.
+    pub(crate) bytes: u64,
+    /// Bytes in all.
+    pub(crate) bytes_total: u64,
+    /// Bytes per second.
+    pub(crate) rate: u64,
+    /// How long the rest will take, in milliseconds, if that is known.
+    pub(crate) left_ms: Option<u64>,
+    /// What each provider brought.
+    pub(crate) sources: Vec<SourceBody>,
+}
+
+/// What one provider brought.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct SourceBody {
+    /// Who.
+    pub(crate) peer: String,
+    /// Items.
+    pub(crate) items: u64,
+    /// Bytes.
+    pub(crate) bytes: u64,
+}
+
+impl From<&SessionProgress> for SessionBody {
+    fn from(progress: &SessionProgress) -> Self {
+        let phase = match progress.phase {
+            SessionPhase::Asking => "asking",
+            SessionPhase::Restoring => "restoring",
+            _ => "replaying",
+        };
+        let left = progress.left.map(|left| left.as_millis());
+        Self {
+            phase: phase.to_owned(),
+            anchor: progress.anchor.map(CursorBody::from),
+            items: progress.items,
+            items_total: progress.items_total,
+            bytes: progress.bytes,
+            bytes_total: progress.bytes_total,
+            rate: progress.rate,
+            left_ms: left.map(|left| u64::try_from(left).unwrap_or(u64::MAX)),
+            sources: progress
+                .sources
+                .iter()
+                .map(|source| SourceBody {
+                    peer: source.peer.to_string(),
+                    items: source.items,
+                    bytes: source.bytes,
+                })
+                .collect(),
+        }
+    }
 }
 
 impl StatusBody {
@@ -124,20 +189,30 @@ impl StatusBody {
             bytes: status.bytes,
             voters: ids(&status.configuration.voters),
             learners: ids(&status.configuration.learners),
-            peers: peers(&status),
+            waiting: status
+                .learners
+                .iter()
+                .map(|(peer, why)| WaitingBody {
+                    peer: peer.to_string(),
+                    why: words::why_learner(*why).to_owned(),
+                })
+                .collect(),
+            peers: status.peers.iter().map(PeerBody::from).collect(),
             standstill: words::standstill(&status),
-            session: status.session.map(|session| SessionBody {
-                anchor: session.anchor.map(CursorBody::from),
-                verified: session.verified,
-                total: session.total,
-            }),
+            session: status.progress.as_ref().map(SessionBody::from),
             poisoned: status.poisoned.map(str::to_owned),
         }
     }
 }
 
-fn peers(_status: &GroupStatus) -> Vec<PeerBody> {
-    Vec::new()
+impl From<&PeerStatus> for PeerBody {
+    fn from(peer: &PeerStatus) -> Self {
+        Self {
+            peer: peer.peer.to_string(),
+            link: words::link(peer),
+            since: peer.since.to_rfc3339_opts(SecondsFormat::Millis, true),
+        }
+    }
 }
 
 /// Answers with the status; asks nobody, and never waits.

@@ -1,52 +1,44 @@
 //! What a peer says of itself when it starts.
 
-use std::{io::Write as _, net::SocketAddr, path::Path};
+use std::{io::Write as _, net::SocketAddr};
 
-use quorate::PeerId;
+use quorate::Ticket;
 use serde_json::json;
 
-use crate::words;
+use crate::{output::columns, words};
 
 use super::UpArgs;
 
-/// Who a peer is and where it can be reached.
-#[derive(Debug)]
-pub(super) struct Head<'a> {
-    pub(super) peer: PeerId,
-    pub(super) network: &'a str,
-    pub(super) group: &'a str,
-    pub(super) http: SocketAddr,
-    pub(super) key_file: &'a Path,
-}
-
-impl Head<'_> {
-    /// Prints it, as lines or as an object.
-    pub(super) fn print(&self, args: &UpArgs) {
-        let peer = self.peer.to_string();
-        let text = if args.json {
-            let object = json!({
-                "peer": peer,
-                "network": self.network,
-                "group": self.group,
-                "http": format!("http://{}", self.http),
-                "durability": words::DURABILITY,
-            });
-            format!("{object}\n")
-        } else {
-            format!(
-                "peer        {}\ngroup       {}, in network {}\nkey         {}\n\
-                 durability  {}\nhttp        http://{}\n",
-                words::id(&peer, args.full_ids),
-                self.group,
-                self.network,
-                self.key_file.display(),
-                words::DURABILITY,
-                self.http,
-            )
-        };
-        let mut out = std::io::stdout().lock();
-        // A reader that has gone away is no reason to stop.
-        out.write_all(text.as_bytes()).unwrap_or_default();
-        out.flush().unwrap_or_default();
-    }
+/// Prints who the peer is that made `ticket`, and where it can be reached: lines, or an object.
+pub(super) fn print(args: &UpArgs, ticket: &Ticket, http: SocketAddr) {
+    let peer = ticket.peer.to_string();
+    let http = format!("http://{http}");
+    let listens: Vec<String> = ticket.addresses.iter().map(ToString::to_string).collect();
+    let text = if args.json {
+        let object = json!({
+            "peer": peer,
+            "network": ticket.network,
+            "group": args.group,
+            "ticket": ticket.to_string(),
+            "listen": listens,
+            "http": http,
+            "durability": words::DURABILITY,
+        });
+        format!("{object}\n")
+    } else {
+        let group = format!("{} of network {}", args.group, ticket.network);
+        let lines = [
+            ("peer", words::id(&peer, args.full_ids).to_owned()),
+            ("group", group),
+            ("durability", words::DURABILITY.to_owned()),
+            ("listens", listens.join(" ")),
+            ("ticket", ticket.to_string()),
+            ("http", http),
+        ];
+        columns(&lines.map(|(name, text)| vec![name.to_owned(), text]))
+    };
+    let mut out = std::io::stdout().lock();
+    // A reader that has gone away is no reason to stop.
+    out.write_all(text.as_bytes()).unwrap_or_default();
+    out.flush().unwrap_or_default();
 }

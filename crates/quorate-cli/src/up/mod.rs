@@ -12,9 +12,12 @@ mod options;
 mod stop;
 mod story;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
-use quorate::{BuildError, Group, GroupKey, Network, OpenError};
+use quorate::{BuildError, Group, Network, OpenError, Ticket};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 use crate::{
@@ -24,10 +27,13 @@ use crate::{
     secret_file,
 };
 
-use head::Head;
 pub(crate) use options::UpArgs;
 use stop::Signals;
 use story::Story;
+
+/// What a peer's card says of where it serves HTTP, and of its group.
+pub(crate) const HTTP_NOTE: &str = "http";
+pub(crate) const GROUP_NOTE: &str = "group";
 
 /// Runs a peer until it is told to stop.
 pub(crate) fn run(args: UpArgs) -> Outcome {
@@ -48,37 +54,29 @@ pub(crate) fn run(args: UpArgs) -> Outcome {
 
 async fn up(args: UpArgs) -> Result<(), Failure> {
     args.check()?;
+    let name = args.network()?;
     let mut signals = Signals::install()?;
     let token = args.http_token_file.as_deref();
     let token = token.map(secret_file::token).transpose()?;
-    let key_file = match &args.key_file {
-        Some(path) => path.clone(),
-        None => secret_file::default_key_path(&args.network)?,
-    };
-    let secret = secret_file::key(&key_file)?;
+    let secret = secret(&args, &name)?;
     let listener = bind(args.http).await?;
-    let http = listener
-        .local_addr()
-        .map_err(|error| no_address(args.http, &error))?;
-    let network = build(&args).await?;
-    let group = open(&args, &network, &secret).await?;
+    let http = listener.local_addr();
+    let http = http.map_err(|error| no_address(args.http, &error))?;
+    let network = build(&args, &name, http).await?;
+    let ticket = network.ticket(secret);
+    let group = open(&args, &network, &ticket).await?;
 
     let (stop, stopping) = watch::channel(false);
-    let app = Arc::new(App::new(&args.network, group.clone(), stopping.clone()));
+    let app = App::new(network.clone(), group.clone(), stopping.clone());
+    let app = Arc::new(app);
     let router = http::router(Arc::clone(&app), Arc::new(Guard { token }));
     let server = tokio::spawn(http::serve(listener, router, stopping, STOP_TIME / 2));
-    let head = Head {
-        peer: network.peer(),
-        network: &args.network,
-        group: &args.group,
-        http,
-        key_file: &key_file,
-    };
-    head.print(&args);
+    head::print(&args, &ticket, http);
 
     let mut story = Story::new(group, &args);
     tokio::select! {
-        () = signals.asked() => story.tell("stopping (Ctrl-C again stops at once)"),
+        () = signals.asked() => story.tell("stopping; Ctrl-C again stops at once"),
+        () = app.left.notified() => story.tell("this peer has given up its seat; stopping"),
         () = story.run() => story.tell("the peer has stopped"),
     }
     let stopped = timeout(STOP_TIME, async {
@@ -93,6 +91,36 @@ async fn up(args: UpArgs) -> Result<(), Failure> {
         () = signals.asked() => story.tell("stopped at once"),
     }
     Ok(())
+}
+
+/// Returns the network's secret: the tickets', or what the key file holds.
+fn secret(args: &UpArgs, network: &str) -> Result<[u8; 32], Failure> {
+    let of_tickets = args.peer.first().map(|ticket| ticket.secret);
+    if args
+        .peer
+        .iter()
+        .any(|ticket| Some(ticket.secret) != of_tickets)
+    {
+        return Err(Failure::new(
+            Code::Damaged,
+            "the tickets are of different networks of one name",
+            "use tickets of one network only",
+        ));
+    }
+    let of_file = match (&args.key_file, of_tickets) {
+        (Some(path), _) => Some(secret_file::key(path)?),
+        (None, Some(_)) => None,
+        (None, None) => Some(secret_file::key(&secret_file::default_key_path(network)?)?),
+    };
+    match (of_file, of_tickets) {
+        (Some(file), Some(ticket)) if file != ticket => Err(Failure::new(
+            Code::Damaged,
+            "the key file does not hold the secret of the ticket's network",
+            "leave --key-file out: the ticket carries the secret",
+        )),
+        (Some(secret), _) | (None, Some(secret)) => Ok(secret),
+        (None, None) => unreachable!("without a ticket the key file is read"),
+    }
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -110,10 +138,23 @@ fn no_address(address: SocketAddr, error: &std::io::Error) -> Failure {
     Failure::new(Code::Failed, message, hint)
 }
 
-async fn build(args: &UpArgs) -> Result<Network, Failure> {
-    let builder = Network::builder(&args.network).listen(args.listen);
-    let built = builder.build().await;
-    built.map_err(|error| match error {
+async fn build(args: &UpArgs, name: &str, http: SocketAddr) -> Result<Network, Failure> {
+    // Whoever reads the card is on this machine.
+    let mut reach = http;
+    if http.ip().is_unspecified() {
+        reach.set_ip(match http {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let mut builder = Network::builder(name)
+        .listen(args.listen)
+        .note(HTTP_NOTE, &reach.to_string())
+        .note(GROUP_NOTE, &args.group);
+    for ticket in &args.peer {
+        builder = builder.ticket(ticket);
+    }
+    builder.build().await.map_err(|error| match error {
         BuildError::Bind(error) => Failure::new(
             Code::Failed,
             format!(
@@ -132,12 +173,8 @@ async fn build(args: &UpArgs) -> Result<Network, Failure> {
     })
 }
 
-async fn open(args: &UpArgs, network: &Network, secret: &[u8; 32]) -> Result<Group, Failure> {
-    let key = GroupKey::secret(
-        &args.group,
-        group_secret(secret, &args.network, &args.group),
-    );
-    let mut builder = network.group(key);
+async fn open(args: &UpArgs, network: &Network, ticket: &Ticket) -> Result<Group, Failure> {
+    let mut builder = network.group(ticket.group_key(&args.group));
     if let Some(form) = args.form() {
         builder = builder.form(form);
     }
@@ -147,19 +184,6 @@ async fn open(args: &UpArgs, network: &Network, secret: &[u8; 32]) -> Result<Gro
         }
         other => Failure::new(Code::Failed, chain(&other), "try again"),
     })
-}
-
-/// Derives the secret of a group: who has the network's secret has those of its groups, and
-/// groups of different names have nothing to do with each other.
-fn group_secret(secret: &[u8; 32], network: &str, group: &str) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new_derive_key("quorate 2026 group secret of a network");
-    hasher.update(secret);
-    for name in [network, group] {
-        hasher
-            .update(&(name.len() as u64).to_le_bytes())
-            .update(name.as_bytes());
-    }
-    *hasher.finalize().as_bytes()
 }
 
 /// Tells an error with what is behind it, on one line.

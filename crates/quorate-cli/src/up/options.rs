@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use quorate::Form;
+use quorate::{Form, Ticket, TicketError};
 
 use crate::{names::name, outcome::Failure};
 
@@ -12,8 +12,10 @@ use crate::{names::name, outcome::Failure};
 #[command(after_help = EXAMPLES)]
 pub(crate) struct UpArgs {
     /// The network to be a peer of.
-    #[arg(long, value_name = "NAME", default_value = "default", value_parser = name)]
-    pub(crate) network: String,
+    ///
+    /// [default: that of the ticket, else default]
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub(crate) network: Option<String>,
     /// The group to take part in.
     #[arg(long, value_name = "NAME", default_value = "kv", value_parser = name)]
     pub(crate) group: String,
@@ -23,6 +25,11 @@ pub(crate) struct UpArgs {
     /// Where to serve HTTP; port 0 is any free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = address)]
     pub(crate) http: SocketAddr,
+    /// A ticket of a peer elsewhere, as its `quorate up` printed it; may be given several times.
+    ///
+    /// Without --expect and --form, a peer with a ticket joins and never founds a group.
+    #[arg(long, value_name = "TICKET", value_parser = ticket)]
+    pub(crate) peer: Vec<Ticket>,
     /// The file that holds the network's secret; made where there is none.
     ///
     /// [default: key in the user's data directory, under quorate/NETWORK]
@@ -65,6 +72,8 @@ Examples:
   quorate up                     one peer; run it in three terminals for a group of three
   quorate up --expect 3          found the group only once three peers have found each other
   quorate up --http 127.0.0.1:8080
+  quorate up --listen 0.0.0.0:7000            let peers of other machines in ...
+  quorate up --listen 0.0.0.0:0 --peer TICKET ... which join with the ticket it printed
 ";
 
 impl UpArgs {
@@ -75,6 +84,27 @@ impl UpArgs {
             (None, Some(HowToForm::Alone)) => Some(Form::Alone),
             (None, Some(HowToForm::Join)) => Some(Form::Join),
             (None, None) => None,
+        }
+    }
+
+    /// Returns the name of the network: the one that was given, else the tickets', else the usual.
+    ///
+    /// # Errors
+    /// They do not agree.
+    pub(crate) fn network(&self) -> Result<String, Failure> {
+        let mut names = self.peer.iter().map(|ticket| &ticket.network);
+        let Some(first) = self.network.as_ref().or_else(|| names.next()) else {
+            return Ok("default".to_owned());
+        };
+        match self.peer.iter().find(|ticket| ticket.network != *first) {
+            Some(other) => Err(Failure::usage(
+                format!(
+                    "the ticket is of network {:?}, not {first:?}",
+                    other.network
+                ),
+                "leave --network out, or get a ticket of that network",
+            )),
+            None => Ok(name(first).unwrap_or_else(|_| first.clone())),
         }
     }
 
@@ -89,6 +119,10 @@ impl UpArgs {
         }
         Ok(())
     }
+}
+
+fn ticket(text: &str) -> Result<Ticket, String> {
+    text.parse().map_err(|error: TicketError| error.to_string())
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

@@ -10,7 +10,7 @@ use std::{
 
 use futures::StreamExt as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use quorate::{CloseCode, Event, Form, Group, GroupEvent, GroupStatus, PeerId};
+use quorate::{CloseCode, Event, Form, Group, GroupEvent, GroupStatus, PeerId, StandstillCause};
 use tokio::time::timeout;
 
 use crate::words;
@@ -24,7 +24,7 @@ pub(super) struct Story {
     words: Words,
     bar: Option<ProgressBar>,
     /// The state that was told last.
-    told: String,
+    told: State,
     /// Who was told to be refused last.
     refused: Option<(PeerId, CloseCode)>,
 }
@@ -37,11 +37,10 @@ impl Story {
         Self {
             group,
             words: Words {
-                form: args.form(),
                 full_ids: args.full_ids,
             },
             bar: None,
-            told: String::new(),
+            told: State::default(),
             refused: None,
         }
     }
@@ -71,13 +70,13 @@ impl Story {
             return;
         };
         self.told = self.words.state(&self.group.status());
-        self.tell(&self.told);
+        self.tell(&self.told.text);
         loop {
             let state = lasting(&self.group, &self.words, &self.told);
             tokio::select! {
                 state = state => match state {
                     Some(state) => {
-                        self.tell(&state);
+                        self.tell(&state.text);
                         self.told = state;
                     }
                     None => return,
@@ -173,12 +172,12 @@ impl Story {
 
 /// Waits until the group has been in a state other than `told` for a moment; nothing once the
 /// peer has stopped.
-async fn lasting(group: &Group, words: &Words, told: &str) -> Option<String> {
+async fn lasting(group: &Group, words: &Words, told: &State) -> Option<State> {
     let mut state = words.state(&group.status());
     loop {
         let when = group.when();
         let other = when.holds(|status| words.state(status) != state);
-        let status = if state == told {
+        let status = if state == *told {
             other.await
         } else {
             match timeout(LASTING, other).await {
@@ -190,36 +189,72 @@ async fn lasting(group: &Group, words: &Words, told: &str) -> Option<String> {
     }
 }
 
+/// How a group stands: what is told, and what it is about.
+#[derive(Clone, Debug, Default)]
+struct State {
+    key: String,
+    text: String,
+}
+
+impl State {
+    fn of(text: String) -> Self {
+        Self {
+            key: text.clone(),
+            text,
+        }
+    }
+}
+
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
 /// How this peer's user wants things called.
 #[derive(Debug)]
 struct Words {
-    form: Option<Form>,
     full_ids: bool,
 }
 
 impl Words {
     /// Says how the group stands here: what is waited for, or that all is well.
-    fn state(&self, status: &GroupStatus) -> String {
-        if status.poisoned.is_some() {
-            return "this peer takes no part any more".to_owned();
-        }
-        if status.genesis.is_none() {
-            return self.looking(status);
-        }
-        let Some(leader) = status.leader else {
-            let why = words::standstill(status);
-            return why.unwrap_or_else(|| "waiting for a leader".to_owned());
+    fn state(&self, status: &GroupStatus) -> State {
+        let Some(standstill) = status.standstill() else {
+            return State::of(self.ready(status));
         };
-        if !status.configuration_committed || words::role(status) == "joiner" {
-            return format!("waiting for {} to let this peer in", self.peer(leader.peer));
+        let text = match &standstill.cause {
+            _ if standstill.refused.is_some() => standstill.to_string(),
+            StandstillCause::NobodyInSight | StandstillCause::NoGroup { .. } => match status.form {
+                Form::Join => "waiting for a group to join: start one with `quorate up`, or name \
+                               a peer of one elsewhere with --peer TICKET"
+                    .to_owned(),
+                _ => "looking for a group to join; founds one if there is none".to_owned(),
+            },
+            StandstillCause::Founding { wanted, here } => format!(
+                "waiting for founders: {here} of {wanted} are here; start the others with \
+                 `quorate up --expect {wanted}`"
+            ),
+            _ => standstill.to_string(),
+        };
+        // What is counted, and for how long, changes all the time; what it is about does not.
+        let missing = standstill.missing.iter().map(|peer| peer.peer.short());
+        let missing: Vec<String> = missing.collect();
+        let about = match &standstill.cause {
+            StandstillCause::CatchingUp { phase, .. } => format!("{phase:?}"),
+            StandstillCause::NoGroup { .. } | StandstillCause::NobodyInSight => String::new(),
+            cause => format!("{cause:?}"),
+        };
+        State {
+            key: format!("{about} {missing:?} {:?}", standstill.refused),
+            text,
         }
-        if status.session.is_some() {
-            return "catching up".to_owned();
-        }
-        let leads = if status.is_leader() {
-            "this peer leads".to_owned()
-        } else {
-            format!("{} leads", self.peer(leader.peer))
+    }
+
+    fn ready(&self, status: &GroupStatus) -> String {
+        let leads = match status.leader {
+            Some(leader) if !status.is_leader() => format!("{} leads", self.peer(leader.peer)),
+            _ => "this peer leads".to_owned(),
         };
         let configuration = &status.configuration;
         let voters = count(configuration.voters.len(), "voter");
@@ -227,25 +262,15 @@ impl Words {
             0 => String::new(),
             n => format!(" and {}", count(n, "learner")),
         };
+        let me = if status.is_learner() {
+            ", this peer among them"
+        } else {
+            ""
+        };
         format!(
-            "ready: {leads} in term {}; {voters}{learners}",
+            "ready: {leads} in term {}; {voters}{learners}{me}",
             status.term.0
         )
-    }
-
-    /// Says what a peer without a group does.
-    fn looking(&self, _status: &GroupStatus) -> String {
-        match self.form {
-            Some(Form::Expect(n)) => format!(
-                "waiting for {} to found the group with",
-                count(n.saturating_sub(1), "other peer")
-            ),
-            Some(Form::Alone) => "founding a group".to_owned(),
-            Some(Form::Join) => "waiting for a group to join: start one with `quorate up`, or \
-                                 name a peer of one with --peer TICKET"
-                .to_owned(),
-            _ => "looking for a group to join; founds one if there is none".to_owned(),
-        }
     }
 
     fn peer(&self, peer: PeerId) -> String {
