@@ -7,9 +7,12 @@
 //! It owns neither the endpoint nor the router: it is a protocol handler beside the application's
 //! own ([`Transport::install`]), or the only one of a router made for it ([`Transport::serve`]).
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -63,6 +66,8 @@ struct Inner {
     next_link: AtomicU64,
     strangers: Arc<Semaphore>,
     dials: Arc<Semaphore>,
+    /// Peers that there are to be no links to.
+    barred: RwLock<BTreeSet<PeerId>>,
     stopping: AtomicBool,
 }
 
@@ -92,6 +97,7 @@ impl Transport {
             next_link: AtomicU64::new(1),
             strangers: Arc::new(Semaphore::new(STRANGERS)),
             dials: Arc::new(Semaphore::new(DIALS)),
+            barred: RwLock::default(),
             stopping: AtomicBool::new(false),
         };
         (
@@ -153,6 +159,7 @@ impl Transport {
             let dialed = timeout(DIAL_TIME, Box::pin(transport.connect(peer, addresses))).await;
             drop(permit);
             let error = match dialed {
+                _ if transport.is_barred(peer) => TORN.to_owned(),
                 Ok(Ok((connection, send, recv))) => {
                     return transport.run(connection, Some((send, recv)), None).await;
                 }
@@ -212,6 +219,28 @@ impl Transport {
     /// Closes a link now without a reason, as if the network were gone.
     pub fn tear(&self, link: LinkId) {
         if let Some(link) = self.inner.links.get(&link) {
+            link.close(Closing::Torn, TORN.to_owned());
+        }
+    }
+
+    /// Allows no links to these peers until it is called again: tears those that stand, refuses
+    /// theirs, fails to dial. What a network does that is cut in two, for tests.
+    pub fn bar(&self, peers: BTreeSet<PeerId>) {
+        let barred = self.inner.barred.write();
+        *barred.expect("nothing panics while it holds the barred") = peers;
+        for link in &self.inner.links {
+            self.tear_if_barred(&link);
+        }
+    }
+
+    fn is_barred(&self, peer: PeerId) -> bool {
+        let barred = self.inner.barred.read();
+        let barred = barred.expect("nothing panics while it holds the barred");
+        barred.contains(&peer)
+    }
+
+    fn tear_if_barred(&self, link: &Link) {
+        if self.is_barred(link.peer) {
             link.close(Closing::Torn, TORN.to_owned());
         }
     }
@@ -278,6 +307,9 @@ impl Transport {
 
     /// Admits a connection that a peer made.
     async fn admit(&self, connection: Connection) {
+        if self.is_barred(PeerId(*connection.remote_id().as_bytes())) {
+            return connection.close(Closing::Torn.number(), TORN.as_bytes());
+        }
         match Arc::clone(&self.inner.strangers).try_acquire_owned() {
             Ok(stranger) => self.run(connection, None, Some(stranger)).await,
             Err(_) => connection.close(Closing::Crowded.number(), b"too many strangers"),
@@ -307,6 +339,8 @@ impl Transport {
         let id = LinkId(inner.next_link.fetch_add(1, Ordering::Relaxed));
         let (link, gate) = Link::new(id, connection);
         inner.links.insert(id, Arc::clone(&link));
+        // They may have been barred since.
+        self.tear_if_barred(&link);
         if inner.stopping.load(Ordering::Acquire) {
             link.part(CloseCode::Shutdown);
         }

@@ -23,7 +23,8 @@ use crate::{hall::Hall, meter::BUCKETS};
 /// | `quorate_group_role` | group, role | 1 for the role that this peer is in, else 0 |
 /// | `quorate_group_voter` | group | 1 if this peer counts for quorums |
 /// | `quorate_group_term` | group | the latest term |
-/// | `quorate_group_commit_index`, `_applied_index`, `_last_index`, `_base_index` | group | cursors |
+/// | `quorate_group_commit_index`, `_applied_index` | group | how far log and state are |
+/// | `quorate_group_last_index`, `_base_index` | group | the end of the log, and before its start |
 /// | `quorate_group_items`, `_state_bytes` | group | what the state holds |
 /// | `quorate_group_leader_changes_total` | group | how often the leader changed, or was lost |
 /// | `quorate_group_follower_lag_entries` | group, peer | on the leader: entries a member lacks |
@@ -31,7 +32,8 @@ use crate::{hall::Hall, meter::BUCKETS};
 /// | `quorate_group_apply_seconds` | group | what applying one batch of entries took |
 /// | `quorate_group_uncommitted_bytes`, `_waiting_requests` | group | what waits in the core |
 /// | `quorate_sync_sessions_total`, `_session_active` | group | catch-ups of this peer |
-/// | `quorate_sync_fetched_bytes_total`, `_fetched_items_total` | group, provider | who brought them |
+/// | `quorate_sync_fetched_bytes_total` | group, provider | bytes that it brought |
+/// | `quorate_sync_fetched_items_total` | group, provider | items that it brought |
 /// | `quorate_sync_snapshots_held`, `_snapshots_cut_total` | group | snapshots kept for others |
 /// | `quorate_sync_served_chunks_total`, `_served_bytes_total` | group | parts of them sent |
 /// | `quorate_link_up` | | links that stand |

@@ -1,6 +1,6 @@
 //! Networks: one peer of one, and the handle to it.
 
-use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use quorate_core::{Form, GroupKey, Incarnation, NetworkId, Peer, PeerConfig, PeerId};
 use quorate_net::{
@@ -275,6 +275,19 @@ impl Network {
                 inner.driver.abort();
             }
         }
+    }
+
+    /// Lets this peer do nothing until the returned value is dropped: it reads and answers
+    /// nothing, and closes nothing. Nothing is returned if the network is closed.
+    pub(crate) async fn pause(&self) -> Option<oneshot::Sender<()>> {
+        let (resume, until) = oneshot::channel();
+        let pause = |paused| Request::Pause { paused, until };
+        request(&self.inner.hall, pause).await.map(|()| resume)
+    }
+
+    /// Allows no links to these peers until it is called again.
+    pub(crate) fn bar(&self, peers: BTreeSet<PeerId>) {
+        self.inner.transport.bar(peers);
     }
 
     /// Stops this peer as a crash would, although there may be other handles to it.

@@ -73,6 +73,8 @@ pub(crate) struct Driver {
     /// What woke the driver and was taken from its queue by it.
     first: Option<quorate_net::Event>,
     sighted: Option<Sighting>,
+    /// Ends when the driver may go on, if it is to do nothing now.
+    pause: Option<oneshot::Receiver<()>>,
     /// When the present round of the turn began.
     now: Now,
     // Kept to keep their memory.
@@ -157,6 +159,7 @@ impl Driver {
             }),
             first: None,
             sighted: None,
+            pause: None,
             effects: Effects::new(),
             disk: Vec::new(),
             written: Vec::new(),
@@ -173,6 +176,10 @@ impl Driver {
             let began = Instant::now();
             if let Some(done) = self.turn() {
                 break done;
+            }
+            if let Some(until) = self.pause.take() {
+                // Fails when the other end is dropped, which is what it waits for.
+                until.await.unwrap_or_default();
             }
             // Other tasks of this thread have waited as long as the turn took.
             if !self.is_idle() || began.elapsed() >= LONG_TURN {

@@ -69,6 +69,11 @@ pub(crate) enum Request {
         deadline: Time,
         done: oneshot::Sender<()>,
     },
+    /// Do nothing more, and say so, until the other end of `until` is dropped; for tests.
+    Pause {
+        paused: oneshot::Sender<()>,
+        until: oneshot::Receiver<()>,
+    },
     /// Stop in good order.
     Stop { done: oneshot::Sender<()> },
 }

@@ -309,6 +309,10 @@ impl Driver {
                     reply.send(host.changes(prefix, since)).unwrap_or(());
                 }
             }
+            Request::Pause { paused, until } => {
+                self.pause = Some(until);
+                paused.send(()).unwrap_or_default();
+            }
             Request::Stop { .. } => {}
         }
     }

@@ -1,9 +1,11 @@
-//! A cluster: peers that can be added, killed and started again.
+//! A cluster: peers that can be added, killed, paused, cut off and started again.
 
-use std::{io, time::Duration};
+use std::{collections::BTreeSet, io, time::Duration};
 
 use futures::future::{select_all, try_join_all};
 use quorate_core::{Cursor, Form, GroupKey, GroupProfile, PeerId, Term};
+use quorate_net::iroh::SecretKey;
+use tokio::sync::oneshot;
 
 use super::directory::Directory;
 use crate::{
@@ -23,6 +25,8 @@ use crate::{
 pub struct Cluster {
     builder: ClusterBuilder,
     peers: Vec<Slot>,
+    /// The sides between which there are no links.
+    sides: Vec<BTreeSet<usize>>,
     directory: Directory,
 }
 
@@ -30,6 +34,8 @@ pub struct Cluster {
 struct Slot {
     key: [u8; 32],
     running: Option<ClusterPeer>,
+    /// Lets it go on when dropped, if it is paused.
+    paused: Option<oneshot::Sender<()>>,
     /// What happened to the peer since it was started, until somebody takes it.
     events: Option<Events>,
 }
@@ -80,6 +86,16 @@ pub enum ClusterError {
     /// A peer's state could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// Two peers hold different states at one cursor.
+    #[error("peers {one} and {other} hold different states at cursor {}", at.cursor)]
+    Diverged {
+        /// The one.
+        one: usize,
+        /// The other.
+        other: usize,
+        /// What the one holds.
+        at: StateDigest,
+    },
 }
 
 impl Cluster {
@@ -135,6 +151,12 @@ impl Cluster {
         (0..self.peers.len()).filter(runs).collect()
     }
 
+    /// Returns the numbers of the running peers that are not paused, in order.
+    pub fn awake(&self) -> Vec<usize> {
+        let awake = |i: &usize| self.peers[*i].paused.is_none();
+        self.living().into_iter().filter(awake).collect()
+    }
+
     /// Returns the number of the running peer with this id.
     pub fn number_of(&self, peer: PeerId) -> Option<usize> {
         self.living()
@@ -149,9 +171,16 @@ impl Cluster {
     pub async fn add(&mut self) -> Result<usize, ClusterError> {
         let i = self.peers.len();
         let key = self.builder.key_of(i);
-        let slot = self.builder.spawn(&self.directory, key, Form::Join).await?;
+        let slot = self.start(i, key).await?;
         self.peers.push(slot);
         Ok(i)
+    }
+
+    /// Starts peer `i`, on its side of the partition if there is one.
+    async fn start(&self, i: usize, key: [u8; 32]) -> Result<Slot, ClusterError> {
+        let barred = self.barred(i);
+        let starting = self.builder.spawn(&self.directory, key, Form::Join, barred);
+        starting.await
     }
 
     /// Stops peer `i` as a crash would: without a goodbye, and its memory is gone.
@@ -159,9 +188,75 @@ impl Cluster {
     /// # Panics
     /// If there was never a peer `i`.
     pub fn kill(&mut self, i: usize) {
+        self.peers[i].paused = None;
         if let Some(peer) = self.peers[i].running.take() {
             peer.net.crash();
         }
+    }
+
+    /// Stops peer `i` in good order, as its user would.
+    ///
+    /// # Panics
+    /// If there was never a peer `i`.
+    pub async fn stop(&mut self, i: usize) {
+        self.peers[i].paused = None;
+        if let Some(peer) = self.peers[i].running.take() {
+            peer.net.close().await;
+        }
+    }
+
+    /// Lets peer `i` hang: it reads nothing and answers nothing until [`Self::resume`], as a
+    /// process does that is stopped or starved. What others send it waits; its own clock goes on.
+    ///
+    /// Returns when it hangs. Operations through it wait until it goes on.
+    ///
+    /// # Panics
+    /// If peer `i` was killed or never was.
+    pub async fn pause(&mut self, i: usize) {
+        if self.peers[i].paused.is_none() {
+            self.peers[i].paused = self.peer(i).net.pause().await;
+        }
+    }
+
+    /// Lets a paused peer go on.
+    ///
+    /// # Panics
+    /// If there was never a peer `i`.
+    pub fn resume(&mut self, i: usize) {
+        self.peers[i].paused = None;
+    }
+
+    /// Cuts the network: there are no links between peers of different `sides` until
+    /// [`Self::heal`], in either direction. Those that stand are gone at once, without a goodbye.
+    ///
+    /// Peers that are on no side, later ones included, reach everybody. A peer that is killed and
+    /// started again is on the side where it was. Partitions do not add up: the last one counts.
+    pub fn partition(&mut self, sides: &[&[usize]]) {
+        let side = |side: &&[usize]| side.iter().copied().collect();
+        self.sides = sides.iter().map(side).collect();
+        self.bar();
+    }
+
+    /// Ends a partition: links come back by themselves, within two seconds or so.
+    pub fn heal(&mut self) {
+        self.sides.clear();
+        self.bar();
+    }
+
+    fn bar(&self) {
+        for i in self.living() {
+            self.peer(i).net.bar(self.barred(i));
+        }
+    }
+
+    /// Whom peer `i` may have no link to.
+    fn barred(&self, i: usize) -> BTreeSet<PeerId> {
+        let Some(own) = self.sides.iter().find(|side| side.contains(&i)) else {
+            return BTreeSet::new();
+        };
+        let others = self.sides.iter().flatten();
+        let others = others.filter(|other| !own.contains(*other));
+        others.map(|other| self.builder.id_of(*other)).collect()
     }
 
     /// Starts peer `i` again after it was killed: the same key, a new life.
@@ -174,18 +269,31 @@ impl Cluster {
     pub async fn restart(&mut self, i: usize) -> Result<(), ClusterError> {
         self.kill(i);
         let key = self.peers[i].key;
-        self.peers[i] = self.builder.spawn(&self.directory, key, Form::Join).await?;
+        self.peers[i] = self.start(i, key).await?;
         Ok(())
     }
 
     /// Waits until all running peers know one leader among them; returns its number and term.
     ///
+    /// Paused peers are left out, here and in the other conditions. All of them wait for as long
+    /// as it takes: put a timeout around them.
+    ///
     /// # Errors
     /// [`ClusterError::Closed`].
     pub async fn leader(&self) -> Result<(usize, Term), ClusterError> {
+        self.leader_among(&self.awake()).await
+    }
+
+    /// Waits until these peers know one leader among them, such as those on one side of a
+    /// partition; returns its number and term.
+    ///
+    /// # Errors
+    /// [`ClusterError::Closed`], or [`ClusterError::Empty`] if it is about nobody.
+    pub async fn leader_among(&self, peers: &[usize]) -> Result<(usize, Term), ClusterError> {
+        let among = peers;
         loop {
-            let living = self.living().into_iter();
-            let mut watched: Vec<_> = living.map(|i| self.peer(i).group.watch()).collect();
+            let peers = among.iter();
+            let mut watched: Vec<_> = peers.map(|i| self.peer(*i).group.watch()).collect();
             let known: Vec<_> = watched
                 .iter_mut()
                 .map(|status| status.borrow_and_update().clone())
@@ -196,8 +304,10 @@ impl Cluster {
             if known.iter().any(|status| status.closed) {
                 return Err(WhenClosed.into());
             }
-            if let Some(leader) = self.agreed(&known) {
-                return Ok(leader);
+            if let Some((leader, term)) = self.agreed(&known)
+                && among.contains(&leader)
+            {
+                return Ok((leader, term));
             }
             let changed = watched.iter_mut().map(|status| Box::pin(status.changed()));
             select_all(changed).await.0.map_err(|_| WhenClosed)?;
@@ -213,12 +323,23 @@ impl Cluster {
         known.iter().all(same).then_some((leader, first.term))
     }
 
+    /// Waits until peer `i` follows the live log, whatever it has to catch up.
+    ///
+    /// # Errors
+    /// [`ClusterError::Closed`].
+    ///
+    /// # Panics
+    /// If peer `i` was killed or never was.
+    pub async fn caught_up(&self, i: usize) -> Result<GroupStatus, ClusterError> {
+        Ok(self.peer(i).group.when().caught_up().await?)
+    }
+
     /// Waits until all running peers have applied everything up to `cursor`.
     ///
     /// # Errors
     /// [`ClusterError::Closed`].
     pub async fn applied(&self, cursor: Cursor) -> Result<(), ClusterError> {
-        for i in self.living() {
+        for i in self.awake() {
             self.peer(i).group.when().applied(cursor).await?;
         }
         Ok(())
@@ -233,14 +354,14 @@ impl Cluster {
     pub async fn digests(&self) -> Result<Vec<(usize, StateDigest)>, ClusterError> {
         loop {
             let furthest = self
-                .living()
+                .awake()
                 .into_iter()
                 .map(|i| self.peer(i).group.status().applied)
                 .max()
                 .ok_or(ClusterError::Empty)?;
             self.applied(furthest).await?;
             let mut digests = Vec::new();
-            for i in self.living() {
+            for i in self.awake() {
                 digests.push((i, self.peer(i).group.digest().await?));
             }
             let cursor = digests[0].1.cursor;
@@ -250,12 +371,29 @@ impl Cluster {
         }
     }
 
+    /// Waits until all running peers hold the same state at one cursor, as they do once nothing
+    /// more is written, elected or joined; returns what they hold.
+    ///
+    /// # Errors
+    /// [`ClusterError::Diverged`] if they hold different states at one cursor; otherwise as of
+    /// [`Self::digests`].
+    pub async fn converged(&self) -> Result<StateDigest, ClusterError> {
+        let digests = self.digests().await?;
+        let (one, at) = *digests.first().ok_or(ClusterError::Empty)?;
+        match digests.iter().find(|(_, digest)| *digest != at) {
+            Some((other, _)) => Err(ClusterError::Diverged {
+                one,
+                other: *other,
+                at,
+            }),
+            None => Ok(at),
+        }
+    }
+
     /// Stops every peer in good order.
     pub async fn close(mut self) {
-        for slot in &mut self.peers {
-            if let Some(peer) = slot.running.take() {
-                peer.net.close().await;
-            }
+        for i in 0..self.peers.len() {
+            self.stop(i).await;
         }
     }
 }
@@ -301,11 +439,15 @@ impl ClusterBuilder {
         }
         let directory = Directory::new()?;
         let form = Form::Expect(self.peers);
-        let founders = (0..self.peers).map(|i| self.spawn(&directory, self.key_of(i), form));
+        let founders = (0..self.peers).map(|i| {
+            let (key, nobody) = (self.key_of(i), BTreeSet::new());
+            self.spawn(&directory, key, form, nobody)
+        });
         let peers = try_join_all(founders).await?;
         let cluster = Cluster {
             builder: self,
             peers,
+            sides: Vec::new(),
             directory,
         };
         cluster.leader().await?;
@@ -317,6 +459,7 @@ impl ClusterBuilder {
         directory: &Directory,
         key: [u8; 32],
         form: Form,
+        barred: BTreeSet<PeerId>,
     ) -> Result<Slot, ClusterError> {
         let mut net = Network::builder(&self.network)
             .secret_key(key)
@@ -325,6 +468,8 @@ impl ClusterBuilder {
             net = net.timeout(timeout);
         }
         let net = net.build().await?;
+        // Before there is a group, and so before it dials.
+        net.bar(barred);
         let events = net.events().await?;
         let group = net
             .group(self.key.clone())
@@ -335,8 +480,14 @@ impl ClusterBuilder {
         Ok(Slot {
             key,
             running: Some(ClusterPeer { net, group }),
+            paused: None,
             events: Some(events),
         })
+    }
+
+    /// The id of peer `i`, whether it runs or not.
+    fn id_of(&self, i: usize) -> PeerId {
+        PeerId(*SecretKey::from_bytes(&self.key_of(i)).public().as_bytes())
     }
 
     /// The secret key of peer `i`.
