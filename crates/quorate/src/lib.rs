@@ -20,6 +20,11 @@
 //! Durability today is that of memory: an acknowledged write survives while a majority of the
 //! group's voters keeps running.
 //!
+//! What happens is said as [`Events`], and to whoever listens to `tracing`, under targets that
+//! stay: `quorate::group` (histories, leaders, members), `quorate::link` (links to peers),
+//! `quorate::sync` (snapshots and catch-ups); `quorate` for the rest of this crate, and
+//! `quorate_net` for the transport. INFO and above are rare; DEBUG follows a peer step by step.
+//!
 //! Read in this order: [`Network`], [`Group`], [`Map`], [`Write`] and [`Reading`] (the operations),
 //! [`Changes`], [`When`], then [`testing`].
 

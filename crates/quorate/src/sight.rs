@@ -22,6 +22,8 @@ pub struct PeerStatus {
     pub since: DateTime<Utc>,
     /// Why the last link to it ended, if there was one and a side said why.
     pub ended: Option<CloseCode>,
+    /// Why it was refused, if it was since the last link that stood.
+    pub refused: Option<CloseCode>,
 }
 
 /// How the link to a peer stands.
@@ -62,6 +64,7 @@ struct Known {
     linked: bool,
     since: DateTime<Utc>,
     ended: Option<CloseCode>,
+    refused: Option<CloseCode>,
 }
 
 impl Sight {
@@ -77,7 +80,17 @@ impl Sight {
 
     /// A link to a peer stands.
     pub(crate) fn up(&mut self, peer: PeerId, now: DateTime<Utc>) {
-        self.change(peer, now, |known| known.linked = true);
+        self.change(peer, now, |known| {
+            known.linked = true;
+            known.refused = None;
+        });
+    }
+
+    /// A peer was refused; returns whether that is news.
+    pub(crate) fn refused(&mut self, peer: PeerId, code: CloseCode, now: DateTime<Utc>) -> bool {
+        let mut before = None;
+        self.change(peer, now, |known| before = known.refused.replace(code));
+        before != Some(code)
     }
 
     /// The link to a peer is gone.
@@ -104,6 +117,7 @@ impl Sight {
                 link: known.link(),
                 since: known.since,
                 ended: known.ended,
+                refused: known.refused,
             };
             known.iter().map(status).collect()
         });
@@ -116,6 +130,7 @@ impl Sight {
             linked: false,
             since: now,
             ended: None,
+            refused: None,
         });
         let before = known.link();
         change(known);
@@ -195,6 +210,21 @@ mod tests {
         for (act, expected) in cases {
             assert_eq!(shown(act), expected);
         }
+    }
+
+    #[test]
+    fn a_refusal_is_news_once_until_a_link_stands() {
+        let mut sight = Sight::default();
+        let (one, wrong) = (peer(1), CloseCode::WrongKey);
+        let refused = |sight: &mut Sight| sight.refused(one, wrong, at(1));
+        assert!(refused(&mut sight));
+        assert!(!refused(&mut sight));
+        assert!(sight.refused(one, CloseCode::WrongNetwork, at(2)));
+        assert!(refused(&mut sight));
+        assert_eq!(sight.show()[0].refused, Some(wrong));
+        sight.up(one, at(3));
+        assert_eq!(sight.show()[0].refused, None);
+        assert!(refused(&mut sight));
     }
 
     #[test]

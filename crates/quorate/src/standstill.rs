@@ -55,6 +55,8 @@ pub enum StandstillCause {
     },
     /// The group has not made this peer a member yet.
     NotAdmitted,
+    /// This peer has given up its seat.
+    Left,
     /// Too few of the voters can be reached to decide anything.
     NoQuorum {
         /// How many voters there are.
@@ -98,6 +100,7 @@ impl StandstillCause {
                 items: progress.items,
                 total: progress.items_total,
             }),
+            _ if status.left => Some(Self::Left),
             _ if !(status.is_voter() || status.is_learner()) => Some(Self::NotAdmitted),
             _ if led => None,
             _ if quorum() => Some(Self::NoLeader),
@@ -161,6 +164,7 @@ impl Standstill {
         }
         match self.cause {
             StandstillCause::Closed => "open the network again",
+            StandstillCause::Left => "start this peer again to come back as a new member",
             StandstillCause::Poisoned(_) => {
                 "start this peer again: it comes back as a new member and fetches the state"
             }
@@ -206,6 +210,7 @@ impl Standstill {
                 let peers = Count(*in_sight, "peer");
                 write!(f, "no group found for {ago}, with {peers} in sight")
             }
+            StandstillCause::Left => write!(f, "this peer gave up its seat {ago} ago"),
             StandstillCause::NotAdmitted => {
                 write!(f, "the group has not admitted this peer for {ago}")
             }
@@ -308,6 +313,7 @@ mod tests {
             link,
             since: Utc::now() - TimeDelta::seconds(30),
             ended,
+            refused: None,
         }
     }
 
@@ -397,6 +403,13 @@ mod tests {
         lost.leader = Some(member(1));
         lost.role = Role::Leader;
         assert_said(&lost, 0, &["no quorum"]);
+        lost.left = true;
+        assert_said(
+            &lost,
+            4,
+            &["this peer gave up its seat 4 s ago; start this peer again"],
+        );
+        lost.left = false;
         lost.me = Some(member(4));
         lost.role = Role::Follower;
         lost.leader = None;

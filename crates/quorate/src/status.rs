@@ -64,6 +64,8 @@ pub struct GroupStatus {
     pub snapshots: Vec<Cursor>,
     /// The peer that was refused last, and why; a wrong group key shows here.
     pub refused: Option<(PeerId, CloseCode)>,
+    /// Whether this peer has given up its seat, in this life.
+    pub left: bool,
     /// Why this peer takes no part in the group any more, if so.
     pub poisoned: Option<&'static str>,
     /// Whether the network was closed here.
@@ -106,6 +108,7 @@ impl GroupStatus {
             learners: Vec::new(),
             snapshots: Vec::new(),
             refused: None,
+            left: false,
             poisoned: None,
             closed: false,
             stands: None,
@@ -197,6 +200,7 @@ impl GroupStatus {
             learners: view.members.iter().filter_map(why).collect(),
             snapshots: Vec::new(),
             refused: self.refused,
+            left: view.left,
             poisoned: view.poisoned,
             stands: self.stands.clone(),
             ..Self::new(self.peer, self.group, self.form)

@@ -6,7 +6,8 @@ use std::{future::Future, panic::Location, path::Path, time::Duration};
 
 use futures::StreamExt;
 use quorate::{
-    Event, Events, Form, Group, GroupEvent, GroupKey, GroupProfile, Map, Network, testing::Cluster,
+    CloseCode, Event, Events, Form, Group, GroupEvent, GroupKey, GroupProfile, Map, Network,
+    testing::Cluster,
 };
 use tempfile::TempDir;
 
@@ -52,6 +53,16 @@ pub async fn wait_for<T>(events: &mut Events, mut pick: impl FnMut(GroupEvent) -
             && let Some(found) = pick(event)
         {
             return found;
+        }
+    }
+}
+
+/// Waits until a peer is refused, by this one or the other way round.
+pub async fn refused(events: &mut Events) -> CloseCode {
+    loop {
+        let event = events.next().await.expect("the network is open");
+        if let Ok(Event::PeerRefused { code, .. }) = event {
+            return code;
         }
     }
 }

@@ -17,6 +17,7 @@ use super::{
     clock::{self, Clock},
     history::History,
     request::{Answer, Query},
+    trace,
 };
 use crate::{
     changes::{Since, Subscribed},
@@ -197,6 +198,7 @@ impl Host {
         if let Event::Group { event, .. } = event {
             self.sessions.on_event(event, now.time, Clock::date(now));
             self.meter.on_event(event);
+            trace::group(&self.seat.label, event);
         }
         if let Event::PeerRefused { peer, code } = event {
             let refused = Some((*peer, *code));

@@ -19,6 +19,7 @@ mod founder;
 mod history;
 mod host;
 pub(crate) mod request;
+mod trace;
 mod turn;
 mod waiters;
 

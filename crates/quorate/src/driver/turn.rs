@@ -16,6 +16,7 @@ use super::{
     founder,
     host::Host,
     request::{ReadRequest, Request, concerns},
+    trace,
 };
 use crate::{
     event::EventsTap,
@@ -185,7 +186,7 @@ impl Driver {
             }
             Waiter::Fed { taken: None, .. } => {
                 if !matches!(reply, Reply::Committed { .. }) {
-                    tracing::debug!(target: "quorate::feed", ?reply, "a fed command is lost");
+                    tracing::debug!(target: "quorate::group", ?reply, "a fed command is lost");
                 }
             }
             Waiter::Leaving { .. } => {}
@@ -205,14 +206,16 @@ impl Driver {
 
     /// Tells an event to those it concerns.
     fn tell(&mut self, event: &Event) {
-        tracing::debug!(target: "quorate::event", ?event);
         self.feed.push(event, 0, &());
         let date = Clock::date(self.now);
+        let mut news = true;
         match event {
             Event::PeerUp { peer } => self.sight.up(*peer, date),
             Event::PeerDown { peer, code } => self.sight.down(*peer, *code, date),
+            Event::PeerRefused { peer, code } => news = self.sight.refused(*peer, *code, date),
             _ => {}
         }
+        trace::link(event, news);
         for (group, host) in &mut self.hosts {
             if concerns(event, *group) {
                 host.tell(event, self.now);
