@@ -177,10 +177,16 @@ impl SessionProgress {
         let nanos = taken.as_nanos().max(1);
         let per_second = u128::from(self.bytes) * 1_000_000_000 / nanos;
         self.rate = u64::try_from(per_second).unwrap_or(u64::MAX);
-        let done = u128::from(self.items.saturating_sub(before));
-        let rest = u128::from(self.items_total.saturating_sub(self.items));
-        self.left = (rest * nanos)
-            .checked_div(done)
+        // Large values come in pieces after their items, so bytes say more; but how many of them
+        // an earlier snapshot has left is not known.
+        let (done, rest) = if before == 0 {
+            (self.bytes, self.bytes_total.saturating_sub(self.bytes))
+        } else {
+            let rest = self.items_total.saturating_sub(self.items);
+            (self.items.saturating_sub(before), rest)
+        };
+        self.left = (u128::from(rest) * nanos)
+            .checked_div(done.into())
             .map(|nanos| Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)));
     }
 }
@@ -243,6 +249,26 @@ mod tests {
         assert_eq!(progress.left, Some(Duration::from_secs(4)));
         let sources = progress.sources.iter().map(|it| (it.peer.0[0], it.items));
         assert_eq!(sources.collect::<Vec<_>>(), [(1, 100), (2, 300)]);
+    }
+
+    #[test]
+    fn what_is_left_counts_large_values_that_come_after_their_items() {
+        let sessions = follow(&[(1, started(1_000)), (2, brought(1, 250, 250))]);
+        let left = |of: &Sessions| of.progress().unwrap().left;
+        assert_eq!(left(&sessions), Some(Duration::from_secs(3)));
+        let mut piece = brought(1, 250, 1_000);
+        if let GroupEvent::RestoreProgress { items, .. } = &mut piece {
+            *items = 0;
+        }
+        let all_items = brought(1, 0, 1_000);
+        let events = [
+            (1, started(1_000)),
+            (2, brought(1, 250, 250)),
+            (2, all_items),
+            (3, piece),
+        ];
+        let sessions = follow(&events);
+        assert_eq!(left(&sessions), Some(Duration::from_secs(2)));
     }
 
     #[test]
