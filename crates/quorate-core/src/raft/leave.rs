@@ -229,7 +229,7 @@ impl Raft {
     /// Takes a leader's word that `member` is out.
     ///
     /// It counts only if it is about a configuration later than any that has this peer in it, and
-    /// comes from a member, as far as members are known here; the word of a leader of an older term
+    /// comes from a voter, as far as voters are known here; the word of a leader of an older term
     /// may be about a time before this peer was let in.
     pub(super) fn on_left(
         &mut self,
@@ -247,7 +247,7 @@ impl Raft {
         }
         let (own, configuration) = self.configurations.latest();
         let believed =
-            self.leader == Some(from) || configuration.contains(from) || self.log.is_empty();
+            self.leader == Some(from) || configuration.is_voter(from) || self.log.is_empty();
         let newer = index > own || (index == own && !configuration.contains(self.me));
         if !believed || !newer || term < self.ballot.term {
             out.mark("leave.late_word");

@@ -23,7 +23,7 @@
 //!
 //! What can go wrong is answered where it is handled: lost and late messages in [`conversation`],
 //! writes that finish out of order in [`log`], stale reads in [`read`], lost commands in
-//! [`proposal`].
+//! [`proposal`], leaders that hand over in [`transfer`], members that go in [`leave`].
 
 mod configurations;
 mod conversation;
