@@ -103,7 +103,8 @@ impl NamedClients {
 }
 
 impl World {
-    /// Has a named client write something, first through `peer`; returns the operation's number.
+    /// Has a named client write something, first through `peer`; returns the operation's number,
+    /// or nothing if it is no write.
     pub fn ask_named(
         &mut self,
         peer: usize,
@@ -111,6 +112,9 @@ impl World {
         action: Action,
         patience: Duration,
     ) -> Option<usize> {
+        if matches!(action, Action::Read { .. }) {
+            return None;
+        }
         let (operation, asked) = self.checkers.clients.begin(peer, action, true);
         let Asked::Write(command) = asked else {
             return None;

@@ -218,6 +218,7 @@ fn draw_client_limits(dice: &mut Dice) -> ClientLimits {
         idle_entries: dice.scaled(4, 400),
         idle_time,
         step: (idle_time / dice.between(2, 16)).max(1),
+        sweep: dice.scaled(1, 64),
     }
 }
 

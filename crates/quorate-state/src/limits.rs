@@ -61,6 +61,10 @@ pub const CLIENT_IDLE_TIME: u64 = 15 * 60 * 1_000;
 /// costs nobody more than a fifteenth of its time.
 pub const CLIENT_CLOCK_STEP: u64 = 60 * 1_000;
 
+/// Numbers and clients, of those that have expired, that one entry removes at most: well below a
+/// millisecond, and more than one entry adds.
+pub const CLIENT_SWEEP: u64 = 64;
+
 const _: () = assert!(CLIENT_CLOCK_STEP * 15 <= CLIENT_IDLE_TIME);
 const _: () = assert!(CLIENT_OUTCOME_BYTES <= OUTCOME_BYTES && OUTCOME_BYTES < VALUE);
 const _: () = assert!(CLIENT_WINDOW <= CLIENT_NUMBERS && CLIENTS <= CLIENT_NUMBERS);

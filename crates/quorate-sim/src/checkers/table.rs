@@ -9,9 +9,6 @@ use bytes::Bytes;
 use quorate_core::{Applied, ClientSequence, Cursor, Index, Recalled, Remembered, Wall};
 use quorate_state::ClientLimits;
 
-/// Clients removed by one entry at most.
-const SWEEP: usize = 2;
-
 /// A registered client.
 #[derive(Clone, Debug)]
 struct Known {
@@ -184,14 +181,26 @@ impl Table {
             self.clock += (at.0 - stamp.0).min(self.limits.step);
         }
         self.stamp = (cursor, at);
-        for _ in 0..SWEEP {
+        for _ in 0..self.limits.sweep {
             let longest = self.clients.iter().min_by_key(|(_, known)| known.used);
-            match longest.map(|(client, _)| *client) {
-                Some(client) if !self.is_live(client) => {
-                    self.clients.remove(&client);
-                    self.answers.retain(|answer| answer.owner != client);
+            let Some(client) = longest.map(|(client, _)| *client) else {
+                return;
+            };
+            if self.is_live(client) {
+                return;
+            }
+            let numbers = self
+                .clients
+                .get_mut(&client)
+                .map(|known| &mut known.numbers);
+            match numbers.and_then(BTreeMap::pop_first) {
+                Some((_, index)) => {
+                    let kept = |answer: &Answer| answer.remembered.cursor.index != index;
+                    self.answers.retain(kept);
                 }
-                _ => break,
+                None => {
+                    self.clients.remove(&client);
+                }
             }
         }
     }

@@ -183,13 +183,19 @@ pub(super) fn remove_number(tree: &mut Tree, client: Index, sequence: u64) {
     tree.remove(&key(NUMBERS, [client.0, sequence]));
 }
 
-/// Returns a client's applied numbers, and where each was applied; those below `end` only, if
-/// given.
-pub(super) fn numbers(tree: &Tree, client: Index, end: Option<u64>) -> Vec<(u64, Index)> {
+/// Returns a client's lowest applied numbers, at most `most`, and where each was applied; those
+/// below `end` only, if given.
+pub(super) fn numbers(
+    tree: &Tree,
+    client: Index,
+    end: Option<u64>,
+    most: u64,
+) -> Vec<(u64, Index)> {
     let mut ranks = tree.prefix_ranks(&key(NUMBERS, [client.0]));
     if let Some(end) = end {
         ranks.end = tree.rank(&key(NUMBERS, [client.0, end]));
     }
+    ranks.end = ranks.end.min(ranks.start.saturating_add(most));
     tree.range(ranks)
         .filter_map(|(key, index)| {
             let [_, sequence] = words(key.get(2..)?)?;

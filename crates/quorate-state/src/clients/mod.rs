@@ -78,6 +78,8 @@ pub struct ClientLimits {
     pub idle_time: u64,
     /// How far one entry moves the table's clock at most, in milliseconds.
     pub step: u64,
+    /// Numbers and clients that one entry removes at most, of those that have expired.
+    pub sweep: u64,
 }
 
 impl Default for ClientLimits {
@@ -91,12 +93,10 @@ impl Default for ClientLimits {
             idle_entries: limits::CLIENT_IDLE_ENTRIES,
             idle_time: limits::CLIENT_IDLE_TIME,
             step: limits::CLIENT_CLOCK_STEP,
+            sweep: limits::CLIENT_SWEEP,
         }
     }
 }
-
-/// Clients whose items one entry removes at most: it costs up to a window of numbers each.
-const SWEEP: usize = 2;
 
 /// What a named command is to do.
 #[derive(Debug)]
@@ -160,7 +160,7 @@ impl ClientLimits {
         record.used = cursor.index;
         record.clock = totals.clock;
         if name.open > record.open {
-            let below = items::numbers(tree, name.client, Some(name.open));
+            let below = items::numbers(tree, name.client, Some(name.open), u64::MAX);
             forget(tree, &mut totals, &mut record, name.client, &below);
             record.open = name.open;
         }
@@ -257,7 +257,8 @@ impl ClientLimits {
     fn begin(&self, tree: &mut Tree, cursor: Cursor, at: Wall) -> Totals {
         let mut totals = Totals::load(tree);
         totals.tick(cursor.term, at, self.step);
-        for _ in 0..SWEEP {
+        let mut left = self.sweep;
+        while left > 0 {
             let Some(client) = items::least_lately_used(tree) else {
                 break;
             };
@@ -267,8 +268,14 @@ impl ClientLimits {
             if !self.is_idle(&record, cursor.index, totals.clock) {
                 break;
             }
-            let all = items::numbers(tree, client, None);
-            forget(tree, &mut totals, &mut record, client, &all);
+            let some = items::numbers(tree, client, None, left);
+            left -= some.len() as u64;
+            forget(tree, &mut totals, &mut record, client, &some);
+            if left == 0 {
+                record.store(tree, client);
+                break;
+            }
+            left -= 1;
             items::remove_last_use(tree, record.used);
             Record::remove(tree, client);
             totals.clients = totals.clients.saturating_sub(1);

@@ -18,6 +18,7 @@ const LIMITS: ClientLimits = ClientLimits {
     idle_entries: 8,
     idle_time: 100,
     step: 30,
+    sweep: 3,
 };
 
 /// One client of the model.
@@ -46,13 +47,19 @@ impl Model {
             self.clock += (at - self.stamp).min(LIMITS.step);
         }
         (self.term, self.stamp) = (cursor.term.0, at);
-        for _ in 0..SWEEP {
+        for _ in 0..LIMITS.sweep {
             let longest = self.clients.iter().min_by_key(|(_, known)| known.used);
-            if let Some((&client, known)) = longest
-                && self.idle(known, cursor.index.0)
-            {
+            let Some((&client, known)) = longest else {
+                return;
+            };
+            if !self.idle(known, cursor.index.0) {
+                return;
+            }
+            let known = self.clients.get_mut(&client).expect("it was found");
+            if let Some((_, index)) = known.numbers.pop_first() {
+                self.answers.retain(|(at, ..)| *at != index);
+            } else {
                 self.clients.remove(&client);
-                self.answers.retain(|(_, owner, _)| *owner != client);
             }
         }
     }
