@@ -30,6 +30,9 @@ pub const HASH_SLICE: usize = 256 << 10;
 /// Nodes freed in one slice: some hundred microseconds.
 pub const SWEEP_SLICE: usize = 256;
 
+// The limits of the client table decide what is applied, on every peer alike: a peer with other
+// numbers would diverge. To change one is to change what the log means.
+
 /// Clients in the client table: some 8 MB of state if all are there, and more programs than talk to
 /// one group.
 pub const CLIENTS: u64 = 65_536;
