@@ -45,15 +45,16 @@ pub const CLIENT_WINDOW: u64 = 4_096;
 /// with four each; some 30 MB of state.
 pub const CLIENT_NUMBERS: u64 = 262_144;
 
-/// Bytes of remembered outcomes of all clients: every snapshot carries them.
+/// Bytes of remembered outcomes of all clients: those of 16 clients that take all of their share;
+/// not more, since every snapshot carries them.
 pub const OUTCOME_BYTES: u64 = 16 << 20;
 
 /// Bytes of remembered outcomes of one client: no less than a command's, so that what an exchange
 /// of a largest value found can be repeated.
 pub const CLIENT_OUTCOME_BYTES: u64 = 1 << 20;
 
-/// Entries for which a client must not have been used before it expires: fewer pass within a
-/// second on a busy group, but then time decides.
+/// Entries for which a client must not have been used before it expires: on a busy group they pass
+/// within a second and time decides; on one that stands still, time alone expires nobody.
 pub const CLIENT_IDLE_ENTRIES: u64 = 10_000;
 
 /// Milliseconds for which a client must not have been used before it expires: longer than any
