@@ -3,9 +3,13 @@
 
 mod common;
 
-use std::{fs, process::Stdio};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
 
-use common::{Up, World, eventually};
+use common::{Request, Up, World, eventually};
 use serde_json::json;
 
 #[test]
@@ -113,6 +117,51 @@ fn a_watch_prints_changes_until_it_has_enough() {
 }
 
 #[test]
+fn a_watch_goes_on_with_another_peer() {
+    let world = World::new();
+    let mut peers = world.group(3);
+    let client = Request::new("POST", "/v1/clients")
+        .send(peers[0].http)
+        .unwrap();
+    let cursor = client.cursor().to_owned();
+    let client = client.json()["client"].as_str().unwrap().to_owned();
+    // Named, so that asking again does not write again.
+    let put = |peers: &[Up], number: u64, key: &str| {
+        let request = Request::put(format!("/v1/kv/{key}?timeout_ms=1000"), "1")
+            .header("Quorate-Request", &format!("{client}/{number}"));
+        eventually("the write is acknowledged", || {
+            let mut answers = peers.iter().filter_map(|peer| request.send(peer.http));
+            answers.find(|answer| answer.status == 200)
+        });
+    };
+    let watch = ["watch", "--from", &cursor, "--count", "3"];
+    let mut watch = world
+        .command(&watch)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut line = || lines.next().unwrap().unwrap();
+    put(&peers, 1, "a");
+    assert_eq!(line(), "a = 1");
+    // Clients ask the peer of the lowest id first.
+    peers.sort_by_key(|peer| peer.status()["peer"].as_str().unwrap().to_owned());
+    peers.remove(0).kill();
+    put(&peers, 2, "b");
+    assert_eq!(line(), "b = 1");
+    put(&peers, 3, "c");
+    assert_eq!(line(), "c = 1");
+    let ended = watch.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(0));
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert!(
+        told.contains("is gone") && told.contains("going on with"),
+        "{told}"
+    );
+}
+
+#[test]
 fn without_a_quorum_the_commands_say_so_and_who_is_missing() {
     let world = World::new();
     let mut peers = world.group(3);
@@ -141,7 +190,7 @@ fn without_a_quorum_the_commands_say_so_and_who_is_missing() {
     let get = run(&["get", "k", "--timeout-ms", "500"]);
     get.fails(4, "no leader or no quorum", "quorate status");
     run(&["get", "k", "--consistency", "local"]).fails(3, "no key", "quorate put");
-    let health = common::Request::get("/healthz?timeout_ms=300").send(left.http);
+    let health = Request::get("/healthz?timeout_ms=300").send(left.http);
     assert_eq!(health.unwrap().error(503), "no_quorum");
 }
 
@@ -152,7 +201,7 @@ fn a_status_that_is_watched_is_printed_again_when_it_changes() {
     let http = up.http.to_string();
     let mut command = world.command(&["status", "--watch", "-o", "jsonl", "--http", &http]);
     let mut watch = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watch.stdout.take().unwrap()));
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
     let mut applied = || {
         let line: serde_json::Value =
             serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();

@@ -99,6 +99,17 @@ fn what_is_no_longer_remembered_is_gone() {
 }
 
 #[test]
+fn a_watch_from_the_future_is_not_begun() {
+    let world = World::new();
+    let up = world.alone();
+    let now = put(&up, "k", "1");
+    let (place, index) = now.rsplit_once('/').unwrap();
+    let future = format!("{place}/{}", index.parse::<u64>().unwrap() + 100);
+    let late = Request::get(format!("/v1/watch?from={future}&timeout_ms=200")).send(up.http);
+    assert_eq!(late.unwrap().error(504), "not_here_yet");
+}
+
+#[test]
 fn watchers_are_limited_in_number_and_end_with_the_peer() {
     let world = World::new();
     let mut up = world.alone();
@@ -119,4 +130,82 @@ fn watchers_are_limited_in_number_and_end_with_the_peer() {
     for mut stream in streams {
         while stream.event().is_some() {}
     }
+}
+
+/// Waits until `peer` misses the one called `id`: as long as it seems to follow, the log is kept
+/// for it.
+fn wait_missed(peer: &Up, id: &Value) {
+    eventually("it is missed", || {
+        let status = peer.status();
+        let mut seen = status["peers"].as_array().unwrap().iter();
+        let link = seen.find(|seen| seen["peer"] == *id).unwrap()["link"].clone();
+        (link != "up").then_some(())
+    });
+}
+
+#[test]
+fn a_watcher_that_a_snapshot_passes_over_is_told_the_difference() {
+    let world = World::new();
+    let peers = world.group(3);
+    let leader = eventually("a leader", || {
+        let status = peers[0].status();
+        status["leader"].as_str().map(str::to_owned)
+    });
+    let late = peers
+        .iter()
+        .find(|peer| peer.status()["peer"] != leader.as_str())
+        .unwrap();
+    let other = peers.iter().find(|peer| peer.pid() != late.pid()).unwrap();
+    put(other, "stays", "same");
+    put(other, "goes", "1");
+    let changed = put(other, "changes", "1");
+    let mut stream = watch(late, &format!("?from={changed}"));
+    assert_eq!(stream.event().unwrap().id, Some(changed));
+    let id = late.status()["peer"].clone();
+    late.signal("STOP");
+    for peer in peers.iter().filter(|peer| peer.pid() != late.pid()) {
+        wait_missed(peer, &id);
+    }
+    // More than the log keeps for those who lag.
+    let large = "x".repeat(1_000_000);
+    for _ in 0..12 {
+        put(other, "big", &large);
+    }
+    put(other, "changes", "2");
+    delete(other, "goes");
+    late.signal("CONT");
+
+    // What was on its way to it comes as it did before.
+    let reset = loop {
+        let change = stream.change().unwrap();
+        if change.kind == "reset" {
+            break change;
+        }
+        assert_eq!((change.kind.as_str(), change.id.is_some()), ("put", true));
+        assert_eq!(change.data.unwrap()["key"], "big");
+    };
+    assert_eq!(reset.id, None);
+    let mut seen = std::collections::BTreeMap::new();
+    while seen.len() < 3 {
+        let change = stream.change().unwrap();
+        assert_eq!(
+            change.id, None,
+            "nobody may come back from within a difference"
+        );
+        let data = change.data.unwrap();
+        let key = data["key"].as_str().unwrap().to_owned();
+        assert!(
+            seen.insert(key, (change.kind, data["value"].clone()))
+                .is_none()
+        );
+    }
+    assert_eq!(seen["goes"], ("delete".to_owned(), Value::Null));
+    assert_eq!(seen["changes"], ("put".to_owned(), json!("Mg==")));
+    assert_eq!(seen["big"].0, "put");
+    let next = put(late, "next", "1");
+    let change = stream.change().unwrap();
+    assert_eq!(
+        (change.id, change.data.unwrap()["key"].clone()),
+        (Some(next), json!("next"))
+    );
 }

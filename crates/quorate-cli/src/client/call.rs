@@ -78,9 +78,15 @@ impl Peer {
         })
     }
 
-    /// Asks, and takes the whole answer.
-    pub(super) async fn ask(&self, question: Question) -> Result<Answer, Failure> {
-        let patience = question.timeout.saturating_add(ANSWER_TIME);
+    /// Asks, and takes the whole answer; gives the peer a little longer than it has been given.
+    pub(super) async fn ask(&self, mut question: Question) -> Result<Answer, Failure> {
+        question.timeout = question.timeout.saturating_add(ANSWER_TIME);
+        self.ask_once(question).await
+    }
+
+    /// Asks, and takes the whole answer in time.
+    pub(super) async fn ask_once(&self, question: Question) -> Result<Answer, Failure> {
+        let patience = question.timeout;
         let asked = timeout(patience, async {
             let response = self.send(question).await?;
             answer::take(response, ANSWER).await
@@ -89,7 +95,7 @@ impl Peer {
             Ok(answer) => answer?.judged(),
             Err(_) => Err(Failure::new(
                 Code::Timeout,
-                format!("{self} has not answered for {} s", patience.as_secs()),
+                format!("{self} has not answered for {} ms", patience.as_millis()),
                 "run `quorate status`, or ask another peer with --http",
             )),
         }

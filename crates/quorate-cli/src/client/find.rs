@@ -1,16 +1,24 @@
 //! Finding a live peer of this machine to ask: its card in the directory of this machine's peers
 //! says which group it serves and where.
 
+use std::time::Duration;
+
 use quorate::rendezvous;
 
 use crate::{
+    http::StatusBody,
     outcome::{Code, Failure},
     up::{GROUP_NOTE, HTTP_NOTE},
 };
 
-use super::call::Peer;
+use super::call::{Peer, Question};
 
-/// Returns a live peer of the group: the first that takes a connection.
+/// How long a peer may take to say how it stands.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Returns a live peer of the group: the first that knows a leader, else the first that answers.
+///
+/// Costs a question for each that is asked in vain: one that hangs, or has not joined yet.
 pub(super) async fn live(
     network: &str,
     group: &str,
@@ -24,7 +32,7 @@ pub(super) async fn live(
              with --http ADDRESS",
         )
     })?;
-    let mut deaf = None;
+    let (mut lost, mut deaf) = (None, None);
     for (_, card) in found {
         let serves = card
             .notes
@@ -36,11 +44,24 @@ pub(super) async fn live(
         let Ok(peer) = Peer::named(http, token.clone()) else {
             continue;
         };
-        match peer.connect().await {
-            Ok(_) => return Ok(peer),
-            Err(failure) => deaf = Some(failure),
+        match peer.ask_once(Question::get("/v1/status", LOOK)).await {
+            Ok(answer) => match answer.json::<StatusBody>() {
+                Ok(status) if status.leader.is_some() => return Ok(peer),
+                _ => lost = lost.or(Some(peer)),
+            },
+            Err(failure) => deaf = Some((peer, failure)),
         }
     }
+    if let Some(peer) = lost {
+        return Ok(peer);
+    }
+    let deaf = match deaf {
+        // It answers, but with a refusal, which the command's own question will show.
+        Some((peer, failure)) if failure.code != Code::Timeout && peer.connect().await.is_ok() => {
+            return Ok(peer);
+        }
+        deaf => deaf.map(|(_, failure)| failure),
+    };
     Err(deaf.unwrap_or_else(|| {
         Failure::new(
             Code::Failed,

@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn events_come_out_however_the_bytes_are_cut() {
-        let text = b": hello\n\nid: 7\n\nid: 8\nevent: put\ndata: {\"a\":1}\n\ndata: x\r\ndata: y\r\n\r\nid";
+        let text = b": hello\n\nid: 7\n\nid: 8\nevent: put\ndata: {\"a\":1}\n\n\
+                     data: x\r\ndata: y\r\n\r\nid";
         let event = |id: Option<&str>, kind: &str, data: &str| Event {
             id: id.map(str::to_owned),
             kind: kind.to_owned(),

@@ -164,7 +164,10 @@ fn table(status: &StatusBody, full: bool) -> String {
     ));
     rows.push((
         "state",
-        format!("{} items, {} bytes", status.items, status.bytes),
+        format!(
+            "{} items with the group's own, {} bytes",
+            status.items, status.bytes
+        ),
     ));
     rows.push(("durability", status.durability.clone()));
     if let Some(session) = &status.session {

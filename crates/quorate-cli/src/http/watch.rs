@@ -78,7 +78,7 @@ pub(crate) async fn watch(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let params = Params::of(request.uri(), &["prefix", "from"])?;
+    let params = Params::of(request.uri(), &["prefix", "from", "timeout_ms"])?;
     let here = app.joined()?;
     let from = match last_event_id(request.headers()) {
         Some(id) => Some(params::of_this_history(&app, id)?),
@@ -87,6 +87,14 @@ pub(crate) async fn watch(
     let permit = Arc::clone(&app.watchers).try_acquire_owned();
     let permit = permit.map_err(|_| ApiError::busy())?;
     let start = from.unwrap_or(here);
+    // Only from a state that has all up to there can a difference be told.
+    let applied = app.group.when();
+    let applied = timeout(params.timeout()?, applied.applied(start.cursor));
+    match applied.await {
+        Ok(Ok(_)) => {}
+        Ok(Err(_)) => return Err(ApiError::stopping()),
+        Err(_) => return Err(ApiError::not_here_yet(start.cursor, here.cursor)),
+    }
     let prefix = params.bytes("prefix").unwrap_or_default();
     let mut changes = app.kv.changes_under(prefix, Since::Position(start));
     // The driver answers in the order in which it is asked: once it has answered this, it has

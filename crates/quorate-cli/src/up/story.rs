@@ -223,26 +223,31 @@ impl Words {
         let Some(standstill) = status.standstill() else {
             return State::of(self.ready(status));
         };
+        let alone = standstill.cause == StandstillCause::NobodyInSight;
         let text = match &standstill.cause {
             _ if standstill.refused.is_some() => standstill.to_string(),
             StandstillCause::NobodyInSight | StandstillCause::NoGroup { .. } => match status.form {
                 Form::Join => "waiting for a group to join: start one with `quorate up`, or name \
                                a peer of one elsewhere with --peer TICKET"
                     .to_owned(),
-                _ => "looking for a group to join; founds one if there is none".to_owned(),
+                _ if alone => "looking for a group to join; founds one if there is none".to_owned(),
+                _ => "waiting for a peer in sight to let this one into its group; if it cannot, \
+                      `quorate status` says why"
+                    .to_owned(),
             },
             StandstillCause::Founding { wanted, here } => format!(
                 "waiting for founders: {here} of {wanted} are here; start the others with \
                  `quorate up --expect {wanted}`"
             ),
-            _ => standstill.to_string(),
+            // It has just begun: for how long is not worth a word yet.
+            _ => standstill.to_string().replace(" for 0 s", ""),
         };
         // What is counted, and for how long, changes all the time; what it is about does not.
         let missing = standstill.missing.iter().map(|peer| peer.peer.short());
         let missing: Vec<String> = missing.collect();
         let about = match &standstill.cause {
             StandstillCause::CatchingUp { phase, .. } => format!("{phase:?}"),
-            StandstillCause::NoGroup { .. } | StandstillCause::NobodyInSight => String::new(),
+            StandstillCause::NoGroup { .. } => String::new(),
             cause => format!("{cause:?}"),
         };
         State {
