@@ -241,10 +241,11 @@ impl Answer {
 
     /// Removes the outcome at `index`; returns its size, if it was there.
     pub(super) fn remove(tree: &mut Tree, client: Index, index: Index) -> Option<u64> {
-        let key_of_item = key(ANSWERS, [index.0]);
-        let size = tree.get(&key_of_item)?.len();
-        tree.remove(&key_of_item);
+        // In any case: whoever looks for the oldest must not find it again.
         tree.remove(&key(ANSWERS_OF, [client.0, index.0]));
+        let item = key(ANSWERS, [index.0]);
+        let size = tree.get(&item)?.len();
+        tree.remove(&item);
         Some(size.saturating_sub(BEFORE_OUTCOME))
     }
 }

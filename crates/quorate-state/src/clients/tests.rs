@@ -362,17 +362,23 @@ fn damaged_items_read_as_absent() {
     let mut tree = Tree::new(Salt([1; 32]));
     let cursor = |index| Cursor::new(Term(1), Index(index));
     LIMITS.register(&mut tree, cursor(1), Wall(1));
-    let says = Bytes::from_static(b"yes");
+    let says = Bytes::from(vec![1; LIMITS.client_bytes as usize - 1]);
     apply(&mut tree, cursor(2), named(1, 0, 0), 1, &says);
     let keys: Vec<Vec<u8>> = tree.iter().map(|(key, _)| key.to_vec()).collect();
     for key in keys {
-        for item in [0, 7, 8, 16, 24, 32, 40, 48, 100].map(|size| vec![0xff; size]) {
+        let sizes = [0, 7, 8, 16, 24, 32, 40, 48, 100];
+        let damages = sizes.map(|size| Some(vec![0xff; size]));
+        for damage in damages.into_iter().chain([None]) {
             let mut tree = tree.clone();
-            tree.insert(&key, &item).unwrap();
+            match damage {
+                Some(item) => drop(tree.insert(&key, &item).unwrap()),
+                None => drop(tree.remove(&key)),
+            }
             LIMITS.recall(&tree, Index(2), named(1, 0, 0));
             apply(&mut tree, cursor(3), named(1, 0, 0), 2, &says);
-            apply(&mut tree, cursor(4), named(1, 1, 1), 3, &says);
-            LIMITS.register(&mut tree, cursor(5), Wall(4));
+            apply(&mut tree, cursor(4), named(1, 1, 0), 3, &says);
+            apply(&mut tree, cursor(5), named(1, 2, 2), 4, &says);
+            LIMITS.register(&mut tree, cursor(50), Wall(5));
         }
     }
 }
