@@ -99,6 +99,13 @@ impl World {
                 self.network.set_no_dials(chance);
                 self.lift_after(lasts, Lift::Dials);
             }
+            kind => self.have_operator(kind),
+        }
+    }
+
+    /// Has an operator do something.
+    fn have_operator(&mut self, kind: FaultKind) {
+        match kind {
             FaultKind::Transfer { peer, to, patience } => {
                 self.transfer(peer, to, patience);
             }
@@ -108,6 +115,7 @@ impl World {
                 patience,
             } => self.leave_for(peer, away, patience),
             FaultKind::Stop { peer, away } => self.stop_for(peer, away),
+            _ => {}
         }
     }
 

@@ -7,7 +7,7 @@
 //! | message | from | says |
 //! |---|---|---|
 //! | `Leave` | the leaver, or a voter that passes it on | take me out; or, later: am I out? |
-//! | `Left` | the leader, or the peer that passed the question on | you are not in the committed configuration at index i |
+//! | `Left` | the leader, back the same way | you are not in the committed configuration at i |
 //!
 //! The leader notes the wish and proposes, before any other change: a learner goes by one entry; a
 //! voter by a joint change, in which a learner that is ready takes its seat if there is one. Once
@@ -37,9 +37,9 @@
 //! the voters that remain was heard just now, so that a leave does not stop a group whose other
 //! voters are gone already.
 //!
-//! **Without a history** there is no seat to give up, and the client is told so at once; a peer that
-//! has asked to join, or is among founders that expect each other, may have a seat that it does not
-//! know of: it waits until it does, and then leaves.
+//! **Without a history** there is no seat to give up, and the client is told so at once; a peer
+//! that has asked to join, or is among founders that expect each other, may have a seat that it
+//! does not know of: it waits until it does, and then leaves.
 //!
 //! **The last voter** is refused, for the group would end with it; unless it is asked to dissolve
 //! the group, and then it stops at once: there is nobody left with whom anything could be
