@@ -6,6 +6,7 @@
 //! is waited for, with [`PATIENCE`] at the end of it. Dropping a peer kills it.
 #![allow(dead_code)] // Each test file uses a part of it.
 
+pub(crate) mod dice;
 pub(crate) mod http;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread::park_timeout,
     time::{Duration, Instant},
 };
@@ -105,6 +106,7 @@ impl World {
             .args(arguments)
             .env("HOME", self.home())
             .env("XDG_RUNTIME_DIR", self.runtime())
+            .env("TMPDIR", self.directory.path())
             .env_remove("XDG_DATA_HOME")
             .env_remove("QUORATE_HTTP")
             .stdin(Stdio::null());
@@ -179,8 +181,15 @@ impl Ran {
 }
 
 impl Up {
+    /// Starts `command`, which runs a peer, and waits until it serves HTTP.
+    pub(crate) fn start(command: Command) -> Self {
+        let mut up = Self::spawn(command);
+        up.wait_address();
+        up
+    }
+
     /// Starts `command`, which runs a peer.
-    pub(crate) fn start(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -189,19 +198,23 @@ impl Up {
         let said = Arc::new(Said::default());
         said.gather(child.stdout.take().unwrap());
         said.gather(child.stderr.take().unwrap());
-        let mut up = Self {
+        Self {
             child,
             said,
             http: ([127, 0, 0, 1], 0).into(),
-        };
-        let line = up.wait_line(|line| line.contains("http://"));
+        }
+    }
+
+    /// Waits until it has said where it serves HTTP.
+    #[track_caller]
+    pub(crate) fn wait_address(&mut self) {
+        let line = self.wait_line(|line| line.contains("http://"));
         let (_, address) = line.split_once("http://").unwrap();
         let address: String = address
             .chars()
             .take_while(|c| !c.is_whitespace() && *c != '"')
             .collect();
-        up.http = address.parse().unwrap_or_else(|_| panic!("{line}"));
-        up
+        self.http = address.parse().unwrap_or_else(|_| panic!("{line}"));
     }
 
     /// Waits for a line, old or new, that is wanted; returns it.
@@ -228,7 +241,9 @@ impl Up {
 
     /// Returns all that it has printed so far.
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.said.lines.lock().unwrap().lines.clone()
+        // A failed wait leaves it poisoned, and then what was printed is wanted most.
+        let said = self.said.lines.lock();
+        said.unwrap_or_else(PoisonError::into_inner).lines.clone()
     }
 
     /// Waits until it serves linearizable reads.
@@ -286,7 +301,13 @@ impl Up {
 }
 
 impl Drop for Up {
+    /// Kills it; where a test has failed, shows what it printed.
+    #[expect(clippy::print_stderr, reason = "the report of a test that has failed")]
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let lines = self.lines().join("\n");
+            eprintln!("--- process {} printed:\n{lines}", self.pid());
+        }
         if self.is_running() {
             self.kill();
         }
@@ -312,12 +333,22 @@ impl Said {
 /// Tries until there is something, for as long as a test may take.
 #[track_caller]
 pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    settles(what, || attempt().ok_or_else(String::new))
+}
+
+/// Tries until there is something, for as long as a test may take; then shows what was there last.
+#[track_caller]
+pub(crate) fn settles<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
     let until = Instant::now() + PATIENCE;
     loop {
-        if let Some(found) = attempt() {
-            return found;
-        }
-        assert!(Instant::now() < until, "not in {PATIENCE:?}: {what}");
+        let last = match attempt() {
+            Ok(found) => return found,
+            Err(last) => last,
+        };
+        assert!(
+            Instant::now() < until,
+            "not in {PATIENCE:?}: {what}\n{last}"
+        );
         park_timeout(Duration::from_millis(20));
     }
 }
