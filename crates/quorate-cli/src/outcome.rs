@@ -44,10 +44,6 @@ pub(crate) enum Code {
     /// Data is damaged, or belongs to something else.
     Damaged = 6,
     /// Somebody else has it.
-    #[expect(
-        dead_code,
-        reason = "data directories, which are what can be locked, come later"
-    )]
     Locked = 7,
 }
 

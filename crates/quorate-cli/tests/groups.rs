@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::fs;
+
 use common::{Request, Up, World, eventually};
 use serde_json::{Value, json};
 
@@ -137,4 +139,51 @@ fn whoever_finds_no_group_says_what_it_waits_for() {
     let late = world.up(&["--form", "alone"]);
     late.wait_ready();
     join.wait_line(|line| line.contains("ready: "));
+}
+
+#[test]
+fn what_dead_peers_left_behind_is_in_nobodys_way() {
+    let world = World::new();
+    let mut dead = world.alone();
+    let id = dead.status()["peer"].as_str().unwrap().to_owned();
+    dead.kill();
+    let networks = fs::read_dir(world.runtime().join("quorate")).unwrap();
+    let directories = networks.map(|entry| entry.unwrap().path());
+    let directories: Vec<_> = directories.filter(|path| path.is_dir()).collect();
+    let [directory] = &directories[..] else {
+        panic!("{directories:?}");
+    };
+    let card = fs::read(directory.join(&id)).unwrap();
+    for number in 0..300 {
+        fs::write(directory.join(format!("{number:064x}")), &card).unwrap();
+        fs::write(directory.join(format!(".card-{number}-0")), "half a ca").unwrap();
+    }
+    fs::write(directory.join("not-a-card"), "x").unwrap();
+    world
+        .run(&["get", "k"])
+        .fails(1, "no peer of group kv", "quorate up");
+    let up = world.up(&[]);
+    up.wait_ready();
+    world.run(&["put", "k", "v"]).code(0);
+    assert_eq!(world.run(&["get", "k"]).code(0).out, "v");
+    let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
+    let left = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| name(entry.unwrap()));
+    let cards: Vec<String> = left.filter(|name| name.len() == 64).collect();
+    assert_eq!(cards, [up.status()["peer"].as_str().unwrap()]);
+}
+
+#[test]
+fn a_second_interrupt_ends_a_peer_at_once() {
+    let world = World::new();
+    let mut peers = world.group(3);
+    // The others hang, so that nothing can be handed over.
+    peers[1].signal("STOP");
+    peers[2].signal("STOP");
+    peers[0].signal("INT");
+    peers[0].wait_line(|line| line.contains("stopping"));
+    let (status, _) = peers[0].stop("INT");
+    assert_eq!(status.code(), Some(0));
+    peers[0].wait_line(|line| line.ends_with("stopped at once") || line.ends_with("stopped"));
 }

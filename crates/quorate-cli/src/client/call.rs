@@ -107,6 +107,8 @@ impl Peer {
         question: Question,
     ) -> Result<hyper::Response<Incoming>, Failure> {
         let stream = self.connect().await?;
+        let address = stream.peer_addr().map(|address| address.to_string());
+        let address = address.map_err(|error| self.unreachable(&error.to_string()))?;
         // Answers are awaited one at a time.
         stream.set_nodelay(true).unwrap_or_default();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
@@ -130,7 +132,8 @@ impl Peer {
             request.headers_mut().insert(name, value);
             Ok(())
         };
-        header(HOST, &self.authority)?;
+        // Names are refused, so that pages cannot borrow them: the address is as good.
+        header(HOST, &address)?;
         if let Some(token) = &self.token {
             header(AUTHORIZATION, &format!("Bearer {token}"))?;
         }

@@ -75,7 +75,7 @@ pub(crate) fn status(args: StatusArgs) -> Outcome {
     run(async {
         let peer = args.target.peer().await?;
         if args.watch {
-            return watch(&peer, &args).await;
+            return watch(peer, &args).await;
         }
         let status = ask(&peer, &args.target).await?;
         output::print(shown(&status, args.output).as_bytes()).map_err(|error| unprinted(&error))
@@ -105,11 +105,20 @@ async fn ask(peer: &Peer, target: &Target) -> Result<StatusBody, Failure> {
 }
 
 /// Prints the status again and again: in its place on a terminal, below otherwise.
-async fn watch(peer: &Peer, args: &StatusArgs) -> Result<(), Failure> {
+///
+/// A peer that goes away is replaced by another, if another can be found.
+async fn watch(mut peer: Peer, args: &StatusArgs) -> Result<(), Failure> {
     let in_place = args.output.format() == Format::Table && std::io::stdout().is_terminal();
     let mut last = String::new();
     loop {
-        let status = ask(peer, &args.target).await?;
+        let status = match ask(&peer, &args.target).await {
+            Ok(status) => status,
+            Err(_) => {
+                eprintln!("{peer} is gone; looking for another peer");
+                peer = args.target.peer().await?;
+                ask(&peer, &args.target).await?
+            }
+        };
         let text = shown(&status, args.output);
         if text != last {
             let text = match (in_place, last.is_empty()) {

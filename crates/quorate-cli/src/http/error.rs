@@ -210,3 +210,59 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_of_a_write_says_what_became_of_it() {
+        let value = 0;
+        let cases: [(WriteError<u8>, u16, &str); 10] = [
+            (WriteError::Busy { value }, 429, "busy"),
+            (WriteError::Unavailable { value }, 503, "no_quorum"),
+            (WriteError::Superseded { value }, 409, "superseded"),
+            (WriteError::Closed { value }, 503, "stopping"),
+            (WriteError::Expired { value }, 410, "client_expired"),
+            (WriteError::Dropped { value }, 410, "answer_dropped"),
+            (WriteError::Unknown, 504, "unknown"),
+            (WriteError::TooLarge, 413, "too_large"),
+            (
+                WriteError::Refused(quorate::WriteRefusal::Key),
+                400,
+                "malformed",
+            ),
+            (
+                WriteError::Encoding {
+                    reason: "it is strange".to_owned(),
+                },
+                500,
+                "unexpected",
+            ),
+        ];
+        for (error, status, kind) in cases {
+            let answer = ApiError::of_write(&error, None);
+            assert_eq!(answer.status().as_u16(), status, "{error:?}");
+            assert_eq!(answer.body.error, kind);
+            assert_ne!(answer.body.hint, "");
+            // By this request, or by an earlier one of its name.
+            let perhaps_applied = matches!(status, 504 | 410);
+            assert_eq!(perhaps_applied, !error.is_surely_not_applied(), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_status_of_a_read_says_why_there_is_no_answer() {
+        let reason = "of another type".to_owned();
+        let cases = [
+            (ReadError::Busy, 429),
+            (ReadError::Unavailable, 503),
+            (ReadError::Closed, 503),
+            (ReadError::Decoding { reason }, 500),
+        ];
+        for (error, status) in cases {
+            let answer = ApiError::of_read(&error, Some("two are missing".to_owned()));
+            assert_eq!(answer.status().as_u16(), status, "{error:?}");
+        }
+    }
+}

@@ -169,6 +169,11 @@ async fn build(args: &UpArgs, name: &str, http: SocketAddr) -> Result<Network, F
             format!("peers of this machine cannot be found: {}", chain(&error)),
             "mend the directory, or set XDG_RUNTIME_DIR to one that is yours alone",
         ),
+        in_use @ BuildError::IdentityInUse { .. } => Failure::new(
+            Code::Locked,
+            in_use.to_string(),
+            "stop the other process first",
+        ),
         other => Failure::new(Code::Failed, chain(&other), "try again"),
     })
 }

@@ -92,8 +92,12 @@ impl Story {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::PeerDown { peer, .. } if self.is_member(peer) => {
-                self.tell(format!("peer {} is gone", self.words.peer(peer)));
+            Event::PeerDown { peer, code } if self.is_member(peer) => {
+                let what = match code {
+                    Some(CloseCode::Shutdown) => "has stopped",
+                    _ => "is gone",
+                };
+                self.tell(format!("peer {} {what}", self.words.peer(peer)));
             }
             Event::PeerRefused { peer, code } if self.refused != Some((peer, code)) => {
                 self.refused = Some((peer, code));
