@@ -15,7 +15,7 @@ use quorate_net::rendezvous::{FounderLock, Rendezvous};
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
 use super::request::Request;
-use crate::{group::Seat, hall::Hall, status::GroupStatus};
+use crate::{group::Seat, hall::Hall, sight::PeerStatus, status::GroupStatus};
 
 /// Between two looks whether the lock is free: as often as peers are looked for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -38,11 +38,13 @@ async fn wait(
     group: GroupId,
     mut status: watch::Receiver<GroupStatus>,
 ) -> Option<FounderLock> {
-    let over = |status: &GroupStatus| status.closed || status.genesis.is_some();
     loop {
         let looking = rendezvous.clone();
         match spawn_blocking(move || looking.try_founder_lock(group)).await {
-            Ok(Ok(Some(lock))) => return Some(lock),
+            Ok(Ok(Some(lock))) => {
+                let free = knows_all(&rendezvous, &mut status).await;
+                return free.then_some(lock);
+            }
             Ok(Ok(None)) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the right to found a group cannot be asked for");
@@ -55,4 +57,36 @@ async fn wait(
             return None;
         }
     }
+}
+
+/// Tells whether the right to found a group is of no use any more.
+fn over(status: &GroupStatus) -> bool {
+    status.closed || status.genesis.is_some()
+}
+
+/// Waits until this peer knows of all that the directory lists; tells whether it may still found.
+///
+/// The lock is free as soon as its last holder has gone, and may be had before the directory was
+/// read for the first time. Whoever looked around then would see nobody, and found a second group.
+async fn knows_all(rendezvous: &Rendezvous, status: &mut watch::Receiver<GroupStatus>) -> bool {
+    let looking = rendezvous.clone();
+    let there = match spawn_blocking(move || looking.scan()).await {
+        Ok(Ok(there)) => there,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "who is on this machine cannot be seen");
+            Vec::new()
+        }
+        Err(_) => return false,
+    };
+    let known = |status: &GroupStatus| {
+        over(status)
+            || there.iter().all(|found| {
+                let known = |other: &PeerStatus| other.peer == found.peer;
+                found.peer == status.peer || status.peers.iter().any(known)
+            })
+    };
+    status
+        .wait_for(known)
+        .await
+        .is_ok_and(|status| !over(&status))
 }
