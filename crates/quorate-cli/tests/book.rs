@@ -164,9 +164,9 @@ fn the_exchanges_of_the_page_on_http_happen() {
     let page = page("http.md");
     let exchanges = exchange::of(&page);
     assert!(exchanges.len() >= 8);
-    let mut first = None;
+    let mut seen = exchange::Seen::default();
     for exchange in exchanges {
-        exchange.play(&peer.http, &mut first);
+        exchange.play(&peer.http, &mut seen);
     }
     // Every field of the status is explained, and no other.
     let status = exchange::ask(&peer.http, "GET", "/v1/status").body;
@@ -207,6 +207,14 @@ fn the_quick_start_can_be_followed() {
         words.map(str::to_owned).collect()
     };
     assert_eq!(first_words(&peers[0].head), first_words(&shown));
+
+    let status = home.quorate(&["status"]).out();
+    let shown = block(&page, "peer        500df8d660, follower");
+    let until_peers = |text: &str| first_words(text.split("\n\n").next().unwrap());
+    let mut found = until_peers(&status);
+    // There are learners as long as the group grows.
+    found.retain(|word| word != "learners");
+    assert_eq!(found, until_peers(&shown));
 
     let (_, run) = page.split_once("<!-- run in order -->\n").unwrap();
     let all = &transcripts(run)[0];

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! What differs from run to run, cursors, is the same after [`normal`]; in a request the cursor
-//! stands for that of the page's first answer. A stream of events is read until it has shown what
+//! stands for that of the page's first answer, and `CLIENT` for the client that the page has
+//! registered. A stream of events is read until it has shown what
 //! the page shows.
 
 use std::{
@@ -83,10 +84,14 @@ fn split(text: &str) -> (Vec<(String, String)>, String) {
 impl Exchange {
     /// Plays it against a peer and compares the answer with the page.
     ///
-    /// `first` is the cursor of the page's first answer, once there is one.
+    /// `seen` is what the page's answers have said so far.
     #[track_caller]
-    pub(crate) fn play(&self, http: &str, first: &mut Option<String>) {
-        let here = |text: &str| text.replace(CURSOR, first.as_deref().unwrap_or(CURSOR));
+    pub(crate) fn play(&self, http: &str, seen: &mut Seen) {
+        let here = |text: &str| {
+            let cursor = seen.cursor.as_deref().unwrap_or(CURSOR);
+            let client = seen.client.as_deref().unwrap_or(CLIENT);
+            text.replace(CURSOR, cursor).replace(CLIENT, client)
+        };
         let headers: Vec<(String, String)> = self
             .headers
             .iter()
@@ -102,15 +107,23 @@ impl Exchange {
             let header = format!("\r\n{name}: {value}\r\n").to_ascii_lowercase();
             assert!(head.contains(&header), "{self:?}: {head}");
         }
+        if self.path.starts_with("/v1/clients") {
+            let client = answer.body.split('"').nth(3);
+            seen.client = client.map(str::to_owned);
+        }
         let found = normal(answer.body.trim_end());
+        let found = match &seen.client {
+            Some(client) => found.replace(client, CLIENT),
+            None => found,
+        };
         if self.is_stream() {
             assert!(found.contains(&wanted), "{self:?}: {found}");
         } else if !wanted.is_empty() {
             assert_eq!(found, wanted);
         }
-        if first.is_none() {
+        if seen.cursor.is_none() {
             let cursor = answer.head.split("quorate-cursor: ").nth(1);
-            *first = cursor.and_then(|rest| rest.split("\r\n").next().map(str::to_owned));
+            seen.cursor = cursor.and_then(|rest| rest.split("\r\n").next().map(str::to_owned));
         }
     }
 
@@ -121,6 +134,14 @@ impl Exchange {
 }
 
 const CURSOR: &str = "GENESIS/TERM/INDEX";
+const CLIENT: &str = "CLIENT";
+
+/// What the answers of a page have said, for later requests.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    cursor: Option<String>,
+    client: Option<String>,
+}
 
 /// Longer than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -227,6 +248,7 @@ pub(crate) fn code(name: &str) -> u16 {
         "FORBIDDEN" => 403,
         "NOT_FOUND" => 404,
         "METHOD_NOT_ALLOWED" => 405,
+        "REQUEST_TIMEOUT" => 408,
         "CONFLICT" => 409,
         "GONE" => 410,
         "PAYLOAD_TOO_LARGE" => 413,
