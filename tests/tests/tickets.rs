@@ -36,21 +36,33 @@ async fn a_ticket_lets_a_peer_of_another_directory_in() {
     let read = stock.get("apple", Read::AtLeast(done.cursor));
     assert_eq!(soon(read).await.unwrap(), Some(7));
 
-    // Whoever joined by a ticket lets others in by its own.
-    let third = builder(&meeting_place())
-        .ticket(&second.ticket(SECRET))
-        .build()
-        .await
-        .unwrap();
-    let joined = third
-        .group(ticket.group_key("orders"))
-        .open()
-        .await
-        .unwrap();
-    soon(joined.when().caught_up()).await.unwrap();
-    for net in [third, second, first] {
+    for net in [second, first] {
         net.close().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_that_came_by_tickets_get_to_know_each_other() {
+    let places = [meeting_place(), meeting_place(), meeting_place()];
+    let first = builder(&places[0]).build().await.unwrap();
+    let ticket = first.ticket(SECRET);
+    let open = |net: &Network| net.group(ticket.group_key("orders"));
+    let founder = open(&first).form(Form::Alone).open().await.unwrap();
+    soon(founder.when().leader_elected()).await.unwrap();
+    let second = builder(&places[1]).ticket(&ticket).build().await.unwrap();
+    let early = open(&second).open().await.unwrap();
+    soon(early.when().caught_up()).await.unwrap();
+    // Whoever joined by a ticket lets others in by its own: the leader is somebody else.
+    let other = second.ticket(SECRET);
+    let third = builder(&places[2]).ticket(&other).build().await.unwrap();
+    let late = open(&third).open().await.unwrap();
+    soon(late.when().voter()).await.unwrap();
+    let map = early.map::<u64, u64>("n");
+    soon(map.insert(1, 1)).await.unwrap();
+
+    third.close().await;
+    second.close().await;
+    first.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,7 +20,10 @@ use bytes::Bytes;
 use quorate_core::{CloseCode, Lane, LinkId, PeerId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::limits::{CONTROL_STREAK, FRAME_OVERHEAD, INBOX_PARCELS};
+use crate::{
+    address::Address,
+    limits::{CONTROL_STREAK, FRAME_OVERHEAD, INBOX_PARCELS},
+};
 
 /// What the transport tells its driver.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,6 +48,13 @@ pub enum Event {
         lane: Lane,
         /// The frame. It may be a slice of a larger received buffer: copy what is kept for long.
         bytes: Bytes,
+    },
+    /// A peer says where peers can be reached, itself among them; a hint and no more.
+    Introduced {
+        /// Over which link.
+        link: LinkId,
+        /// Who can be reached where.
+        peers: Vec<(PeerId, Vec<Address>)>,
     },
     /// A link is gone; no event names it after this one.
     LinkDown {
@@ -85,6 +95,11 @@ struct Class {
 #[derive(Debug)]
 enum Parcel {
     Event(Event),
+    /// An event that is charged to its link until it is taken.
+    Charged {
+        event: Event,
+        _budget: OwnedSemaphorePermit,
+    },
     Frames(Frames),
 }
 
@@ -174,7 +189,9 @@ impl Class {
             }
             match std::task::ready!(self.queue.poll_recv(cx)) {
                 Some(Parcel::Frames(frames)) => self.open = Some(frames),
-                Some(Parcel::Event(event)) => return Poll::Ready(Some(event)),
+                Some(Parcel::Event(event) | Parcel::Charged { event, .. }) => {
+                    return Poll::Ready(Some(event));
+                }
                 None => return Poll::Ready(None),
             }
         }
@@ -238,11 +255,7 @@ impl Inlet {
             .iter()
             .map(|frame| frame.len() + FRAME_OVERHEAD)
             .sum::<usize>();
-        let cost = u32::try_from(cost).unwrap_or(u32::MAX).min(self.most);
-        let budget = Arc::clone(&self.budget)
-            .acquire_many_owned(cost)
-            .await
-            .map_err(|_| Deaf)?;
+        let budget = self.charge(cost).await?;
         let frames = Frames {
             link: self.link,
             lane,
@@ -253,6 +266,26 @@ impl Inlet {
             .send(Parcel::Frames(frames))
             .await
             .map_err(|_| Deaf)
+    }
+
+    /// Queues an introduction that came in `bytes` bytes; waits while the link is over its budget.
+    pub(crate) async fn introduce(
+        &self,
+        peers: Vec<(PeerId, Vec<Address>)>,
+        bytes: usize,
+    ) -> Result<(), Deaf> {
+        let _budget = self.charge(bytes + FRAME_OVERHEAD).await?;
+        let link = self.link;
+        let event = Event::Introduced { link, peers };
+        let parcel = Parcel::Charged { event, _budget };
+        self.queue.send(parcel).await.map_err(|_| Deaf)
+    }
+
+    /// Takes `bytes` of the budget, or all of it if it is less.
+    async fn charge(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Deaf> {
+        let cost = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.most);
+        let budget = Arc::clone(&self.budget);
+        budget.acquire_many_owned(cost).await.map_err(|_| Deaf)
     }
 }
 

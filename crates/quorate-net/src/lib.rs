@@ -23,6 +23,7 @@ mod address;
 mod codes;
 mod deframer;
 mod inbox;
+mod introduction;
 pub mod limits;
 mod link;
 mod outlet;

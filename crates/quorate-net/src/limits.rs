@@ -58,6 +58,16 @@ pub const CONTROL_STREAK: u32 = 64;
 /// Bulk messages of one link that are put together at a time; the others wait in QUIC's window.
 pub const BULK_READERS: usize = 4;
 
+/// Bytes of one introduction: the addresses of many hundred peers.
+pub const INTRODUCTION: usize = 64 << 10;
+
+/// Bytes of introductions that wait to be written on a link; beyond it they are left out, as they
+/// are hints.
+pub const INTRODUCTION_QUEUE: usize = 4 * INTRODUCTION;
+
+/// Addresses of one peer in an introduction: more than a machine has interfaces.
+pub const INTRODUCTION_ADDRESSES: usize = 32;
+
 /// Entries lanes a peer may have open on one link: as many as the core has groups.
 pub const ENTRIES_LANES: usize = quorate_core::limits::GROUPS;
 

@@ -8,6 +8,7 @@
 //! control   1, then frames
 //! entries   2, group id (16 bytes), then frames
 //! bulk      3, then one frame
+//! introduction 4, then one frame
 //! ```
 //!
 //! A link begins as a stranger's: one small frame of its control stream is read, then nothing
@@ -42,7 +43,7 @@ use crate::{
     inbox::{Event, Inbox},
     limits::{
         BULK_FRAME, BULK_QUEUE, CONTROL_FRAME, CONTROL_INBOX, CONTROL_QUEUE, DATA_INBOX,
-        ENTRIES_FRAME, ENTRIES_LANES, ENTRIES_QUEUE,
+        ENTRIES_FRAME, ENTRIES_LANES, ENTRIES_QUEUE, INTRODUCTION, INTRODUCTION_QUEUE,
     },
     outlet::{Framing, Outlet, Refused},
     presets::Tuning,
@@ -54,6 +55,7 @@ use crate::{
 pub(crate) const CONTROL_TAG: u8 = 1;
 pub(crate) const ENTRIES_TAG: u8 = 2;
 pub(crate) const BULK_TAG: u8 = 3;
+pub(crate) const INTRODUCTION_TAG: u8 = 4;
 
 /// Separates the keying material of links from any other use of the TLS session.
 const EXPORTER_LABEL: &[u8] = b"quorate link 1";
@@ -93,6 +95,7 @@ pub(crate) struct Link {
     runtime: Handle,
     control: Arc<StreamLane>,
     bulk: Outlet,
+    introductions: Outlet,
     entries: Mutex<BTreeMap<GroupId, Arc<StreamLane>>>,
     proven: AtomicBool,
     /// Tells the link's task that the peer has proven itself.
@@ -142,6 +145,7 @@ impl Link {
             runtime: Handle::current(),
             control: Arc::new(StreamLane::new(CONTROL_QUEUE, &[])),
             bulk: Outlet::new(Framing::Bare, BULK_QUEUE),
+            introductions: Outlet::new(Framing::Bare, INTRODUCTION_QUEUE),
             entries: Mutex::default(),
             proven: AtomicBool::new(false),
             gate: Mutex::new(Some(open)),
@@ -184,6 +188,16 @@ impl Link {
                 SendError::Slow
             }
         })
+    }
+
+    /// Queues an introduction; one that finds no room is left out.
+    pub(crate) fn introduce(&self, list: Vec<u8>) {
+        if !list.is_empty() && list.len() <= INTRODUCTION {
+            // Without room it is left out: it is a hint.
+            if self.introductions.push(list.into()).is_ok() {
+                self.introductions.wake();
+            }
+        }
     }
 
     /// Lifts the limits on strangers.
@@ -286,6 +300,7 @@ impl Link {
     fn end_lanes(&self) {
         self.control.end();
         self.bulk.end();
+        self.introductions.end();
         let lanes = self
             .entries
             .lock()
@@ -357,6 +372,11 @@ async fn serve(link: &Arc<Link>, startup: Startup) -> Result<(), Fault> {
         .set_max_concurrent_uni_streams(Tuning::streams());
     let (bulk, in_flight) = (Arc::clone(link), tuning.bulk_in_flight);
     link.spawn(async move { writer::bulk(bulk.connection.clone(), &bulk.bulk, in_flight).await });
+    let introducing = Arc::clone(link);
+    link.spawn(async move {
+        let link = introducing;
+        writer::introductions(link.connection.clone(), &link.introductions).await
+    });
     let data = inbox.data_inlet(link.id, DATA_INBOX);
     reader::read_all(link, recv, control, data).await;
     Ok(())

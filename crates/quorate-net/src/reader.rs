@@ -20,8 +20,9 @@ use crate::{
     codes::Closing,
     deframer::{Deframer, FrameFault, checked_len},
     inbox::{Deaf, Inlet},
-    limits::{BULK_READERS, ENTRIES_LANES, HELLO_FRAME, READ_CHUNKS},
-    link::{BULK_TAG, ENTRIES_TAG, Link, frame_limit},
+    introduction,
+    limits::{BULK_READERS, ENTRIES_LANES, HELLO_FRAME, INTRODUCTION, READ_CHUNKS},
+    link::{BULK_TAG, ENTRIES_TAG, INTRODUCTION_TAG, Link, frame_limit},
 };
 
 /// What ends a lane before its time.
@@ -94,6 +95,7 @@ async fn read_stream(mut recv: RecvStream, shared: Arc<Shared>) -> Result<(), Fa
     match tag {
         [ENTRIES_TAG] => read_entries(recv, &shared).await,
         [BULK_TAG] => read_bulk(recv, &shared).await,
+        [INTRODUCTION_TAG] => read_introduction(recv, &shared).await,
         [tag] => Err(Fault::code(
             CloseCode::BadFrame,
             format!("no stream begins with {tag}"),
@@ -112,9 +114,26 @@ async fn read_entries(mut recv: RecvStream, shared: &Shared) -> Result<(), Fault
 
 /// Reads one message: only a few at a time, in the order in which the streams came, so that a
 /// peer that begins many and ends none ties up little.
-async fn read_bulk(mut recv: RecvStream, shared: &Shared) -> Result<(), Fault> {
+async fn read_bulk(recv: RecvStream, shared: &Shared) -> Result<(), Fault> {
     let _turn = shared.bulk.acquire().await.map_err(|_| Fault::Lost)?;
-    let mut deframer = Deframer::new(frame_limit(Lane::Bulk));
+    let frame = read_message(recv, frame_limit(Lane::Bulk)).await?;
+    Ok(shared.data.deliver(Lane::Bulk, vec![frame]).await?)
+}
+
+/// Reads where peers can be reached.
+async fn read_introduction(recv: RecvStream, shared: &Shared) -> Result<(), Fault> {
+    let _turn = shared.bulk.acquire().await.map_err(|_| Fault::Lost)?;
+    let list = read_message(recv, INTRODUCTION).await?;
+    let peers = introduction::decode(&list).ok_or_else(|| {
+        let reason = "an introduction that is none".to_owned();
+        Fault::code(CloseCode::BadFrame, reason)
+    })?;
+    Ok(shared.data.introduce(peers, list.len()).await?)
+}
+
+/// Reads the one frame of a stream.
+async fn read_message(mut recv: RecvStream, limit: usize) -> Result<Bytes, Fault> {
+    let mut deframer = Deframer::new(limit);
     let (mut chunks, mut frames) = (vec![Bytes::new(); READ_CHUNKS], Vec::new());
     while let Some(count) = recv.read_many_chunks(&mut chunks).await? {
         for chunk in &mut chunks[..count] {
@@ -125,11 +144,13 @@ async fn read_bulk(mut recv: RecvStream, shared: &Shared) -> Result<(), Fault> {
         }
     }
     deframer.finish()?;
-    if frames.len() != 1 {
-        let reason = "a bulk stream carries one frame".to_owned();
-        return Err(Fault::code(CloseCode::BadFrame, reason));
+    match frames.pop() {
+        Some(frame) if frames.is_empty() => Ok(frame),
+        _ => {
+            let reason = "the stream carries one frame".to_owned();
+            Err(Fault::code(CloseCode::BadFrame, reason))
+        }
     }
-    Ok(shared.data.deliver(Lane::Bulk, frames).await?)
 }
 
 /// Reads frames until the stream ends, which it may between two frames.

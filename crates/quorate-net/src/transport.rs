@@ -34,6 +34,7 @@ use crate::{
     address::Address,
     codes::{self, Closing},
     inbox::{Event, Events, Inbox},
+    introduction,
     limits::{DIAL_TIME, DIALS, FLUSH_TIME, STRANGER_TIME, STRANGERS},
     link::{self, CONTROL_TAG, Link, LinkFigures, SendError, Startup},
     presets::Tuning,
@@ -204,6 +205,15 @@ impl Transport {
     pub fn authenticate(&self, link: LinkId) {
         if let Some(link) = self.inner.links.get(&link) {
             link.authenticate();
+        }
+    }
+
+    /// Tells the peer of a link where peers can be reached, as a hint; never waits.
+    ///
+    /// It leaves once both sides have proven themselves, and is left out if too much waits.
+    pub fn introduce(&self, link: LinkId, peers: &[(PeerId, Vec<Address>)]) {
+        if let Some(link) = self.inner.links.get(&link) {
+            link.introduce(introduction::encode(peers));
         }
     }
 

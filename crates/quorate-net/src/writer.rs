@@ -22,7 +22,7 @@ use iroh::endpoint::{Connection, SendStream, StoppedError, VarInt, WriteError};
 
 use crate::{
     limits::WRITE_BATCH,
-    link::BULK_TAG,
+    link::{BULK_TAG, INTRODUCTION_TAG},
     outlet::{Framing, Outlet, Refused},
     reader::Fault,
 };
@@ -200,7 +200,8 @@ pub(crate) async fn bulk(
                 received(acked).await?;
                 unacked_bytes -= len;
             }
-            unacked.push_back((write_message(&connection, frame).await?.stopped(), len));
+            let written = write_message(&connection, BULK_TAG, frame).await?;
+            unacked.push_back((written.stopped(), len));
             unacked_bytes += len;
         }
         outlet.written(bytes);
@@ -208,14 +209,31 @@ pub(crate) async fn bulk(
     Ok(())
 }
 
-async fn write_message(connection: &Connection, frame: Bytes) -> Result<SendStream, Fault> {
+/// Writes introductions until the lane ends, each on a stream of its own.
+pub(crate) async fn introductions(connection: Connection, outlet: &Outlet) -> Result<(), Fault> {
+    let mut frames = Vec::new();
+    while poll_fn(|cx| outlet.poll_ready(cx)).await {
+        let bytes = outlet.drain(&mut frames, 0);
+        for frame in frames.drain(..) {
+            write_message(&connection, INTRODUCTION_TAG, frame).await?;
+        }
+        outlet.written(bytes);
+    }
+    Ok(())
+}
+
+async fn write_message(
+    connection: &Connection,
+    tag: u8,
+    frame: Bytes,
+) -> Result<SendStream, Fault> {
     let mut stream = connection.open_uni().await?;
     stream
         .set_priority(BULK_PRIORITY)
         .map_err(|_| Fault::Lost)?;
     let len = u32::try_from(frame.len()).expect("a lane's limit fits its length field");
     let mut head = BytesMut::with_capacity(5);
-    head.put_u8(BULK_TAG);
+    head.put_u8(tag);
     head.put_u32_le(len);
     stream.write_all_chunks(&mut [head.freeze(), frame]).await?;
     stream.finish().map_err(|_| Fault::Lost)?;

@@ -155,6 +155,7 @@ async fn frames_larger_than_their_lane_cost_the_link() {
     for (header, limit) in [
         (entries_header(1), limits::ENTRIES_FRAME),
         (vec![3], limits::BULK_FRAME),
+        (vec![4], limits::INTRODUCTION),
     ] {
         for len in [limit as u32 + 1, u32::MAX] {
             let rogue = Rogue::member(&mut friends.victim).await;
@@ -171,7 +172,7 @@ async fn frames_larger_than_their_lane_cost_the_link() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_that_are_not_the_protocol_cost_the_link() {
     let mut friends = Friends::new().await;
-    let cases: [(&str, Vec<u8>, CloseCode, &str); 7] = [
+    let cases: [(&str, Vec<u8>, CloseCode, &str); 9] = [
         (
             "a tag that is none",
             vec![9],
@@ -213,6 +214,22 @@ async fn streams_that_are_not_the_protocol_cost_the_link() {
             [&[3], &framed(b"one")[..], &framed(b"two")].concat(),
             CloseCode::BadFrame,
             "one frame",
+        ),
+        (
+            "an introduction of half a peer",
+            [&[4], &framed(&[7; 20])[..]].concat(),
+            CloseCode::BadFrame,
+            "introduction",
+        ),
+        (
+            "an introduction with an address cut short",
+            [
+                &[4],
+                &framed(&[&[7; 32][..], &[1, 0, 9, b'1']].concat())[..],
+            ]
+            .concat(),
+            CloseCode::BadFrame,
+            "introduction",
         ),
     ];
     for (what, bytes, code, words) in cases {

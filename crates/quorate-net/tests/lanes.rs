@@ -4,7 +4,7 @@ mod common;
 
 use bytes::Bytes;
 use common::{Peer, connect};
-use quorate_net::{GroupId, Lane, LinkId, SendError, limits};
+use quorate_net::{Address, Event, GroupId, Lane, LinkId, PeerId, SendError, limits};
 
 const ORDERS: Lane = Lane::Entries(GroupId([1; 16]));
 const STOCK: Lane = Lane::Entries(GroupId([2; 16]));
@@ -51,6 +51,38 @@ async fn every_lane_keeps_its_own_order_both_ways() {
             next[lane] += 1;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn introductions_arrive_in_full_beside_frames() {
+    let (mut a, mut b) = (Peer::start(1).await, Peer::start(2).await);
+    let (at_a, at_b) = connect(&mut a, &mut b).await;
+    let peers: Vec<(PeerId, Vec<Address>)> = (0..200)
+        .map(|n| {
+            let at = Address::Ip(([127, 0, 0, 1], u16::from(n)).into());
+            (PeerId([n; 32]), vec![at; usize::from(n % 3)])
+        })
+        .collect();
+    a.transport.introduce(at_a, &peers);
+    // Nothing to say is not said, and too much is left out.
+    a.transport.introduce(at_a, &[]);
+    let many: Vec<_> = (0..3_000).map(|_| peers[1].clone()).collect();
+    a.transport.introduce(at_a, &many);
+    a.transport.introduce(LinkId(u64::MAX), &peers);
+    a.send(at_a, Lane::Control, Bytes::from_static(b"beside"));
+    a.transport.introduce(at_a, &peers[..1]);
+    let mut heard = Vec::new();
+    while heard.len() < 2 {
+        let introduced = b.wait("an introduction", |event| match event {
+            Event::Introduced { link, peers } => Some((*link, peers.clone())),
+            _ => None,
+        });
+        let (link, peers) = introduced.await;
+        assert_eq!(link, at_b);
+        heard.push(peers);
+    }
+    heard.sort_by_key(Vec::len);
+    assert_eq!(heard, [peers[..1].to_vec(), peers]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

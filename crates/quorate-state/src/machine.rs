@@ -1,11 +1,12 @@
 //! Machines: what commands do, in bytes.
 //!
 //! This is the machine as a group's replica runs it; applications write a typed
-//! [`crate::StateMachine`]. A machine has no data of its own. Everything it remembers is items of the group's tree, reached
-//! through the context of one command, and `apply` takes the machine by shared reference. So
-//! snapshot, fork, digest and transfer come from the tree, and two peers that applied the same
-//! commands cannot differ in something the digest does not see. A machine that kept its data to
-//! itself would have to serialize all of it under the group's writes for every snapshot.
+//! [`crate::StateMachine`]. A machine has no data of its own. Everything it remembers is items of
+//! the group's tree, reached through the context of one command, and `apply` takes the machine by
+//! shared reference. So snapshot, fork, digest and transfer come from the tree, and two peers that
+//! applied the same commands cannot differ in something the digest does not see. A machine that
+//! kept its data to itself would have to serialize all of it under the group's writes for every
+//! snapshot.
 
 use std::ops::RangeInclusive;
 

@@ -61,7 +61,9 @@ use crate::{
 ///
 ///     fn apply(&self, cx: &mut ApplyContext<'_>, transfer: Transfer) -> Result<(), Refused> {
 ///         let Transfer { from, to, amount } = transfer;
-///         let balance = |cx: &ApplyContext<'_>, of: &str| BALANCES.get(cx.view(), of).unwrap_or(0);
+///         let balance = |cx: &ApplyContext<'_>, of: &str| {
+///             BALANCES.get(cx.view(), of).unwrap_or(0)
+///         };
 ///         let had = balance(cx, &from);
 ///         let left = had.checked_sub(amount).ok_or(Refused::Balance(had))?;
 ///         // All of it or nothing: an error undoes what was changed.

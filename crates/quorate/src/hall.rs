@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quorate_core::{Form, NetworkId, PeerId};
+use quorate_core::{NetworkId, PeerId};
 
 use crate::{
     driver::{clock::Clock, door::Door},
@@ -24,8 +24,10 @@ pub(crate) struct Hall {
     pub(crate) network: NetworkId,
     /// Its name.
     pub(crate) name: String,
-    /// How groups come to be unless it is said.
-    pub(crate) form: Form,
+    /// Whether this peer meets others in a rendezvous directory.
+    pub(crate) meets: bool,
+    /// Whether it was given a ticket: then it joins groups unless it is said otherwise.
+    pub(crate) invited: bool,
     /// How long an operation waits unless it is told otherwise.
     pub(crate) timeout: Duration,
 }

@@ -77,6 +77,9 @@ pub const TICKET_TEXT: usize = 16 << 10;
 /// process that this one takes the place of.
 pub const IDENTITY_TIME: Duration = Duration::from_secs(1);
 
+/// Dials in a row after which a peer that was only told of is forgotten: half a minute.
+pub const FORGET_DIALS: u32 = 16;
+
 /// Commands that are fed to a group and of which nothing is known yet: as many as keep a leader
 /// busy for a few round trips; beyond it whoever feeds waits.
 pub const FED_COMMANDS: usize = 4_096;

@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     ask::{Ask, Draft, Unasked},
-    driver::request::Request,
+    driver::request::{FeedRequest, Request},
     group::Group,
     read::{Read, ReadError, Reading},
     snapshot::Snapshot,
@@ -138,13 +138,13 @@ impl Draft for FeedDraft {
     type Answer = Result<(), Reply>;
 
     fn request(self, deadline: Time, taken: oneshot::Sender<Self::Answer>) -> Request {
-        Request::Feed {
+        Request::Feed(FeedRequest {
             group: self.group,
             command: self.command,
             deadline,
             room: self.room,
             taken,
-        }
+        })
     }
 }
 

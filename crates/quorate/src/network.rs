@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
-use quorate_core::{Form, GroupKey, Incarnation, NetworkId, Peer, PeerConfig, PeerId};
+use quorate_core::{GroupKey, Incarnation, NetworkId, Peer, PeerConfig, PeerId};
 use quorate_net::{
     Address, BindError, Transport, Tuning,
     iroh::{Endpoint, SecretKey, protocol::Router},
@@ -205,7 +205,8 @@ impl Network {
     }
 
     /// Makes a ticket that lets peers of other machines in: the network's name, this peer's id and
-    /// where it can be reached now, and `secret`, from which the groups' keys are to follow.
+    /// where it can be reached now, and `secret`, from which the groups' keys are to follow. A peer
+    /// that listens on 127.0.0.1, as it does unless told otherwise, is reached from its machine only.
     ///
     /// ```no_run
     /// # async fn up(secret: [u8; 32]) -> Result<(), Box<dyn std::error::Error>> {
@@ -251,12 +252,12 @@ impl Network {
     ///
     /// A peer that keeps its log in memory cannot come back as itself, so it leaves the groups
     /// instead of being missed: what is left is a smaller group and not one that lacks a voter. The
-    /// last voter of a group keeps its seat; the group ends with it. Without a quorum nothing can be
-    /// handed over, and it goes as in a crash.
+    /// last voter of a group keeps its seat; the group ends with it. Without a quorum nothing can
+    /// be handed over, and it goes as in a crash.
     ///
     /// Writes under way end as [`crate::WriteError::Unknown`] if they are not answered before.
-    /// Closing twice is harmless. Cancel-safe: what is begun goes on, and calling it again waits for
-    /// the rest. An endpoint or router that the application brought stays open.
+    /// Closing twice is harmless. Cancel-safe: what is begun goes on, and calling it again waits
+    /// for the rest. An endpoint or router that the application brought stays open.
     pub fn close(&self) -> impl Future<Output = ()> + Send + use<> {
         let inner = Arc::clone(&self.inner);
         async move {
@@ -465,12 +466,7 @@ impl NetworkBuilder {
         let peer = transport.peer();
         let network = NetworkId::from_name(&self.name);
         let finding = self.meet(&transport, network).await?;
-        let form = match &finding {
-            _ if !self.tickets.is_empty() => Form::Join,
-            finding => Form::Auto {
-                locked: finding.is_some(),
-            },
-        };
+        let (meets, invited) = (finding.is_some(), !self.tickets.is_empty());
         let from_tickets = self.tickets.into_iter();
         let from_tickets = from_tickets.map(|ticket| (ticket.peer, ticket.addresses));
         let known = self.known.into_iter().chain(from_tickets).collect();
@@ -490,7 +486,8 @@ impl NetworkBuilder {
             peer,
             network,
             name: self.name,
-            form,
+            meets,
+            invited,
             timeout: self.timeout,
         });
         let driver = Driver::new(Parts {

@@ -21,6 +21,8 @@ pub struct GroupBuilder<M = Collections> {
     machine: Arc<M>,
     /// The same, as the driver runs it.
     runs: Arc<dyn Machine>,
+    /// Whether it is one of this crate's.
+    own: bool,
 }
 
 /// A group could not be opened.
@@ -62,6 +64,7 @@ impl GroupBuilder {
             profile: GroupProfile::lan(),
             machine: Arc::new(Collections),
             runs: Arc::new(Collections),
+            own: true,
         }
     }
 }
@@ -80,6 +83,7 @@ impl<M> GroupBuilder<M> {
             profile: self.profile,
             runs: Arc::new(Typed(Arc::clone(&machine))),
             machine,
+            own: false,
         }
     }
 
@@ -157,8 +161,7 @@ impl<M> GroupBuilder<M> {
             _ => {}
         }
         let name = self.runs.name();
-        let own = name == Collections.name();
-        if name.is_empty() || (name.starts_with(RESERVED) && !own) {
+        if !self.own && (name.is_empty() || name.starts_with(RESERVED)) {
             let name = name.to_owned();
             return Err(OpenError::MachineName { name });
         }
@@ -166,13 +169,15 @@ impl<M> GroupBuilder<M> {
     }
 
     fn effective_form(&self) -> Form {
-        match self.form.unwrap_or(self.hall.form) {
-            // A lock that nobody takes would never pick anybody.
-            Form::Auto { .. } => match self.hall.form {
-                Form::Join => Form::Auto { locked: false },
-                auto => auto,
-            },
-            form => form,
+        // A lock that nobody takes would never pick anybody.
+        let auto = Form::Auto {
+            locked: self.hall.meets,
+        };
+        match self.form {
+            Some(Form::Auto { .. }) => auto,
+            Some(form) => form,
+            None if self.hall.invited => Form::Join,
+            None => auto,
         }
     }
 }
@@ -186,6 +191,7 @@ impl<M> Clone for GroupBuilder<M> {
             profile: self.profile.clone(),
             machine: Arc::clone(&self.machine),
             runs: Arc::clone(&self.runs),
+            own: self.own,
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     ask::{Ask, Draft, Unasked},
-    driver::request::Request,
+    driver::request::{Request, WriteRequest},
     hall::Hall,
     name::RequestName,
 };
@@ -157,13 +157,13 @@ impl Draft for WriteDraft {
     type Answer = Reply;
 
     fn request(self, deadline: Time, reply: oneshot::Sender<Reply>) -> Request {
-        Request::Write {
+        Request::Write(WriteRequest {
             group: self.group,
             command: self.command,
             name: self.name,
             deadline,
             reply,
-        }
+        })
     }
 }
 

@@ -2,6 +2,8 @@
 // Each test file uses a part of it, it is nobody's public interface, and it is all tests.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
 
+pub mod bank;
+
 use std::{future::Future, panic::Location, path::Path, time::Duration};
 
 use futures::StreamExt;

@@ -140,16 +140,17 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::driver::request::WriteRequest;
 
     fn write(bytes: usize) -> (Request, oneshot::Receiver<Reply>) {
         let (reply, answer) = oneshot::channel();
-        let request = Request::Write {
+        let request = Request::Write(WriteRequest {
             group: GroupId([0; 16]),
             command: Bytes::from(vec![0; bytes]),
             name: None,
             deadline: Time::NEVER,
             reply,
-        };
+        });
         (request, answer)
     }
 

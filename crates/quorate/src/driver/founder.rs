@@ -90,3 +90,60 @@ async fn knows_all(rendezvous: &Rendezvous, status: &mut watch::Receiver<GroupSt
         .await
         .is_ok_and(|status| !over(&status))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use quorate_core::{Form, GenesisId, NetworkId, PeerId};
+
+    use super::*;
+
+    const GROUP: GroupId = GroupId([7; 16]);
+
+    fn status() -> watch::Sender<GroupStatus> {
+        let form = Form::Auto { locked: true };
+        watch::Sender::new(GroupStatus::new(PeerId([1; 32]), GROUP, form))
+    }
+
+    fn place() -> (tempfile::TempDir, Rendezvous) {
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        let place = tempfile::Builder::new().permissions(private).tempdir();
+        let place = place.unwrap();
+        let rendezvous = Rendezvous::open(Some(place.path()), NetworkId::from_name("shop"));
+        (place, rendezvous.unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_lock_goes_on_when_its_holder_goes() {
+        let (_place, rendezvous) = place();
+        let status = status();
+        let wait = || wait(rendezvous.clone(), GROUP, status.subscribe());
+        let held = wait().await.expect("nobody has it");
+        let mut next = Box::pin(wait());
+        // Several looks.
+        assert!(timeout(3 * LOOK, &mut next).await.is_err());
+        drop(held);
+        let passed = timeout(Duration::from_secs(60), next).await.unwrap();
+        assert!(passed.is_some());
+        let other = rendezvous.try_founder_lock(GROUP).unwrap();
+        assert!(other.is_none(), "one holder at a time");
+    }
+
+    #[tokio::test]
+    async fn whoever_has_a_history_or_is_closed_does_not_look_any_more() {
+        let (_place, rendezvous) = place();
+        let _held = rendezvous.try_founder_lock(GROUP).unwrap();
+        let ends: [fn(&mut GroupStatus); 2] = [
+            |status| status.genesis = Some(GenesisId([1; 16])),
+            |status| status.closed = true,
+        ];
+        for end in ends {
+            let status = status();
+            let waiting = wait(rendezvous.clone(), GROUP, status.subscribe());
+            status.send_modify(end);
+            let waited = timeout(Duration::from_secs(60), waiting).await.unwrap();
+            assert!(waited.is_none());
+        }
+    }
+}

@@ -13,6 +13,7 @@
 //! Invariant: a reply that says "fresh enough" is turned into the read itself before the next
 //! step, while the state is what the reply speaks of.
 
+mod acquaintances;
 pub(crate) mod clock;
 pub(crate) mod door;
 mod founder;
@@ -47,6 +48,7 @@ use crate::{
     limits::{LONG_TURN, SUBSCRIBER_EVENTS},
     sight::Sight,
 };
+use acquaintances::Acquaintances;
 use clock::Clock;
 use host::Host;
 use request::{Answer, Query, Request};
@@ -63,6 +65,7 @@ pub(crate) struct Driver {
     finding: Option<Finding>,
     /// Where peers were seen.
     addresses: BTreeMap<PeerId, Vec<Address>>,
+    acquaintances: Acquaintances,
     /// How the links to them stand, for people.
     sight: Sight,
     hosts: BTreeMap<GroupId, Host>,
@@ -152,6 +155,7 @@ impl Driver {
             events: parts.events,
             finding: parts.finding,
             addresses: parts.known.into_iter().collect(),
+            acquaintances: Acquaintances::default(),
             hosts: BTreeMap::new(),
             waiters: Waiters::default(),
             feed: Feed::new(Limit {

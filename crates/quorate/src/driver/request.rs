@@ -18,23 +18,10 @@ use crate::{
 
 /// One request.
 pub(crate) enum Request {
-    /// Replicate a command; if it has a name, apply it at most once.
-    Write {
-        group: GroupId,
-        command: Bytes,
-        name: Option<Box<RequestName>>,
-        deadline: Time,
-        reply: oneshot::Sender<Reply>,
-    },
+    /// Replicate a command.
+    Write(WriteRequest),
     /// Replicate a command of which nobody wants to hear once this peer has taken it.
-    Feed {
-        group: GroupId,
-        command: Bytes,
-        deadline: Time,
-        /// Given back once something is known of it.
-        room: OwnedSemaphorePermit,
-        taken: oneshot::Sender<Result<(), Reply>>,
-    },
+    Feed(FeedRequest),
     /// Read the state.
     Read(ReadRequest),
     /// Anything else that the core answers.
@@ -78,6 +65,25 @@ pub(crate) enum Request {
     Stop { done: oneshot::Sender<()> },
 }
 
+/// A command to be replicated; at most once, if it has a name.
+pub(crate) struct WriteRequest {
+    pub(crate) group: GroupId,
+    pub(crate) command: Bytes,
+    pub(crate) name: Option<Box<RequestName>>,
+    pub(crate) deadline: Time,
+    pub(crate) reply: oneshot::Sender<Reply>,
+}
+
+/// A command that is handed over.
+pub(crate) struct FeedRequest {
+    pub(crate) group: GroupId,
+    pub(crate) command: Bytes,
+    pub(crate) deadline: Time,
+    /// Given back once something is known of it.
+    pub(crate) room: OwnedSemaphorePermit,
+    pub(crate) taken: oneshot::Sender<Result<(), Reply>>,
+}
+
 /// A read of the state once it is fresh enough; at once if no freshness is asked for.
 #[derive(Debug)]
 pub(crate) struct ReadRequest {
@@ -117,7 +123,8 @@ impl Request {
     /// Bytes that the request keeps while it waits.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Write { command, .. } | Self::Feed { command, .. } => command.len(),
+            Self::Write(write) => write.command.len(),
+            Self::Feed(feed) => feed.command.len(),
             Self::Read(ReadRequest {
                 query: Query::Get { key, .. },
                 ..

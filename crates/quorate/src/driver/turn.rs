@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_core::{
-    ClientOp, Command, Effect, Event, Form, GroupId, Input, Now, OpenGroup, Reply, RequestId, Time,
+    ClientOp, Command, Effect, Event, Form, GroupId, Input, LinkId, Now, OpenGroup, Reply,
+    RequestId, Time,
 };
 use quorate_net::{Batch, rendezvous::Sighting};
 use quorate_state::Machine;
@@ -12,10 +13,11 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     Driver, Waiter,
+    acquaintances::Whereabouts,
     clock::Clock,
     founder,
     host::Host,
-    request::{ReadRequest, Request, concerns},
+    request::{FeedRequest, ReadRequest, Request, WriteRequest, concerns},
     trace,
 };
 use crate::{
@@ -151,7 +153,12 @@ impl Driver {
                     self.done.push_back(Input::DialFailed(peer));
                 }
             }
-            Effect::Authenticated(link) => self.transport.authenticate(link),
+            Effect::Authenticated(link) => {
+                self.transport.authenticate(link);
+                let me = (self.hall.peer, self.transport.addresses());
+                let tell = self.acquaintances.proven(link, me);
+                self.transport.introduce(link, &tell);
+            }
             Effect::Close { link, code } => self.transport.close(link, code, code.reason()),
             Effect::Mark(what) => tracing::trace!(target: "quorate::mark", what),
         }
@@ -239,43 +246,8 @@ impl Driver {
 
     fn take_request(&mut self, now: Now, request: Request) {
         match request {
-            Request::Write {
-                group,
-                command,
-                name,
-                deadline,
-                reply,
-            } => match self.named(group, command, name.as_deref()) {
-                Ok(command) => {
-                    let op = ClientOp::Write { command, deadline };
-                    let since = now.time;
-                    let waiter = Waiter::Write {
-                        group,
-                        since,
-                        reply,
-                    };
-                    self.wish(now, group, op, waiter);
-                }
-                Err(refused) => reply.send(refused).unwrap_or_default(),
-            },
-            Request::Feed {
-                group,
-                command,
-                deadline,
-                room,
-                taken,
-            } => {
-                let command = Command::anonymous(command);
-                let op = ClientOp::Write { command, deadline };
-                let taken = Some(taken);
-                let request = self.wish(now, group, op, Waiter::Fed { _room: room, taken });
-                // If it was not refused at once, this peer has it.
-                if let Some(Waiter::Fed { taken, .. }) = self.waiters.get_mut(request)
-                    && let Some(taken) = taken.take()
-                {
-                    taken.send(Ok(())).unwrap_or_default();
-                }
-            }
+            Request::Write(write) => self.take_write(now, write),
+            Request::Feed(feed) => self.take_fed(now, feed),
             Request::Read(read) => self.take_read(now, read),
             Request::Wish { group, op, reply } => {
                 self.wish(now, group, *op, Waiter::Told(reply));
@@ -317,6 +289,52 @@ impl Driver {
                 paused.send(()).unwrap_or_default();
             }
             Request::Stop { .. } => {}
+        }
+    }
+
+    fn take_write(&mut self, now: Now, write: WriteRequest) {
+        let WriteRequest {
+            group,
+            command,
+            name,
+            deadline,
+            reply,
+        } = write;
+        match self.named(group, command, name.as_deref()) {
+            Ok(command) => {
+                let op = ClientOp::Write { command, deadline };
+                let since = now.time;
+                let waiter = Waiter::Write {
+                    group,
+                    since,
+                    reply,
+                };
+                self.wish(now, group, op, waiter);
+            }
+            Err(refused) => reply.send(refused).unwrap_or_default(),
+        }
+    }
+
+    fn take_fed(&mut self, now: Now, feed: FeedRequest) {
+        let FeedRequest {
+            group,
+            command,
+            deadline,
+            room,
+            taken,
+        } = feed;
+        let command = Command::anonymous(command);
+        let op = ClientOp::Write { command, deadline };
+        let waiter = Waiter::Fed {
+            _room: room,
+            taken: Some(taken),
+        };
+        let request = self.wish(now, group, op, waiter);
+        // If it was not refused at once, this peer has it.
+        if let Some(Waiter::Fed { taken, .. }) = self.waiters.get_mut(request)
+            && let Some(taken) = taken.take()
+        {
+            taken.send(Ok(())).unwrap_or_default();
         }
     }
 
@@ -417,20 +435,57 @@ impl Driver {
             let Some(event) = next else {
                 return;
             };
-            self.step(now, input_of(event));
+            self.take_event(now, event);
             next = self.events.try_recv();
         }
         self.first = next;
     }
 
+    fn take_event(&mut self, now: Now, event: quorate_net::Event) {
+        match &event {
+            quorate_net::Event::LinkUp { link, peer, .. } => self.acquaintances.up(*link, *peer),
+            quorate_net::Event::LinkDown { link, .. } => self.acquaintances.down(*link),
+            quorate_net::Event::DialFailed { peer, .. } if self.acquaintances.failed(*peer) => {
+                self.addresses.remove(peer);
+                self.sight.lost(*peer, Clock::date(now));
+                self.step(now, Input::Lost(*peer));
+            }
+            _ => {}
+        }
+        match event {
+            quorate_net::Event::Introduced { link, peers } => self.hear(now, link, peers),
+            event => self.step(now, input_of(event)),
+        }
+    }
+
+    /// Takes note of where peers can be reached, and passes on what is to be.
+    fn hear(&mut self, now: Now, link: LinkId, peers: Vec<Whereabouts>) {
+        let (me, addresses) = (self.hall.peer, &self.addresses);
+        let knows = |peer| addresses.contains_key(&peer);
+        let news = self.acquaintances.hear(link, me, peers, knows);
+        if let Some((peer, links)) = news.pass_on {
+            let list = [peer];
+            for link in links {
+                self.transport.introduce(link, &list);
+            }
+        }
+        for (peer, addresses) in news.found {
+            self.addresses.insert(peer, addresses);
+            self.sight.found(peer, Clock::date(now));
+            self.step(now, Input::Found(peer));
+        }
+    }
+
     fn take_sighting(&mut self, now: Now) {
         match self.sighted.take() {
             Some(Sighting::Found(found)) => {
+                self.acquaintances.sighted(found.peer);
                 self.addresses.insert(found.peer, found.card.addresses);
                 self.sight.found(found.peer, Clock::date(now));
                 self.step(now, Input::Found(found.peer));
             }
             Some(Sighting::Lost(peer)) => {
+                self.acquaintances.lost(peer);
                 self.addresses.remove(&peer);
                 self.sight.lost(peer, Clock::date(now));
                 self.step(now, Input::Lost(peer));
