@@ -15,6 +15,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    panic::resume_unwind,
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -106,6 +107,8 @@ impl Load {
         let mut acknowledged = self.shared.acknowledged.lock().unwrap();
         let wanted = acknowledged.len() + more;
         while acknowledged.len() < wanted {
+            let stopped = self.writers.iter().any(JoinHandle::is_finished);
+            assert!(!stopped, "a writer saw something wrong");
             let left = until.saturating_duration_since(Instant::now());
             let missing = wanted - acknowledged.len();
             assert!(
@@ -138,7 +141,7 @@ impl Load {
         self.shared.stop.store(true, Ordering::Relaxed);
         let mut all = Written::default();
         for writer in self.writers {
-            let written = writer.join().expect("a writer saw something wrong");
+            let written = writer.join().unwrap_or_else(|wrong| resume_unwind(wrong));
             all.values.extend(written.values);
             all.increments += written.increments;
             all.repeats += written.repeats;

@@ -55,6 +55,29 @@ fn killed(victim: impl Fn(&[Up]) -> usize) {
 }
 
 #[test]
+fn a_leader_that_sleeps_while_another_is_elected_tells_nothing_stale() {
+    let mut dice = Dice::thrown();
+    let world = World::new();
+    let peers = world.group(3);
+    let load = Load::start(WRITERS, &addresses(&peers), &mut dice);
+    for _ in 0..3 {
+        load.wait(SOME);
+        let at = leader(&peers);
+        let mut others = addresses(&peers);
+        others.swap_remove(at);
+        load.ask(&others);
+        peers[at].signal("STOP");
+        load.wait(SOME);
+        peers[at].signal("CONT");
+        // What it hears first is whatever waited for it.
+        load.ask(&addresses(&peers));
+    }
+    load.wait(SOME);
+    voters(&peers);
+    all_have(&peers, &load.finish());
+}
+
+#[test]
 fn a_leader_that_is_asked_to_stop_hands_over() {
     let mut dice = Dice::thrown();
     let world = World::new();
