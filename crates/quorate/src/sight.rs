@@ -182,34 +182,28 @@ mod tests {
     #[test]
     fn a_peer_is_shown_as_it_stands_and_since_when() {
         let mut sight = Sight::default();
-        let mut shown = |act: &dyn Fn(&mut Sight)| {
-            act(&mut sight);
-            let status = sight.show()[0];
-            (status.link, status.since, status.said_goodbye())
-        };
         let one = peer(1);
-        let cases: [(&dyn Fn(&mut Sight), _); 8] = [
-            (
-                &|s| s.expect(one, at(1)),
-                (LinkState::OutOfSight, at(1), false),
-            ),
-            (&|s| s.found(one, at(2)), (LinkState::Down, at(2), false)),
-            (&|s| s.found(one, at(3)), (LinkState::Down, at(2), false)),
-            (&|s| s.up(one, at(4)), (LinkState::Up, at(4), false)),
-            (&|s| s.lost(one, at(5)), (LinkState::Up, at(4), false)),
-            (
-                &|s| s.down(one, Some(CloseCode::Shutdown), at(6)),
-                (LinkState::OutOfSight, at(6), true),
-            ),
-            (&|s| s.up(one, at(7)), (LinkState::Up, at(7), false)),
-            (
-                &|s| s.down(one, None, at(8)),
-                (LinkState::OutOfSight, at(8), false),
-            ),
-        ];
-        for (act, expected) in cases {
-            assert_eq!(shown(act), expected);
-        }
+        let is = |sight: &mut Sight, link, since, goodbye| {
+            let status = sight.show()[0];
+            let shown = (status.link, status.since, status.said_goodbye());
+            assert_eq!(shown, (link, at(since), goodbye));
+        };
+        sight.expect(one, at(1));
+        is(&mut sight, LinkState::OutOfSight, 1, false);
+        sight.found(one, at(2));
+        is(&mut sight, LinkState::Down, 2, false);
+        sight.found(one, at(3));
+        is(&mut sight, LinkState::Down, 2, false);
+        sight.up(one, at(4));
+        is(&mut sight, LinkState::Up, 4, false);
+        sight.lost(one, at(5));
+        is(&mut sight, LinkState::Up, 4, false);
+        sight.down(one, Some(CloseCode::Shutdown), at(6));
+        is(&mut sight, LinkState::OutOfSight, 6, true);
+        sight.up(one, at(7));
+        is(&mut sight, LinkState::Up, 7, false);
+        sight.down(one, None, at(8));
+        is(&mut sight, LinkState::OutOfSight, 8, false);
     }
 
     #[test]
