@@ -214,7 +214,11 @@ impl<K, V> Changes<K, V> {
                 Some(Ok(()))
             }
             Taken::Item(Told::Replaced(replacement)) => self.replaced(replacement),
-            Taken::Lagged(cursor) => Some(Err(ChangesError::Missed(cursor))),
+            Taken::Lagged(cursor) => {
+                // What was lost may have been the news of another history, with lower cursors.
+                self.after = self.after.min(cursor.index);
+                Some(Err(ChangesError::Missed(cursor)))
+            }
             Taken::End => {
                 self.source = Source::End;
                 None
@@ -225,9 +229,7 @@ impl<K, V> Changes<K, V> {
     /// Begins to compare, unless what the subscriber has seen is not the state before.
     fn replaced(&mut self, replacement: Arc<Replacement>) -> Option<Result<(), ChangesError>> {
         let anchor = replacement.anchor();
-        // A new history begins with index 0.
-        let new_history = anchor == Cursor::ZERO;
-        if anchor.index <= self.after && !new_history {
+        if anchor.index <= self.after && !replacement.is_new_history() {
             return Some(Ok(()));
         }
         let seen = replacement.from().index >= self.after;

@@ -19,6 +19,8 @@ pub(crate) struct Replacement {
     trees: Option<(Tree, Tree)>,
     from: Cursor,
     anchor: Cursor,
+    /// Whether the state now is of another history than the one before.
+    new_history: bool,
     runtime: Handle,
 }
 
@@ -43,8 +45,15 @@ impl Replacement {
             trees: Some((before, after)),
             from,
             anchor,
+            new_history: false,
             runtime,
         }
+    }
+
+    /// Notes that another history began with it.
+    pub(crate) fn in_new_history(mut self) -> Self {
+        self.new_history = true;
+        self
     }
 
     /// Makes one of this replacement and the one that came after it.
@@ -54,6 +63,7 @@ impl Replacement {
             trees: trees.map(|((before, _), (_, after))| (before.clone(), after.clone())),
             from: self.from,
             anchor: later.anchor,
+            new_history: self.new_history || later.new_history,
             runtime: later.runtime.clone(),
         }
     }
@@ -66,6 +76,11 @@ impl Replacement {
     /// The cursor of the state that stands now.
     pub(crate) fn anchor(&self) -> Cursor {
         self.anchor
+    }
+
+    /// Tells whether cursors of the state before say nothing of the state now.
+    pub(crate) fn is_new_history(&self) -> bool {
+        self.new_history
     }
 
     /// Starts to look up the differences under `prefix`, from the key `from` on.

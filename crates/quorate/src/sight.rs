@@ -141,14 +141,14 @@ impl Sight {
         self.forget();
     }
 
-    /// Forgets the peer that has been out of sight for longest, once there are too many.
+    /// Forgets a peer once there are too many: of those without a link the one that has been out
+    /// of sight for longest, or else without a link.
     fn forget(&mut self) {
         if self.known.len() <= REMEMBERED_PEERS {
             return;
         }
-        let gone = |(_, known): &(&PeerId, &Known)| known.link() == LinkState::OutOfSight;
-        let gone = self.known.iter().filter(gone);
-        let oldest = gone.min_by_key(|(_, known)| known.since);
+        let unlinked = self.known.iter().filter(|(_, known)| !known.linked);
+        let oldest = unlinked.min_by_key(|(_, known)| (known.found, known.since));
         if let Some(oldest) = oldest.map(|(peer, _)| *peer) {
             self.known.remove(&oldest);
         }
@@ -232,5 +232,11 @@ mod tests {
         assert_eq!(shown.len(), REMEMBERED_PEERS);
         assert_eq!(shown[0].peer, peer(0), "a link stands to it");
         assert_eq!(shown[1].peer, peer(7));
+        for number in 5_000..5_000 + REMEMBERED_PEERS as u16 {
+            sight.found(peer(number), at(9_000));
+        }
+        let shown = sight.show();
+        assert_eq!(shown.len(), REMEMBERED_PEERS);
+        assert!(shown[1..].iter().all(|it| it.link == LinkState::Down));
     }
 }

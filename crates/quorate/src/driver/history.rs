@@ -58,7 +58,8 @@ impl History {
     pub(super) fn begin(&mut self, genesis: GenesisId, replaced: Option<Replacement>) {
         let first = self.genesis.replace(genesis).is_none();
         // Whoever listened before there was any history has missed nothing.
-        self.replace(Cursor::ZERO, replaced.filter(|_| !first));
+        let replaced = replaced.filter(|_| !first);
+        self.replace(Cursor::ZERO, replaced.map(Replacement::in_new_history));
     }
 
     /// The state was replaced by the one at `anchor`: what led there is not known. `replaced` is
@@ -428,5 +429,37 @@ mod tests {
         assert_eq!(take(&mut first, 3).await, expected);
         let missed = Err(ChangesError::Missed(Cursor::ZERO));
         assert_eq!(take(&mut ahead, 2).await, [missed, Ok((1, 4, true))]);
+    }
+
+    #[tokio::test]
+    async fn cursors_of_the_history_before_hold_nothing_back() {
+        let mut history = History::default();
+        history.begin(GENESIS, None);
+        let mut installed = watch(&mut history, Since::Cursor(cursor(60)));
+        let mut overrun = watch(&mut history, Since::Cursor(cursor(60)));
+        history.record(vec![live(60, 0)]);
+        let empty = || Tree::new(Salt([7; 32]));
+        let replaced = replacement((state(0..1), 60), (empty(), 0));
+        history.begin(GenesisId([2; 16]), replaced);
+        history.replace(cursor(50), replacement((empty(), 0), (state(1..2), 50)));
+        let expected = [
+            Err(ChangesError::Lagged(cursor(50))),
+            Ok((50, 0, false)),
+            Ok((50, 1, true)),
+        ];
+        assert_eq!(take(&mut installed, 3).await, expected);
+        // One that lost all this with what else had waited for it goes on all the same.
+        let many = SUBSCRIBER_CHANGES as u64 + 1;
+        history.record((0..many).map(|i| live(51 + i, 2)).collect());
+        let mut seen = take(&mut overrun, 1).await;
+        let Some(Err(ChangesError::Missed(missed))) = seen.pop() else {
+            panic!("a queue that ran over says so");
+        };
+        history.record(vec![live(51 + many, 3)]);
+        let mut next = take(&mut overrun, 1).await;
+        while next != [Ok((51 + many, 3, true))] {
+            assert!(next[0].clone().unwrap().0 > missed.index.0);
+            next = take(&mut overrun, 1).await;
+        }
     }
 }
