@@ -268,6 +268,13 @@ impl Driver {
                 }
             }
             Request::Leave { deadline, done } => self.leave(now, deadline, done),
+            watch => self.take_watch(watch),
+        }
+    }
+
+    /// Takes a request of those that the peer need not know of.
+    fn take_watch(&mut self, request: Request) {
+        match request {
             Request::Events { group, reply } => {
                 if let Some(tap) = self.subscribe(group) {
                     reply.send(tap).unwrap_or_default();
@@ -288,7 +295,7 @@ impl Driver {
                 self.pause = Some(until);
                 paused.send(()).unwrap_or_default();
             }
-            Request::Stop { .. } => {}
+            _ => {}
         }
     }
 
