@@ -12,7 +12,7 @@ use std::{
 };
 
 use common::{fill, small_reserve, soon};
-use quorate::{GroupKey, Network, testing::Cluster};
+use quorate::{GroupKey, GroupStatus, LinkState, Network, testing::Cluster};
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
@@ -92,6 +92,15 @@ async fn a_peer_says_what_matters_and_no_more() {
     let cluster = Cluster::builder(3).profile(small_reserve()).start();
     let mut cluster = soon(cluster).await.unwrap();
     let (leader, term) = soon(cluster.leader()).await.unwrap();
+    let linked = |status: &GroupStatus| {
+        let up = status.peers.iter().filter(|it| it.link == LinkState::Up);
+        up.count() == 2
+    };
+    for i in 0..3 {
+        soon(cluster.peer(i).group.when().holds(linked))
+            .await
+            .unwrap();
+    }
     let formed = capture.take();
     let info = Level::INFO;
     let histories = count(
