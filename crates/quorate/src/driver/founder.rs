@@ -69,26 +69,30 @@ fn over(status: &GroupStatus) -> bool {
 /// The lock is free as soon as its last holder has gone, and may be had before the directory was
 /// read for the first time. Whoever looked around then would see nobody, and found a second group.
 async fn knows_all(rendezvous: &Rendezvous, status: &mut watch::Receiver<GroupStatus>) -> bool {
-    let looking = rendezvous.clone();
-    let there = match spawn_blocking(move || looking.scan()).await {
-        Ok(Ok(there)) => there,
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "who is on this machine cannot be seen");
-            Vec::new()
-        }
-        Err(_) => return false,
-    };
-    let known = |status: &GroupStatus| {
-        over(status)
-            || there.iter().all(|found| {
+    loop {
+        let looking = rendezvous.clone();
+        let there = match spawn_blocking(move || looking.scan()).await {
+            Ok(Ok(there)) => there,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "who is on this machine cannot be seen");
+                Vec::new()
+            }
+            Err(_) => return false,
+        };
+        let known = |status: &GroupStatus| {
+            there.iter().all(|found| {
                 let known = |other: &PeerStatus| other.peer == found.peer;
                 found.peer == status.peer || status.peers.iter().any(known)
             })
-    };
-    status
-        .wait_for(known)
-        .await
-        .is_ok_and(|status| !over(&status))
+        };
+        if known(&status.borrow()) {
+            return true;
+        }
+        // Looked at anew: who was there may have gone before it was seen.
+        if timeout(LOOK, status.wait_for(over)).await.is_ok() {
+            return false;
+        }
+    }
 }
 
 #[cfg(test)]
