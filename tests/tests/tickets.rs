@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{meeting_place, soon};
 use quorate::{
     BuildError, Form, Network, NetworkBuilder, Read, Ticket, TicketError,
@@ -42,7 +44,7 @@ async fn a_ticket_lets_a_peer_of_another_directory_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn peers_that_came_by_tickets_get_to_know_each_other() {
+async fn peers_that_came_by_tickets_get_to_know_each_other_and_survive_the_first() {
     let places = [meeting_place(), meeting_place(), meeting_place()];
     let first = builder(&places[0]).build().await.unwrap();
     let ticket = first.ticket(SECRET);
@@ -56,13 +58,19 @@ async fn peers_that_came_by_tickets_get_to_know_each_other() {
     let other = second.ticket(SECRET);
     let third = builder(&places[2]).ticket(&other).build().await.unwrap();
     let late = open(&third).open().await.unwrap();
-    soon(late.when().voter()).await.unwrap();
+    // Not as long as the old voters count, too.
+    soon(late.when().voters(3)).await.unwrap();
     let map = early.map::<u64, u64>("n");
     soon(map.insert(1, 1)).await.unwrap();
 
+    // Without a link between the other two there would be no majority.
+    drop((first, founder));
+    let elected = late.when().leader_other_than(ticket.peer);
+    soon(elected).await.unwrap();
+    let write = late.map::<u64, u64>("n").insert(2, 2);
+    soon(write.timeout(Duration::from_secs(60))).await.unwrap();
     third.close().await;
     second.close().await;
-    first.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
