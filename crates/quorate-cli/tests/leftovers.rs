@@ -14,8 +14,9 @@ use common::{Up, World, eventually, mode, settles};
 
 /// Returns the directory in which the peers of the only network find each other.
 fn meeting_place(world: &World) -> PathBuf {
-    let mut networks = fs::read_dir(world.runtime().join("quorate")).unwrap();
-    networks.next().unwrap().unwrap().path()
+    let entries = fs::read_dir(world.runtime().join("quorate")).unwrap();
+    let mut paths = entries.map(|entry| entry.unwrap().path());
+    paths.find(|path| path.is_dir()).unwrap()
 }
 
 /// Returns the names of the cards in it: ids of peers.

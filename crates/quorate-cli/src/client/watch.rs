@@ -194,7 +194,7 @@ impl Watcher {
                     .map(|key| key.escape_debug().to_string())
                     .unwrap_or_default();
                 match &change.value {
-                    Some(value) => format!("{key} = {}\n", readable(value)),
+                    Some(value) => format!("{key} = {}\n", readable(value, output::is_terminal())),
                     None => format!("{key} removed\n"),
                 }
             }
@@ -218,15 +218,22 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Silence after which a peer is taken for gone: it would have said that it is there.
 const SILENCE: Duration = WATCH_ALIVE.saturating_mul(3);
 
-/// Shows a value on one line.
-fn readable(base64: &str) -> String {
+/// Letters of a value that are shown on a terminal.
+const SHOWN: usize = 200;
+
+/// Shows a value on one line; only its beginning, if a person looks and it is long.
+fn readable(base64: &str, on_a_screen: bool) -> String {
     let Ok(bytes) = BASE64.decode(base64.as_bytes()) else {
         return base64.to_owned();
     };
     match std::str::from_utf8(&bytes) {
+        Ok(text) if on_a_screen && text.chars().count() > SHOWN => {
+            let begins: String = text.chars().take(SHOWN).collect();
+            format!("{begins:?}... ({} bytes; -o jsonl prints all)", bytes.len())
+        }
         Ok(text) if !text.contains(|c: char| c.is_control()) => text.to_owned(),
         Ok(text) => format!("{text:?}"),
-        Err(_) => format!("{} bytes (base64 {base64})", bytes.len()),
+        Err(_) => format!("({} bytes, no text; -o jsonl prints them)", bytes.len()),
     }
 }
 
@@ -238,4 +245,21 @@ fn parse<T: serde::de::DeserializeOwned>(data: &str) -> Result<T, Failure> {
             "check that the peer runs the same release",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_shown_on_one_line() {
+        let shown = |value: &[u8], screen| readable(&BASE64.encode(value), screen);
+        assert_eq!(shown(b"two words", true), "two words");
+        assert_eq!(shown(b"two\nlines", true), "\"two\\nlines\"");
+        assert_eq!(shown(b"", false), "");
+        assert!(shown(&[0xff; 9], false).starts_with("(9 bytes, no text"));
+        let long = "x".repeat(SHOWN + 1);
+        assert_eq!(shown(long.as_bytes(), false), long);
+        assert!(shown(long.as_bytes(), true).ends_with("(201 bytes; -o jsonl prints all)"));
+    }
 }

@@ -32,6 +32,11 @@ pub(super) struct Story {
 /// How long a state must last before it is worth a line: an election is shorter.
 const LASTING: Duration = Duration::from_millis(300);
 
+/// How long it may take to be let into a group before that is worth a line.
+const ADMISSION: Duration = Duration::from_secs(3);
+
+const LOOKING: &str = "looking for a group to join; founds one if there is none";
+
 impl Story {
     pub(super) fn new(group: Group, args: &UpArgs) -> Self {
         Self {
@@ -69,7 +74,11 @@ impl Story {
         let Ok(mut events) = self.group.events().await else {
             return;
         };
-        self.told = self.words.state(&self.group.status());
+        let status = self.group.status();
+        self.told = self.words.state(&status);
+        if status.genesis.is_none() && matches!(status.form, Form::Auto { .. }) {
+            self.told = State::of(LOOKING.to_owned());
+        }
         self.tell(&self.told.text);
         loop {
             let state = lasting(&self.group, &self.words, &self.told);
@@ -115,7 +124,9 @@ impl Story {
                 items, providers, ..
             } => {
                 self.tell(format!(
-                    "catching up: {items} items, from {providers} peers so far"
+                    "catching up: {}, from {} so far",
+                    count(items, "item"),
+                    count(providers as u64, "peer"),
                 ));
                 self.progress(0, items);
             }
@@ -184,7 +195,7 @@ async fn lasting(group: &Group, words: &Words, told: &State) -> Option<State> {
         let status = if state == *told {
             other.await
         } else {
-            match timeout(LASTING, other).await {
+            match timeout(state.lasting, other).await {
                 Ok(status) => status,
                 Err(_) => return Some(state),
             }
@@ -198,6 +209,8 @@ async fn lasting(group: &Group, words: &Words, told: &State) -> Option<State> {
 struct State {
     key: String,
     text: String,
+    /// How long it must last before it is told.
+    lasting: Duration,
 }
 
 impl State {
@@ -205,6 +218,7 @@ impl State {
         Self {
             key: text.clone(),
             text,
+            lasting: LASTING,
         }
     }
 }
@@ -234,7 +248,7 @@ impl Words {
                 Form::Join => "waiting for a group to join: start one with `quorate up`, or name \
                                a peer of one elsewhere with --peer TICKET"
                     .to_owned(),
-                _ if alone => "looking for a group to join; founds one if there is none".to_owned(),
+                _ if alone => LOOKING.to_owned(),
                 _ => "waiting for a peer in sight to let this one into its group; if it cannot, \
                       `quorate status` says why"
                     .to_owned(),
@@ -257,6 +271,10 @@ impl Words {
         State {
             key: format!("{about} {missing:?} {:?}", standstill.refused),
             text,
+            lasting: match standstill.cause {
+                StandstillCause::NoGroup { .. } => ADMISSION,
+                _ => LASTING,
+            },
         }
     }
 
@@ -266,10 +284,10 @@ impl Words {
             _ => "this peer leads".to_owned(),
         };
         let configuration = &status.configuration;
-        let voters = count(configuration.voters.len(), "voter");
+        let voters = count(configuration.voters.len() as u64, "voter");
         let learners = match configuration.learners.len() {
             0 => String::new(),
-            n => format!(" and {}", count(n, "learner")),
+            n => format!(" and {}", count(n as u64, "learner")),
         };
         let me = if status.is_learner() {
             ", this peer among them"
@@ -287,6 +305,6 @@ impl Words {
     }
 }
 
-fn count(n: usize, what: &str) -> String {
+fn count(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
