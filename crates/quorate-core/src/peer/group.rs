@@ -425,6 +425,8 @@ impl Group {
         if let Some(raft) = &mut self.raft {
             raft.tick(now.time, out);
         }
+        // What a follower still needed when the last entry was applied, it may have now.
+        self.prune(out);
         self.early.expire(now.time, out);
         self.tick_sync(now, out);
         self.ask_the_group(now.time, out);
