@@ -98,7 +98,7 @@ async fn an_identity_is_in_use_once_on_a_machine() {
     let directory = meeting_place();
     let identity = || builder(&directory).secret_key([7; 32]);
     let first = identity().build().await.unwrap();
-    let error = soon(identity().build()).await.unwrap_err();
+    let error = soon(Box::pin(identity().build())).await.unwrap_err();
     let own = std::process::id();
     match &error {
         BuildError::IdentityInUse { peer, pid } => {

@@ -375,9 +375,16 @@ impl NetworkBuilder {
         self.check()?;
         let key = self.secret_key.unwrap_or_else(entropy);
         let tuning = self.tuning.clone();
+        // Boxed, so that an application's own futures stay small.
         let endpoint = match self.listen {
-            Listen::Loopback => quorate_net::bind(Loopback { port: 0, tuning }, &key).await?,
-            Listen::On(listen) => quorate_net::bind(Lan { listen, tuning }, &key).await?,
+            Listen::Loopback => {
+                let preset = Loopback { port: 0, tuning };
+                Box::pin(quorate_net::bind(preset, &key)).await?
+            }
+            Listen::On(listen) => {
+                let preset = Lan { listen, tuning };
+                Box::pin(quorate_net::bind(preset, &key)).await?
+            }
         };
         let (transport, events) = Transport::new(endpoint, self.tuning.clone());
         let router = transport.serve();

@@ -1,6 +1,6 @@
 //! Opening a group: with which key, which machine, and how it comes to be.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use quorate_core::{Form, GroupKey, GroupProfile, OpenGroup};
 use quorate_state::{Collections, Machine, StateMachine, Typed};
@@ -126,30 +126,25 @@ impl<M> GroupBuilder<M> {
     ///
     /// # Errors
     /// See [`OpenError`]; nothing was opened.
-    pub fn open(self) -> impl Future<Output = Result<Group<M>, OpenError>> + Send + use<M>
-    where
-        M: Send + Sync + 'static,
-    {
-        async move {
-            self.check()?;
-            let open = OpenGroup {
-                machine: self.runs.name().to_owned(),
-                form: self.effective_form(),
-                key: self.key,
-                profile: self.profile,
-            };
-            let group = open.key.group_id(&open.machine);
-            let open = Box::new(open);
-            let runs = self.runs;
-            let seat = request(&self.hall, |reply| Request::Open {
-                group,
-                open,
-                machine: runs,
-                reply,
-            });
-            let seat = seat.await.ok_or(OpenError::Closed)?;
-            Ok(Group::new(self.hall, seat, self.machine))
-        }
+    pub async fn open(self) -> Result<Group<M>, OpenError> {
+        self.check()?;
+        let open = OpenGroup {
+            machine: self.runs.name().to_owned(),
+            form: self.effective_form(),
+            key: self.key,
+            profile: self.profile,
+        };
+        let group = open.key.group_id(&open.machine);
+        let open = Box::new(open);
+        let runs = self.runs;
+        let seat = request(&self.hall, |reply| Request::Open {
+            group,
+            open,
+            machine: runs,
+            reply,
+        });
+        let seat = seat.await.ok_or(OpenError::Closed)?;
+        Ok(Group::new(self.hall, seat, self.machine))
     }
 
     /// Refuses what cannot be.
