@@ -206,7 +206,8 @@ impl Network {
 
     /// Makes a ticket that lets peers of other machines in: the network's name, this peer's id and
     /// where it can be reached now, and `secret`, from which the groups' keys are to follow. A peer
-    /// that listens on 127.0.0.1, as it does unless told otherwise, is reached from its machine only.
+    /// that listens on 127.0.0.1, as it does unless told otherwise, is reached from its machine
+    /// only.
     ///
     /// ```no_run
     /// # async fn up(secret: [u8; 32]) -> Result<(), Box<dyn std::error::Error>> {
