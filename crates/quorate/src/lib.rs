@@ -72,7 +72,7 @@
 //!
 //! const NEXT: Table<String, u64> = Table::new(1);
 //!
-//! #[derive(Serialize, Deserialize)]
+//! #[derive(Debug, Serialize, Deserialize)]
 //! struct Draw { series: String }
 //!
 //! impl StateMachine for Numbers {
