@@ -46,6 +46,10 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest an operation may be told to wait.
 pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// How long the client that a peer is itself may rest before it is replaced: well below the
+/// quarter of an hour after which a group may forget it.
+pub(crate) const OWN_CLIENT_IDLE: Duration = Duration::from_secs(300);
+
 /// How long an orderly stop may take in all.
 pub(crate) const STOP_TIME: Duration = Duration::from_secs(2);
 

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::{blob::Blob, limits::WATCHERS};
 
-use super::error::ApiError;
+use super::{error::ApiError, writer::Writer};
 
 /// The header that says where an answer stands in the group's log.
 pub(crate) const CURSOR: HeaderName = HeaderName::from_static("quorate-cursor");
@@ -27,6 +27,8 @@ pub(crate) struct App {
     pub(crate) group: Group,
     /// Its keys and values.
     pub(crate) kv: Map<Vec<u8>, Blob>,
+    /// What gives writes without a name one.
+    pub(crate) writer: Writer,
     /// Room for watchers.
     pub(crate) watchers: Arc<Semaphore>,
     /// Says that the peer stops: answers without an end must end.
@@ -43,6 +45,7 @@ impl App {
             net,
             kv: group.map(crate::blob::KV),
             group,
+            writer: Writer::default(),
             watchers: Arc::new(Semaphore::new(WATCHERS)),
             stopping,
             left: Notify::new(),

@@ -21,8 +21,7 @@ use crate::{blob::Blob, limits::CAS_BODY};
 
 use super::{
     app::{App, mark},
-    body,
-    clients::{self, named},
+    body, clients,
     error::{ApiError, json},
     params::{self, Params},
 };
@@ -59,8 +58,8 @@ pub(crate) async fn cas(
     })?;
     let expect = value("expect", wish.expect)?;
     let value = value("value", wish.value)?;
-    let write = named(app.kv.compare_exchange(key, expect, value), name).timeout(timeout);
-    let done = write.await.map_err(|error| app.write_error(&error))?;
+    let write = app.kv.compare_exchange(key, expect, value);
+    let done = app.write(write, name, timeout).await?;
     let current = done.outcome.current;
     let mut response = json(
         StatusCode::OK,

@@ -18,7 +18,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use quorate::{ClientError, RequestName, Write};
+use quorate::{ClientError, RequestName};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -52,14 +52,6 @@ pub(crate) async fn clients(
     };
     let client = client.id().to_string();
     Ok(error::json(StatusCode::OK, &json!({"client": client})))
-}
-
-/// Gives a write the name that its request has, if it has one.
-pub(crate) fn named<I, O>(write: Write<I, O>, name: Option<RequestName>) -> Write<I, O> {
-    match name {
-        Some(name) => write.named(name),
-        None => write,
-    }
 }
 
 /// Returns the name of a request, if it has one.

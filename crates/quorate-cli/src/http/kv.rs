@@ -17,8 +17,7 @@ use crate::{
 
 use super::{
     app::{App, mark},
-    body,
-    clients::{self, named},
+    body, clients,
     error::{ApiError, json},
     params::{self, Params},
 };
@@ -69,8 +68,7 @@ pub(crate) async fn put(
     let timeout = params.timeout()?;
     let name = clients::name(request.headers())?;
     let value = Blob(body::take(request.into_body(), BODY).await?);
-    let write = named(app.kv.insert(key, value), name).timeout(timeout);
-    let done = write.await.map_err(|error| app.write_error(&error))?;
+    let done = app.write(app.kv.insert(key, value), name, timeout).await?;
     Ok(written(&app, done.cursor, done.outcome.is_some()))
 }
 
@@ -83,8 +81,7 @@ pub(crate) async fn delete(
     let params = Params::of(request.uri(), &["timeout_ms"])?;
     let timeout = params.timeout()?;
     let name = clients::name(request.headers())?;
-    let write = named(app.kv.remove(key), name).timeout(timeout);
-    let done = write.await.map_err(|error| app.write_error(&error))?;
+    let done = app.write(app.kv.remove(key), name, timeout).await?;
     Ok(written(&app, done.cursor, done.outcome.is_some()))
 }
 

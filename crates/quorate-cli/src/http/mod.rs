@@ -30,6 +30,7 @@ mod params;
 mod server;
 mod status;
 mod watch;
+mod writer;
 
 use std::sync::Arc;
 
