@@ -187,3 +187,20 @@ fn a_second_interrupt_ends_a_peer_at_once() {
     assert_eq!(status.code(), Some(0));
     peers[0].wait_line(|line| line.ends_with("stopped at once") || line.ends_with("stopped"));
 }
+
+#[test]
+fn a_write_without_a_name_outlives_the_leader_it_was_sent_to() {
+    let world = World::new();
+    let mut peers = world.group(3);
+    let leader = peers[0].status()["leader"].clone();
+    let leads = |peer: &Up| peer.status()["peer"] == leader;
+    let at = peers.iter().position(leads).unwrap();
+    // A follower notices at the earliest when nobody answers any more: what it takes until then
+    // is on its way to nobody.
+    peers.remove(at).kill();
+    for peer in &peers {
+        let put = Request::put("/v1/kv/k?timeout_ms=60000", "v");
+        let done = put.send(peer.http).unwrap();
+        assert_eq!(done.status, 200, "{:?}", done.json());
+    }
+}
