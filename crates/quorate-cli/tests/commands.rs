@@ -199,6 +199,8 @@ fn a_status_that_is_watched_is_printed_again_when_it_changes() {
     let world = World::new();
     let up = world.alone();
     let http = up.http.to_string();
+    // With its first write the peer also registers itself as a client.
+    world.run(&["put", "k", "u", "--http", &http]).code(0);
     let mut command = world.command(&["status", "--watch", "-o", "jsonl", "--http", &http]);
     let mut watch = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
