@@ -9,7 +9,7 @@ use crate::{cursor::Cursor, entry::Command, id::PeerId, time::Time};
 pub struct RequestId(pub u64);
 
 /// What a client asks of a group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub enum ClientOp {
     /// Replicate a command and say what it answered; if it has a name, apply it at most once.
     Write {
@@ -76,7 +76,7 @@ impl ClientOp {
 }
 
 /// How fresh a read must be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Freshness {
     /// At least as fresh as this cursor of the present history.
     AtLeast(Cursor),
@@ -85,7 +85,7 @@ pub enum Freshness {
 }
 
 /// What became of a client's request.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Reply {
     /// The command is committed and was applied at `cursor`.
     ///

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The members of a group at one cursor.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Configuration {
     /// Those whose durable copies and votes count, sorted.
     pub voters: Vec<Member>,

@@ -20,7 +20,7 @@ use crate::{
 pub struct DiskId(pub u64);
 
 /// The promise a peer has given in elections: its term, and for whom it voted in it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Ballot {
     /// The latest term the peer has heard of.
     pub term: Term,
@@ -29,7 +29,7 @@ pub struct Ballot {
 }
 
 /// One operation on the durable log of one group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub struct DiskOp {
     /// Names the operation in its completion.
     pub id: DiskId,
@@ -40,7 +40,7 @@ pub struct DiskOp {
 }
 
 /// What a disk operation writes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub enum DiskWrite {
     /// Replaces the group's ballot.
     Ballot(Ballot),
@@ -72,7 +72,7 @@ pub enum DiskWrite {
 /// Why a disk operation did not finish.
 ///
 /// Each is final for the store: nothing after it may be taken for durable.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiskError {
     /// The device reported an error; what was written since the last sync is in doubt.
@@ -84,7 +84,7 @@ pub enum DiskError {
 }
 
 /// What the durable log of one peer held when the peer was started.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub struct Recovered {
     /// Which life of the data directory this is.
     pub incarnation: Incarnation,
@@ -95,7 +95,7 @@ pub struct Recovered {
 }
 
 /// What the durable log held of one group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub struct RecoveredGroup {
     /// The group.
     pub group: GroupId,

@@ -24,7 +24,7 @@ pub enum Lane {
 }
 
 /// One thing for the driver to do, in the order in which a step asked for it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub enum Effect {
     /// Connect to a peer; ends in [`crate::Input::LinkUp`] or [`crate::Input::DialFailed`].
     Dial(PeerId),
@@ -72,7 +72,7 @@ pub enum Effect {
 pub type Effects = Vec<Effect>;
 
 /// Why a link is closed, for programs.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u32)]
 #[non_exhaustive]
 pub enum CloseCode {

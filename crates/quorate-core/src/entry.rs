@@ -13,7 +13,7 @@ use crate::{
 /// One entry of the log: the term it was proposed in and what it says.
 ///
 /// Its index is its place. Clones share the command's bytes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Entry {
     /// The term in which a leader proposed it.
     pub term: Term,
@@ -22,7 +22,7 @@ pub struct Entry {
 }
 
 /// What an entry says.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Body {
     /// Nothing: the first entry of a leader's term, whose commit proves all before it committed.
     Noop,
@@ -42,7 +42,7 @@ pub enum Body {
 }
 
 /// A write for the state machine as a client sends it, with the name under which it may repeat it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Command {
     /// Who sent it; [`ClientSequence::ANONYMOUS`] if it must never be repeated.
     pub client: ClientSequence,
@@ -51,7 +51,7 @@ pub struct Command {
 }
 
 /// A write under a name, as it stands in the log.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Named {
     /// Its name.
     pub client: ClientSequence,
@@ -67,7 +67,9 @@ pub struct Named {
 /// `client` is the index of the entry that registered the client (its id is that index within the
 /// genesis), `sequence` is the client's own number for the command. A command with a name may be
 /// sent any number of times, through any peers; it is applied at most once.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 pub struct ClientSequence {
     /// The index of the entry that registered the client; 0 for nobody.
     pub client: Index,
@@ -102,7 +104,7 @@ impl Command {
 }
 
 /// The entry that cuts a snapshot: every peer takes one exactly at the marker's index.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Marker {
     /// Who asked for it.
     pub requesters: Vec<Requester>,
@@ -111,7 +113,7 @@ pub struct Marker {
 }
 
 /// A peer that asks for a snapshot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Requester {
     /// Who asks, as its authenticated link or a member that vouches for it says.
     pub member: Member,
@@ -124,7 +126,7 @@ pub struct Requester {
 /// The beginning of one history of a group: what its first members agree on.
 ///
 /// It is the log's first entry at [`Genesis::CURSOR`], and it fixes the salt of the state's tree.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Genesis {
     /// The group that begins.
     pub group: GroupId,

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Something that happened, with the group it happened in.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Event {
     /// A link to a peer stands and the peer has proven a group's key.
@@ -40,7 +40,7 @@ pub enum Event {
 }
 
 /// Something that happened in one group.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum GroupEvent {
     /// The group has a history here from now on.
@@ -166,7 +166,7 @@ pub enum GroupEvent {
 }
 
 /// What a peer is in a group.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Role {
     /// Follows a leader, or waits for one.
     Follower,
@@ -179,7 +179,7 @@ pub enum Role {
 }
 
 /// Why a provider did not serve, or is not asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Refusal {
     /// It does not have a snapshot at that anchor, or no longer.
     UnknownAnchor,

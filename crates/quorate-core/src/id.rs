@@ -69,7 +69,7 @@ impl NetworkId {
 /// The secret that a group's members share: proof of it opens a link for the group.
 ///
 /// It never leaves the process and never shows in `Debug`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct GroupKey {
     secret: [u8; 32],
     label: String,

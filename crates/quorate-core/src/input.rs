@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// One thing that happened outside.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub enum Input {
     /// An address of a peer of this network is known: it can be dialed.
     Found(PeerId),
@@ -86,7 +86,7 @@ pub enum Input {
 }
 
 /// How the application wants a group to be opened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub struct OpenGroup {
     /// The group's key.
     pub key: GroupKey,
@@ -99,7 +99,7 @@ pub struct OpenGroup {
 }
 
 /// How a group comes to be, where no genesis is known.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Form {
     /// This peer founds it alone.
     Alone,

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The wishes of one group; emptied by the peer after each call into the group.
-#[derive(Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 pub(crate) struct Out {
     /// Control messages, in order.
     pub(crate) messages: Vec<(Member, Option<GenesisId>, Message)>,
@@ -39,7 +39,7 @@ pub(crate) struct Out {
 }
 
 /// A chunk for a session elsewhere.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct Chunk {
     pub(crate) to: Member,
     pub(crate) session: SessionId,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How a group behaves in time and size.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct GroupProfile {
     /// How often a leader says that it lives.
     pub heartbeat: Duration,

@@ -7,7 +7,7 @@
 use crate::id::PeerId;
 
 /// What a random number is for; each purpose counts for itself.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum Purpose {
     /// How long until a follower campaigns.
@@ -25,7 +25,7 @@ pub enum Purpose {
 }
 
 /// The source of one peer's random numbers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub struct Random {
     key: [u8; 32],
     counters: [u64; 8],

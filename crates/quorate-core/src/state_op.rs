@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// One operation on a group's state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub enum StateOp {
     /// Starts the empty state of a history; answered by nothing. Always the first operation.
     Begin {
@@ -123,7 +123,7 @@ pub struct FetchId(pub u64);
 
 /// A part of a snapshot, as sessions ask for it.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize,
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize,
 )]
 pub enum Part {
     /// Items by rank, `start` included, `end` excluded.
@@ -145,7 +145,7 @@ pub enum Part {
 }
 
 /// The answer to one operation on a group's state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub enum StateDone {
     /// Entries were applied.
     Applied {
@@ -214,7 +214,7 @@ pub enum StateDone {
 /// What came of applying one entry.
 ///
 /// Equal on every peer that applies the entry.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Applied {
     /// It is no command of a client's: nothing to tell.
     Silent,
@@ -234,7 +234,7 @@ pub enum Applied {
 }
 
 /// What a named command answered when it was applied.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Remembered {
     /// Where it stands in the log.
     pub cursor: Cursor,
@@ -243,7 +243,7 @@ pub struct Remembered {
 }
 
 /// What the client table knows of a named command.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Recalled {
     /// It was applied, and answered this.
     Applied(Remembered),
@@ -257,7 +257,7 @@ pub enum Recalled {
 }
 
 /// What a chunk was worth.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Verdict {
     /// It was verified and is kept.
     Kept {
@@ -281,7 +281,7 @@ pub enum Verdict {
 }
 
 /// The state after an install.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Restored {
     /// The cursor of the snapshot.
     pub anchor: Cursor,

@@ -50,7 +50,7 @@ impl fmt::Debug for Time {
 pub struct Wall(pub u64);
 
 /// What the driver's clocks show at a step.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Now {
     /// The monotonic clock; never goes back.
     pub time: Time,

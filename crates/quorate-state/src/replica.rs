@@ -43,7 +43,7 @@ pub struct Replica {
 }
 
 /// The state at one cursor, kept to be served.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Snapshot {
     tree: Tree,
     /// The digest under way; nothing once it is known, the tree remembers it then.
@@ -51,11 +51,28 @@ struct Snapshot {
 }
 
 /// A state being received.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Restore {
     session: SessionId,
     anchor: Cursor,
     assembly: Assembly,
+}
+
+/// A copy is the same state at the same point, and goes on by itself; it shares every node until
+/// one of the two changes it. What the original has yet to free stays with the original.
+impl Clone for Replica {
+    fn clone(&self) -> Self {
+        Self {
+            machine: self.machine.clone(),
+            tree: self.tree.clone(),
+            applied: self.applied,
+            clients: self.clients,
+            snapshots: self.snapshots.clone(),
+            restore: self.restore.clone(),
+            graveyard: Graveyard::default(),
+            changes: self.changes.clone(),
+        }
+    }
 }
 
 impl Replica {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How far the state is.
-#[derive(Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 pub(crate) struct Applier {
     /// The last cursor the state has applied.
     pub(crate) applied: Cursor,

@@ -24,7 +24,7 @@ use crate::{
 use super::{group::Group, syncing::Syncing, view::SessionView};
 
 /// A catch-up, and how far the log matched the leader's when it began.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Catching {
     pub(super) session: Session,
     matched: Index,

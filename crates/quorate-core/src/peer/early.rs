@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Requests that wait for the group to form; each is unavailable at its deadline.
-#[derive(Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 pub(crate) struct Early {
     requests: Vec<(RequestId, ClientOp)>,
 }

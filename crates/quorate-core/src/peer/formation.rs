@@ -55,7 +55,7 @@ const REPEAT: Duration = Duration::from_millis(200);
 const LOOK_AROUND: Duration = Duration::from_millis(500);
 
 /// The formation of one group on one peer.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct Formation {
     group: GroupId,
     me: Member,
@@ -76,7 +76,7 @@ pub(crate) struct Formation {
 }
 
 /// A genesis that this peer has accepted and that is not established yet.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 struct Held {
     genesis: Genesis,
     id: GenesisId,
@@ -90,7 +90,7 @@ struct Held {
 }
 
 /// What formation wants done with the group.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) enum Step {
     /// Start the consensus with this genesis, which is durable; `first` if it is this peer's own.
     Start {

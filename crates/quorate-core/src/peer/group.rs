@@ -34,7 +34,7 @@ use super::{
 };
 
 /// One group.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct Group {
     pub(super) me: Member,
     pub(super) profile: GroupProfile,

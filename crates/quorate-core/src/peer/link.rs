@@ -32,7 +32,7 @@ const LAST_PAUSE: Duration = Duration::from_secs(2);
 const STRANGER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// One connection.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct Link {
     pub(crate) peer: PeerId,
     pub(crate) dialed: bool,
@@ -49,7 +49,7 @@ pub(crate) struct Link {
 }
 
 /// What a handshake message did.
-#[derive(Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 pub(crate) struct Greeting {
     /// Groups that are proven by it.
     pub(crate) proven: Vec<GroupId>,
@@ -89,7 +89,7 @@ impl Link {
 }
 
 /// The keys of the groups opened here.
-#[derive(Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 pub(crate) struct Keys {
     pub(crate) keys: BTreeMap<GroupId, GroupKey>,
 }
@@ -112,7 +112,7 @@ fn label(key: &GroupKey) -> [u8; 8] {
 }
 
 /// Who speaks for this peer in a handshake.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Hash, Debug)]
 pub(crate) struct Identity {
     pub(crate) me: Member,
     pub(crate) network: NetworkId,
@@ -121,7 +121,7 @@ pub(crate) struct Identity {
 }
 
 /// A peer that can be dialed.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 struct Known {
     dialing: bool,
     dial_at: Time,
@@ -131,7 +131,7 @@ struct Known {
 }
 
 /// All links of one peer.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct Links {
     identity: Identity,
     links: BTreeMap<LinkId, Link>,
@@ -141,7 +141,7 @@ pub(crate) struct Links {
 }
 
 /// What happened to a peer's route.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Hash, Debug)]
 pub(crate) struct Rerouted {
     /// The peer and its life.
     pub(crate) member: Member,

@@ -47,7 +47,7 @@ use self::{
 pub use view::{FollowerView, GroupView, MemberView, SessionView, WhyLearner};
 
 /// What a peer is started with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub struct PeerConfig {
     /// Its public key.
     pub peer: PeerId,
@@ -65,7 +65,10 @@ pub struct PeerConfig {
 /// inbox is empty, and executes the effects in order. What a batch of inputs has in common (one
 /// frame of entries, one disk write, one read round) is done by `settle`, so that a busy peer
 /// batches and an idle one does not wait.
-#[derive(Debug)]
+///
+/// It is plain data: a clone is the same peer at the same point, and equal hashes (with one hasher)
+/// mean equal behaviour from here on, so every way that things can go may be followed.
+#[derive(Clone, Hash, Debug)]
 pub struct Peer {
     me: Member,
     seed: u64,

@@ -21,7 +21,7 @@ use crate::{
 use super::{catching::Catching, group::Group};
 
 /// The parts of state sync, and what ties them to the group.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct Syncing {
     pub(super) requests: Requests,
     provider: Provider,

@@ -101,7 +101,7 @@ pub struct FollowerView {
 }
 
 /// Why a learner does not vote.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum WhyLearner {
     /// It has not caught up with the log.
     NotCaughtUp,

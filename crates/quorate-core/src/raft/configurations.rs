@@ -9,7 +9,7 @@ use crate::{
 /// The configuration at the log's base and those after it, by index.
 ///
 /// Never empty; a joiner's first one has no members.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct Configurations {
     history: Vec<(Index, Configuration)>,
 }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What a leader knows of one follower.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct Conversation {
     /// Names this conversation in answers.
     pub(crate) run: u64,
@@ -57,7 +57,7 @@ pub(crate) struct Conversation {
 }
 
 /// How entries are sent to a follower.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Mode {
     /// Looking for the last common entry.
     Probe,

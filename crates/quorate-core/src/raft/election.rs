@@ -19,7 +19,7 @@ use crate::{
 use super::{Raft, RoleState, leader::Leader};
 
 /// A campaign under way.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct Campaign {
     /// The term that is campaigned for.
     pub(crate) term: Term,
@@ -32,7 +32,7 @@ pub(crate) struct Campaign {
 }
 
 /// A vote that waits for its ballot to be durable.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct VoteDue {
     write: DiskId,
     to: Member,

@@ -27,7 +27,7 @@ use super::{
 };
 
 /// What a leader keeps.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct Leader {
     /// The first entry of its term.
     pub(crate) first: Index,

@@ -61,7 +61,7 @@ use crate::{
 use super::{Raft, RoleState};
 
 /// A client that waits until this peer has left.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Hash, Debug)]
 pub(super) struct Leaver {
     request: RequestId,
     dissolve: bool,

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The entries of one group after its base.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct Log {
     base: Cursor,
     entries: VecDeque<Entry>,
@@ -28,7 +28,7 @@ pub(crate) struct Log {
 ///
 /// Only [`Log::durable`] makes one, so whatever is built from it (an ack, the leader's own share
 /// of a commit) was made true by a finished disk operation.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Durable(Index);
 
 impl Durable {

@@ -71,7 +71,7 @@ use self::{
 };
 
 /// What one group's consensus starts with.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct RaftStart {
     pub(crate) me: Member,
     pub(crate) genesis: GenesisId,
@@ -84,7 +84,7 @@ pub(crate) struct RaftStart {
 }
 
 /// The consensus of one group on one peer.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct Raft {
     me: Member,
     genesis: GenesisId,
@@ -135,13 +135,13 @@ pub(crate) struct Raft {
 }
 
 /// The leader no longer has the entries that are needed here.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Behind {
     /// The leader's first log index.
     pub(crate) first: Index,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 enum RoleState {
     Follower,
     PreCandidate(Campaign),

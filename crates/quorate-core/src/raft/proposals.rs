@@ -26,7 +26,7 @@ use super::log::Log;
 mod tests;
 
 /// The proposals that wait on one peer for one group.
-#[derive(Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 pub(crate) struct Proposals {
     /// Not yet appended or passed on.
     queue: VecDeque<Queued>,
@@ -49,7 +49,7 @@ pub(crate) struct Proposals {
 const SAME_PROCESS: u64 = 1 << 32;
 
 /// A proposal that waits for a leader.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Queued {
     pub(super) origin: Origin,
     pub(super) proposal: Proposal,
@@ -58,7 +58,7 @@ pub(super) struct Queued {
     pub(super) sent: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 struct Waiter {
     index: Index,
     term: Term,
@@ -68,7 +68,7 @@ struct Waiter {
     sent: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 struct Forwarded {
     request: RequestId,
     proposal: Proposal,
@@ -78,7 +78,7 @@ struct Forwarded {
 }
 
 /// Whose proposal it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Hash, Debug)]
 pub(super) enum Origin {
     /// A client of this peer.
     Local(RequestId),

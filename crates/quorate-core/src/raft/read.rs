@@ -22,7 +22,7 @@ use crate::{
 use super::{Raft, RoleState};
 
 /// The reads that wait on one peer for one group.
-#[derive(Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 pub(crate) struct Reads {
     /// On the leader: reads that wait for the next round.
     arrived: Vec<Asker>,
@@ -39,26 +39,26 @@ pub(crate) struct Reads {
     waiting: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 struct Round {
     sequence: u64,
     index: Index,
     askers: Vec<Asker>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 enum Asker {
     Local(Local),
     Remote(Member, u64),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Hash, Debug)]
 struct Local {
     request: RequestId,
     deadline: Time,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 struct Question {
     sent: Time,
     reads: Vec<Local>,

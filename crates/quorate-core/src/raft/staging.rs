@@ -19,7 +19,7 @@ use crate::{
 use super::{Raft, RoleState};
 
 /// The entries after one anchor, from one conversation.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct Staging {
     anchor: Cursor,
     run: u64,

@@ -44,7 +44,7 @@ use crate::{
 use super::{Raft, RoleState, conversation::Mode};
 
 /// A handover under way, on the leader.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct Handover {
     target: Member,
     /// When it is called off.
@@ -54,7 +54,7 @@ pub(crate) struct Handover {
 }
 
 /// A client's wish that somebody else lead.
-#[derive(Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Wish {
     request: RequestId,
     to: Option<PeerId>,

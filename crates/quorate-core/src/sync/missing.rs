@@ -11,7 +11,7 @@ use super::ranges::Ranges;
 use crate::state_op::Part;
 
 /// The parts of one snapshot that are not verified yet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Missing {
     total: u64,
     verified: Ranges,
@@ -26,7 +26,7 @@ pub(super) struct Missing {
 }
 
 /// What the state kept of one chunk.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Kept {
     /// The ranks it brought.
     pub(super) items: (u64, u64),

@@ -96,7 +96,7 @@ pub use requests::{Requests, pass_on};
 pub use session::{Phase, Session, SessionStart};
 
 /// One thing that a part of state sync wants done.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub enum SyncOut {
     /// Do something with the group's state, in order.
     State(StateOp),

@@ -23,7 +23,7 @@ use crate::{
 const QUESTIONS: usize = 8;
 
 /// What a provider states about its snapshot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Terms {
     /// How many items it has.
     pub items: u64,
@@ -34,7 +34,7 @@ pub struct Terms {
 }
 
 /// A snapshot that may be restored.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Choice {
     pub(super) anchor: Cursor,
     pub(super) terms: Terms,
@@ -45,7 +45,7 @@ pub(super) struct Choice {
 }
 
 /// Every offer one session has heard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Offers {
     /// Anchors at or below this are of no use.
     have: Cursor,
@@ -56,7 +56,7 @@ pub(super) struct Offers {
     window: (Time, usize),
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 struct Anchor {
     stated: BTreeMap<Member, (Terms, Time)>,
     authority: Option<Authority>,
@@ -66,7 +66,7 @@ struct Anchor {
     asked: Option<Time>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 struct Authority {
     term: Term,
     voters: Vec<Member>,

@@ -4,7 +4,7 @@ use super::session::Phase;
 use crate::{cursor::Cursor, id::Member, time::Time};
 
 /// How far a catch-up is, for people.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Progress {
     /// Where it stands.
     pub phase: Phase,
@@ -27,7 +27,7 @@ pub struct Progress {
 }
 
 /// What one provider brought so far.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SourceProgress {
     /// Who.
     pub member: Member,

@@ -45,7 +45,7 @@ pub struct MarkerApplied<'a> {
 }
 
 /// A fetch as it came from another peer: nothing of it is to be trusted but who sent it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Hash, Debug)]
 pub struct FetchRequest {
     /// Who asks, as its link proves.
     pub from: Member,
@@ -64,7 +64,7 @@ pub struct FetchRequest {
 }
 
 /// The snapshots that one peer keeps of one group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub struct Provider {
     ttl: Duration,
     kept: BTreeMap<Cursor, Snapshot>,
@@ -77,7 +77,7 @@ pub struct Provider {
     sweep: Sweep,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 struct Snapshot {
     /// Who waits for the offer.
     requesters: Vec<Requester>,
@@ -90,7 +90,7 @@ struct Snapshot {
     used: Time,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Sweep {
     Idle,
     UnderWay,

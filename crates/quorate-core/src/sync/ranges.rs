@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 /// Ranks, kept as the fewest half-open ranges.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Ranges {
     /// End by start; no two touch or overlap.
     ends: BTreeMap<u64, u64>,

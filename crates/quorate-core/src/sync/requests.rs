@@ -27,7 +27,7 @@ use crate::{
 const LEAST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The requests that wait at one leader.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub struct Requests {
     interval: Duration,
     patience: Duration,
@@ -43,7 +43,7 @@ pub struct Requests {
     last_cut: Option<Time>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 struct UnderWay {
     marker: Marker,
     proposed: Time,

@@ -38,7 +38,7 @@ const LEAST_SHARE: u64 = 64;
 const PATIENCE: u32 = 4;
 
 /// One chosen snapshot and what is still missing of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Restore {
     pub(super) anchor: Cursor,
     pub(super) terms: Terms,
@@ -51,7 +51,7 @@ pub(super) struct Restore {
     steal_at: Option<Time>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Hash, Debug)]
 struct Fetch {
     from: Member,
     part: Part,

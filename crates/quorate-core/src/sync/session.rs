@@ -42,7 +42,7 @@ use crate::{
 const LEAST_RETRY: Duration = Duration::from_millis(20);
 
 /// Where a catch-up stands.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Phase {
     /// It asked for a snapshot and has no offer.
     Asking,
@@ -69,7 +69,7 @@ pub(super) const STEPS: &[(Phase, Phase)] = &[
 ];
 
 /// Who catches up, and with what.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub struct SessionStart {
     /// The catch-up; its id is not used for another one of this incarnation.
     pub session: SessionId,
@@ -86,7 +86,7 @@ pub struct SessionStart {
 }
 
 /// One catch-up on the lagging side.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub struct Session {
     start: SessionStart,
     profile: GroupProfile,

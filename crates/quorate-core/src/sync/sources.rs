@@ -24,7 +24,7 @@ const LEAST_ITEMS: u64 = 64;
 const LEAST_BYTES: u64 = 64 << 10;
 
 /// One provider as one session knows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(super) struct Source {
     /// Items and bytes it brought that were verified and new.
     pub(super) brought: (u64, u64),
@@ -42,7 +42,7 @@ pub(super) struct Source {
     pub(super) answered: Time,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Hash, Debug, Default)]
 struct Strikes {
     wrong: u32,
     silent: u32,
@@ -50,7 +50,7 @@ struct Strikes {
 }
 
 /// Everybody a session has heard an offer from.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 pub(super) struct Sources {
     known: BTreeMap<Member, Source>,
 }

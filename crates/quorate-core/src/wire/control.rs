@@ -17,7 +17,7 @@ use crate::{
 pub const PROTOCOL_VERSION: u16 = 1;
 
 /// One message of the control lane.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Control {
     /// The first message in each direction.
     Hello(Hello),
@@ -28,7 +28,7 @@ pub enum Control {
 }
 
 /// Says who speaks; the first message in each direction of a link.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Hello {
     /// The version of the protocol.
     pub version: u16,
@@ -45,7 +45,7 @@ pub struct Hello {
 }
 
 /// Proves a group's key, bound to the TLS session and to the side that proves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Proof {
     /// A hash of what people call the group: tells a wrong key from another group.
     pub label: [u8; 8],
@@ -54,7 +54,7 @@ pub struct Proof {
 }
 
 /// A message of one group, with whom and which history it is for.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Envelope {
     /// For whom.
     pub address: Address,
@@ -63,7 +63,7 @@ pub struct Envelope {
 }
 
 /// The history and the life that a message is for; anybody else drops it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Address {
     /// The group.
     pub group: GroupId,
@@ -74,7 +74,7 @@ pub struct Address {
 }
 
 /// What a group's peers say to each other in small.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Message {
     // Formation and membership.
     /// Where the sender stands; sent when a group is proven on a link and when it changes.
@@ -315,7 +315,7 @@ pub enum Message {
 }
 
 /// Where a peer stands in a group.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Standing {
     /// The history it takes part in, or has accepted.
     pub genesis: Option<GenesisId>,
@@ -328,7 +328,7 @@ pub struct Standing {
 }
 
 /// Whether and how a peer founds the group, if it sees nothing to join.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Founding {
     /// It waits for others.
     Never,

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// One message of an entries lane, with whom it is for.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Replication {
     /// Entries, from the leader.
     Append(Append),
@@ -29,7 +29,7 @@ pub enum Replication {
 }
 
 /// Entries for a follower (Raft, section 5.3).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Append {
     /// The leader's term.
     pub term: Term,
@@ -49,7 +49,7 @@ pub struct Append {
 ///
 /// Valid for one leader's term: another leader drops them, and the follower knows that they were
 /// never appended by it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Forward {
     /// The term whose leader is meant.
     pub term: Term,
@@ -60,7 +60,7 @@ pub struct Forward {
 }
 
 /// What a client wants to have ordered.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Proposal {
     /// A command.
     Command(Command),
@@ -80,7 +80,7 @@ impl Proposal {
 }
 
 /// What became of forwarded commands.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Outcomes {
     /// The leader's term.
     pub term: Term,
@@ -89,7 +89,7 @@ pub struct Outcomes {
 }
 
 /// What became of one forwarded command.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum ForwardOutcome {
     /// It is committed and applied, now or, if it has a name, before.
     Committed {
@@ -118,7 +118,7 @@ pub enum ForwardOutcome {
 }
 
 /// A chunk of a snapshot, for a session.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct BulkChunk {
     /// For whom.
     pub address: Address,

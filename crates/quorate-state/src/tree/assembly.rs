@@ -31,7 +31,7 @@ pub use super::proof::Rejected;
 use crate::limits;
 
 /// The parts of a tree that were received and verified so far.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Assembly {
     digest: Digest,
     salt: Salt,
@@ -50,13 +50,13 @@ pub struct Assembly {
     unfinished_values: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Whole {
     leaf: Leaf,
     hashed: Hashed,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Oversize {
     count: u64,
     bytes: u64,
@@ -65,7 +65,7 @@ struct Oversize {
 }
 
 /// The pieces of something that has several.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pieces {
     len: u64,
     kept: Vec<Option<Bytes>>,

@@ -18,7 +18,7 @@ const VISIT: usize = 128;
 ///
 /// It works on a snapshot of its own, so the tree may change meanwhile; the hashes it finds are
 /// remembered in the nodes, for every tree that shares them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Digesting {
     tree: Tree,
     /// The way from the top to where the work is: nodes and the child to look at next.

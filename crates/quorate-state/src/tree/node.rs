@@ -12,7 +12,7 @@ pub(super) struct Node {
 }
 
 /// What hashing a node found.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Hashed {
     pub(super) node: Hash,
     /// The hashes of the pieces of a leaf that has several, concatenated: a provider needs them
