@@ -49,6 +49,14 @@ pub enum DiskWrite {
     /// Remembers never to accept this history; if it is the one the group has accepted, drops it
     /// with the log.
     Refuse(GenesisId),
+    /// Remembers that this history dissolved into another one, and never to take part in it again;
+    /// if it is the one the group has accepted, drops it with the log.
+    Dissolve {
+        /// The history that is no more.
+        genesis: GenesisId,
+        /// The one that its members go to.
+        into: GenesisId,
+    },
     /// Puts entries behind `previous`, dropping whatever was there.
     Append {
         /// The cursor of the entry before the first one.
@@ -105,6 +113,8 @@ pub struct RecoveredGroup {
     pub founding: Option<Genesis>,
     /// Histories it has promised never to accept.
     pub refused: Vec<GenesisId>,
+    /// Histories that have dissolved, each with the one it dissolved into.
+    pub tombstones: Vec<(GenesisId, GenesisId)>,
     /// Its ballot.
     pub ballot: Ballot,
     /// The cursor before the first entry it holds.

@@ -58,6 +58,22 @@ impl Batch {
         self.note(group, Change::Refused { genesis, drop })
     }
 
+    /// Adds a dissolve record.
+    pub(crate) fn put_dissolve(
+        &mut self,
+        group: GroupId,
+        (genesis, into): (GenesisId, GenesisId),
+        drop: bool,
+    ) -> u64 {
+        record::put_dissolve(&mut self.bytes, self.seed, group, (genesis, into), drop);
+        let change = Change::Dissolved {
+            genesis,
+            into,
+            drop,
+        };
+        self.note(group, change)
+    }
+
     /// Adds an append record with as many of `entries` as go into one, and returns how many.
     pub(crate) fn put_append(
         &mut self,

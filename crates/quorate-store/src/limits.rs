@@ -28,6 +28,12 @@ pub const ENTRY_BYTES: usize = 64 << 20;
 /// peace refuses none.
 pub const REFUSED: usize = 256;
 
+/// Dissolved histories remembered per group, the oldest forgotten first.
+///
+/// A peer's history dissolves once, where two founded apart; a second time only if the one it went
+/// to dissolves too.
+pub const TOMBSTONES: usize = 64;
+
 /// The largest superblock: every group a peer may have, each with every refusal.
 pub const SUPERBLOCK_BYTES: u64 = 32 << 20;
 

@@ -44,6 +44,8 @@
 //! 3 append    cursor of the entry before, 4 bytes of count, entries: whatever followed is dropped
 //! 4 base      cursor of the base, cursor of the log's end, 16 bytes of genesis id, 1 byte keep,
 //!             lists of voters, outgoing voters, learners: the log starts after the base
+//! 5 dissolve  16 bytes of genesis id, 16 bytes of the id it dissolved into, 1 byte drop: this
+//!             history is no more; drop as in refuse
 //! ```
 //!
 //! A batch is there whole or not at all: one write, one sync, and recovery takes it only if all
@@ -82,6 +84,7 @@ const GENESIS: u8 = 1;
 const REFUSE: u8 = 2;
 const APPEND: u8 = 3;
 const BASE: u8 = 4;
+const DISSOLVE: u8 = 5;
 
 /// A place in the log: a byte of a segment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -125,6 +128,15 @@ pub enum Record {
     Refuse {
         /// Which.
         genesis: GenesisId,
+        /// Whether the log belongs to it and is dropped.
+        drop: bool,
+    },
+    /// A history has dissolved into another one.
+    Dissolve {
+        /// Which.
+        genesis: GenesisId,
+        /// Into which.
+        into: GenesisId,
         /// Whether the log belongs to it and is dropped.
         drop: bool,
     },
@@ -244,6 +256,21 @@ pub fn put_refuse(out: &mut Vec<u8>, seed: u32, group: GroupId, genesis: Genesis
     finish(out, start, seed);
 }
 
+/// Appends a dissolve record.
+pub fn put_dissolve(
+    out: &mut Vec<u8>,
+    seed: u32,
+    group: GroupId,
+    (genesis, into): (GenesisId, GenesisId),
+    drop: bool,
+) {
+    let start = begin(out, DISSOLVE, group);
+    out.extend_from_slice(&genesis.0);
+    out.extend_from_slice(&into.0);
+    out.push(u8::from(drop));
+    finish(out, start, seed);
+}
+
 /// Appends an append record with as many of `entries` as go into one; returns how many.
 ///
 /// At least one goes, unless there is none.
@@ -330,6 +357,11 @@ fn take_body(kind: u8, group: GroupId, body: Bytes) -> Result<Record, Malformed>
         }),
         REFUSE => Record::Refuse {
             genesis: GenesisId(reader.array()?),
+            drop: reader.u8()? != 0,
+        },
+        DISSOLVE => Record::Dissolve {
+            genesis: GenesisId(reader.array()?),
+            into: GenesisId(reader.array()?),
             drop: reader.u8()? != 0,
         },
         APPEND => {

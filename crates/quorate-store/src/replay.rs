@@ -65,8 +65,8 @@ impl Replay {
                     ..Log::default()
                 }
             }
-            Record::Refuse { drop: false, .. } => {}
-            Record::Refuse { drop: true, .. } => {
+            Record::Refuse { drop: false, .. } | Record::Dissolve { drop: false, .. } => {}
+            Record::Refuse { drop: true, .. } | Record::Dissolve { drop: true, .. } => {
                 *log = Log {
                     sequence,
                     ..Log::default()
@@ -116,6 +116,7 @@ impl Replay {
             genesis: facts.genesis,
             founding: log.founding.filter(|_| bare),
             refused: facts.refused.clone(),
+            tombstones: facts.tombstones.clone(),
             ballot: facts.ballot,
             base: log.base,
             configuration: log.configuration,

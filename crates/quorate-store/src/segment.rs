@@ -31,6 +31,12 @@ pub(crate) enum Change {
     Genesis { genesis: GenesisId, end: Cursor },
     /// A history is refused for ever, and with `drop` the log, which was part of it, dropped.
     Refused { genesis: GenesisId, drop: bool },
+    /// A history has dissolved, and with `drop` the log, which was part of it, dropped.
+    Dissolved {
+        genesis: GenesisId,
+        into: GenesisId,
+        drop: bool,
+    },
     /// Entries follow `previous` up to `end`.
     Appended { previous: Index, end: Cursor },
     /// The log starts after `base` and ends at `end`.
@@ -93,6 +99,15 @@ impl Change {
                 genesis: *genesis,
                 drop: *drop,
             },
+            Record::Dissolve {
+                genesis,
+                into,
+                drop,
+            } => Self::Dissolved {
+                genesis: *genesis,
+                into: *into,
+                drop: *drop,
+            },
             Record::Append { previous, entries } => Self::Appended {
                 previous: previous.index,
                 end: end_of(*previous, entries),
@@ -127,9 +142,18 @@ impl Change {
             Self::Refused { genesis, drop } => {
                 facts.refuse(genesis);
                 if drop {
-                    facts.genesis = None;
-                    facts.since = sequence;
-                    facts.sealed = Cursor::ZERO;
+                    facts.drop_log(sequence);
+                }
+                true
+            }
+            Self::Dissolved {
+                genesis,
+                into,
+                drop,
+            } => {
+                facts.bury(genesis, into);
+                if drop {
+                    facts.drop_log(sequence);
                 }
                 true
             }
@@ -221,7 +245,7 @@ impl Segments {
                 self.hold(group, end.index);
                 true
             }
-            Change::Refused { drop, .. } => {
+            Change::Refused { drop, .. } | Change::Dissolved { drop, .. } => {
                 if drop {
                     self.forget(group);
                 }

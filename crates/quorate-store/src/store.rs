@@ -260,6 +260,9 @@ impl Store {
             }
             DiskWrite::Genesis(genesis) => self.take_genesis(group, genesis),
             DiskWrite::Refuse(genesis) => Some(self.take_refuse(group, *genesis)),
+            DiskWrite::Dissolve { genesis, into } => {
+                Some(self.take_dissolve(group, *genesis, *into))
+            }
             DiskWrite::Append { previous, entries } => self.take_append(group, *previous, entries),
             DiskWrite::Base {
                 base,
@@ -299,13 +302,25 @@ impl Store {
 
     /// Refuses a history; the log goes with it only if it is the history of the log.
     fn take_refuse(&mut self, group: GroupId, genesis: GenesisId) -> Needs {
+        let drop = self.drop_log(group, genesis);
+        Needs::Both(self.open_batch().put_refuse(group, genesis, drop))
+    }
+
+    /// Buries a history; the log goes with it only if it is the history of the log.
+    fn take_dissolve(&mut self, group: GroupId, genesis: GenesisId, into: GenesisId) -> Needs {
+        let drop = self.drop_log(group, genesis);
+        Needs::Both(self.open_batch().put_dissolve(group, (genesis, into), drop))
+    }
+
+    /// Drops a group's log if it belongs to `genesis`; tells whether it did.
+    fn drop_log(&mut self, group: GroupId, genesis: GenesisId) -> bool {
         let log = self.groups.entry(group).or_default();
         let drop = log.genesis == Some(genesis);
         if drop {
             log.genesis = None;
             (log.base, log.end) = (Cursor::ZERO, Cursor::ZERO);
         }
-        Needs::Both(self.open_batch().put_refuse(group, genesis, drop))
+        drop
     }
 
     fn take_append(

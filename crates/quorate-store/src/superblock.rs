@@ -33,10 +33,11 @@
 //! 16  8  term of the ballot
 //! 24 16  sealed cursor, term then index: the end of the group's log as last synced
 //! 40  8  since: records of the group in batches before this sequence number are void
-//! 48  1  bit 0: a vote follows; bit 1: a genesis follows
+//! 48  1  bit 0: a vote follows; bit 1: a genesis follows; bit 2: tombstones follow
 //! 49  4  number of refused histories
 //! 53     40 bytes of member voted for, if any; 16 bytes of genesis id, if any; 16 bytes each of
-//!        refused genesis ids, oldest first
+//!        refused genesis ids, oldest first; if there are tombstones, 4 bytes of their number and
+//!        32 bytes each, the history that is no more and the one it dissolved into, oldest first
 //! ```
 
 use std::collections::BTreeMap;
@@ -62,6 +63,7 @@ const MAGIC: [u8; 8] = *b"quorsupr";
 const HEADER: usize = 24;
 const VOTED: u8 = 1;
 const BEGUN: u8 = 2;
+const BURIED: u8 = 4;
 
 /// What a data directory knows besides its log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -93,6 +95,8 @@ pub struct Facts {
     pub genesis: Option<GenesisId>,
     /// Histories never to accept, oldest first.
     pub refused: Vec<GenesisId>,
+    /// Histories that are no more, each with the one it dissolved into, oldest first.
+    pub tombstones: Vec<(GenesisId, GenesisId)>,
     /// The end of its log as last synced.
     pub sealed: Cursor,
     /// Its records in batches before this one are void.
@@ -116,6 +120,22 @@ impl Facts {
             let beyond = self.refused.len().saturating_sub(limits::REFUSED);
             self.refused.drain(..beyond);
         }
+    }
+
+    /// Adds a history that has dissolved, forgetting the oldest beyond the limit.
+    pub(crate) fn bury(&mut self, genesis: GenesisId, into: GenesisId) {
+        if self.tombstones.iter().all(|(known, _)| *known != genesis) {
+            self.tombstones.push((genesis, into));
+            let beyond = self.tombstones.len().saturating_sub(limits::TOMBSTONES);
+            self.tombstones.drain(..beyond);
+        }
+    }
+
+    /// Drops the log, as of the batch with this sequence number.
+    pub(crate) fn drop_log(&mut self, sequence: u64) {
+        self.genesis = None;
+        self.since = sequence;
+        self.sealed = Cursor::ZERO;
     }
 }
 
@@ -182,18 +202,26 @@ fn put_facts(out: &mut Vec<u8>, group: GroupId, facts: &Facts) {
     out.extend_from_slice(&facts.ballot.term.0.to_le_bytes());
     put_cursor(out, facts.sealed);
     out.extend_from_slice(&facts.since.to_le_bytes());
-    let voted = if facts.ballot.voted_for.is_some() {
-        VOTED
-    } else {
-        0
-    };
-    out.push(voted | if facts.genesis.is_some() { BEGUN } else { 0 });
+    let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+    let buried = !facts.tombstones.is_empty();
+    out.push(
+        flag(facts.ballot.voted_for.is_some(), VOTED)
+            | flag(facts.genesis.is_some(), BEGUN)
+            | flag(buried, BURIED),
+    );
     out.extend_from_slice(&(facts.refused.len() as u32).to_le_bytes());
     if let Some(member) = facts.ballot.voted_for {
         put_member(out, member);
     }
     for genesis in facts.genesis.iter().chain(&facts.refused) {
         out.extend_from_slice(&genesis.0);
+    }
+    if buried {
+        out.extend_from_slice(&(facts.tombstones.len() as u32).to_le_bytes());
+        for (genesis, into) in &facts.tombstones {
+            out.extend_from_slice(&genesis.0);
+            out.extend_from_slice(&into.0);
+        }
     }
 }
 
@@ -239,12 +267,22 @@ fn take_facts(reader: &mut Reader) -> Result<Facts, Malformed> {
     } else {
         None
     };
+    let refused = (0..refused)
+        .map(|_| reader.array().map(GenesisId))
+        .collect::<Result<_, _>>()?;
+    let buried = if flags & BURIED != 0 {
+        u32::from_le_bytes(reader.array()?)
+    } else {
+        0
+    };
+    let tombstones = (0..buried)
+        .map(|_| Ok((GenesisId(reader.array()?), GenesisId(reader.array()?))))
+        .collect::<Result<_, Malformed>>()?;
     Ok(Facts {
         ballot: Ballot { term, voted_for },
         genesis,
-        refused: (0..refused)
-            .map(|_| reader.array().map(GenesisId))
-            .collect::<Result<_, _>>()?,
+        refused,
+        tombstones,
         sealed,
         since,
     })

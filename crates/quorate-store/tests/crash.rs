@@ -47,8 +47,15 @@ fn operation(driver: &Driver, step: Step, nonce: &mut u64) -> Option<(GroupId, D
             })
         }
         20 => DiskWrite::Genesis(genesis(id, *nonce)),
-        21 => DiskWrite::Refuse(genesis(id, *nonce).id()),
-        22 => DiskWrite::Refuse(log.genesis?),
+        21 if step.b.is_multiple_of(2) => DiskWrite::Refuse(genesis(id, *nonce).id()),
+        22 if step.b.is_multiple_of(2) => DiskWrite::Refuse(log.genesis?),
+        21 | 22 => DiskWrite::Dissolve {
+            genesis: log
+                .genesis
+                .filter(|_| step.kind % 32 == 22)
+                .unwrap_or_else(|| genesis(id, *nonce).id()),
+            into: genesis(id, 1 + *nonce).id(),
+        },
         23..=29 => {
             let at = step.a as usize % (log.entries.len() + 1);
             DiskWrite::Base {

@@ -157,6 +157,29 @@ fn a_dropped_history_frees_its_segments_and_stays_refused() {
 }
 
 #[test]
+fn a_dissolved_history_frees_its_segments_and_stays_buried() {
+    let mut driver = started(&[1]);
+    append(&mut driver, 1, 1, 1, 20);
+    let (id, winner) = (genesis(group(1), 1).id(), genesis(group(1), 2).id());
+    let dissolve = |genesis| DiskWrite::Dissolve {
+        genesis,
+        into: winner,
+    };
+    driver.submit(group(1), dissolve(id));
+    // Another history's tombstone leaves the log alone.
+    driver.submit(group(1), DiskWrite::Genesis(genesis(group(1), 3)));
+    let other = genesis(group(1), 4).id();
+    driver.submit(group(1), dissolve(other));
+    driver.settle();
+    append(&mut driver, 1, 1, 1, 1);
+    assert!(driver.store.segments() <= 4, "{}", driver.store.segments());
+    let log = driver.log(group(1));
+    assert_eq!(log.tombstones, [(id, winner), (other, winner)]);
+    assert_eq!(log.entries.len(), 2);
+    check(driver);
+}
+
+#[test]
 fn overwritten_entries_free_their_segments() {
     let mut driver = started(&[1]);
     append(&mut driver, 1, 1, 1, 30);

@@ -55,10 +55,13 @@ impl DurableLog {
                 self.base = Cursor::ZERO;
                 self.terms = VecDeque::from([Genesis::CURSOR.term]);
             }
-            DiskWrite::Refuse(_) => {
-                self.genesis = None;
-                self.base = Cursor::ZERO;
-                self.terms.clear();
+            DiskWrite::Refuse(genesis) | DiskWrite::Dissolve { genesis, .. } => {
+                // Only with its own history goes a log.
+                if self.genesis == Some(*genesis) {
+                    self.genesis = None;
+                    self.base = Cursor::ZERO;
+                    self.terms.clear();
+                }
             }
             DiskWrite::Append { previous, entries } => self.append(*previous, entries),
             DiskWrite::Base {
@@ -263,6 +266,7 @@ mod tests {
             group: GROUP,
             genesis: synced.logs[&GROUP].genesis,
             refused: Vec::new(),
+            tombstones: Vec::new(),
             founding: None,
             ballot: Ballot::default(),
             base: Cursor::ZERO,

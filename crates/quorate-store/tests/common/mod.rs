@@ -67,6 +67,7 @@ pub fn genesis(group: GroupId, nonce: u64) -> Genesis {
 pub struct Log {
     pub genesis: Option<GenesisId>,
     pub refused: Vec<GenesisId>,
+    pub tombstones: Vec<(GenesisId, GenesisId)>,
     pub base: Cursor,
     pub configuration: Configuration,
     pub entries: Vec<Entry>,
@@ -88,6 +89,16 @@ impl Log {
         }
     }
 
+    fn drop_if(&mut self, genesis: GenesisId) {
+        if self.genesis == Some(genesis) {
+            *self = Self {
+                refused: std::mem::take(&mut self.refused),
+                tombstones: std::mem::take(&mut self.tombstones),
+                ..Self::default()
+            };
+        }
+    }
+
     pub fn apply(&mut self, write: &DiskWrite) {
         match write {
             DiskWrite::Ballot(_) => {}
@@ -95,6 +106,7 @@ impl Log {
                 *self = Self {
                     genesis: Some(genesis.id()),
                     refused: std::mem::take(&mut self.refused),
+                    tombstones: std::mem::take(&mut self.tombstones),
                     entries: vec![genesis_entry(genesis)],
                     ..Self::default()
                 };
@@ -103,12 +115,13 @@ impl Log {
                 if !self.refused.contains(id) {
                     self.refused.push(*id);
                 }
-                if self.genesis == Some(*id) {
-                    *self = Self {
-                        refused: std::mem::take(&mut self.refused),
-                        ..Self::default()
-                    };
+                self.drop_if(*id);
+            }
+            DiskWrite::Dissolve { genesis, into } => {
+                if self.tombstones.iter().all(|(known, _)| known != genesis) {
+                    self.tombstones.push((*genesis, *into));
                 }
+                self.drop_if(*genesis);
             }
             DiskWrite::Append { previous, entries } => {
                 let at = (previous.index.0 - self.base.index.0) as usize;
@@ -141,6 +154,7 @@ impl From<&RecoveredGroup> for Log {
         Self {
             genesis: group.genesis,
             refused: group.refused.clone(),
+            tombstones: group.tombstones.clone(),
             base: group.base,
             configuration: group.configuration.clone(),
             entries: group.entries.clone(),
