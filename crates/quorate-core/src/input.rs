@@ -1,6 +1,7 @@
 //! What the outside world tells a peer.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     client::{ClientOp, RequestId},
@@ -99,7 +100,8 @@ pub struct OpenGroup {
 }
 
 /// How a group comes to be, where no genesis is known.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Form {
     /// This peer founds it alone.
     Alone,

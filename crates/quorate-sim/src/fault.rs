@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     dice::{Dice, MILLION, Span},
     network::Weather,
 };
 
 /// One thing that goes wrong at a certain time.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fault {
     /// When, since the start of the run.
     pub at: Duration,
@@ -17,7 +20,8 @@ pub struct Fault {
 }
 
 /// What goes wrong, and for how long.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum FaultKind {
     /// A peer dies and comes back; a memory peer comes back as another life.
     Crash {

@@ -11,11 +11,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use quorate_core::{CloseCode, Lane, LinkId};
+use serde::{Deserialize, Serialize};
 
 use crate::dice::{Dice, Span};
 
 /// How the network behaves in a run.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NetworkPlan {
     /// How long a frame is under way.
     pub delay: Span,
@@ -32,7 +34,8 @@ pub struct NetworkPlan {
 }
 
 /// What happens to single frames on living links, in parts of a million.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Weather {
     /// Frames that never arrive.
     pub loss: u32,

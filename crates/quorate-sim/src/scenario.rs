@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use quorate_core::{Form, GroupProfile};
 use quorate_state::ClientLimits;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     dice::{Dice, Span},
@@ -20,7 +21,8 @@ use crate::{
 };
 
 /// What the peers of a cluster keep across a crash.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Storage {
     /// Nothing: a peer that comes back is another life.
     Memory,
@@ -29,7 +31,8 @@ pub enum Storage {
 }
 
 /// One peer of a scenario.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PeerPlan {
     /// When it is started, since the start of the run.
     pub start: Duration,
@@ -52,7 +55,8 @@ pub struct PeerPlan {
 }
 
 /// Everything that will be done to a cluster.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// The seed that it was drawn from, and from which the run draws.
     pub seed: u64,

@@ -52,6 +52,7 @@ mod tests;
 
 use bytes::Bytes;
 use quorate_core::{Applied, ClientSequence, Cursor, Index, Recalled, Remembered, Wall};
+use serde::{Deserialize, Serialize};
 
 use self::items::{Answer, Record, Totals};
 use crate::{limits, tree::Tree};
@@ -60,7 +61,8 @@ use crate::{limits, tree::Tree};
 ///
 /// They decide what is applied: all peers of a group must have the same. Applications do not
 /// choose them; simulations make them small.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ClientLimits {
     /// Clients in the table; beyond, registrations are refused.
     pub clients: u64,
