@@ -35,25 +35,32 @@ impl Rolling {
 
     /// Takes one word in.
     pub(crate) fn word(&mut self, word: u64) {
-        self.high = fold(self.high ^ word, FIRST).wrapping_add(self.low);
-        self.low = fold(self.low.rotate_left(23) ^ word, SECOND).wrapping_add(self.high);
+        self.words(word, word);
+    }
+
+    /// Takes two words in, each in one half of the state; the halves mix with every call.
+    fn words(&mut self, one: u64, other: u64) {
+        let high = fold(self.high ^ one, FIRST).wrapping_add(self.low);
+        self.low = fold(self.low.rotate_left(23) ^ other, SECOND).wrapping_add(self.high);
+        self.high = high;
     }
 
     /// Takes bytes in, with their length.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.word(bytes.len() as u64);
-        let mut chunks = bytes.chunks_exact(8);
-        for chunk in &mut chunks {
-            let mut word = [0; 8];
-            word.copy_from_slice(chunk);
-            self.word(u64::from_le_bytes(word));
+        let (chunks, rest) = bytes.as_chunks::<16>();
+        for chunk in chunks {
+            self.chunk(u128::from_le_bytes(*chunk));
         }
-        let rest = chunks.remainder();
         if !rest.is_empty() {
-            let mut word = [0; 8];
-            word[..rest.len()].copy_from_slice(rest);
-            self.word(u64::from_le_bytes(word));
+            let mut last = [0; 16];
+            last[..rest.len()].copy_from_slice(rest);
+            self.chunk(u128::from_le_bytes(last));
         }
+    }
+
+    fn chunk(&mut self, chunk: u128) {
+        self.words(chunk as u64, (chunk >> 64) as u64);
     }
 
     /// Returns the hash of everything taken in so far.

@@ -9,8 +9,8 @@
 use std::fmt::Write as _;
 
 use quorate_core::{
-    Applied, Body, ClientOp, DiskOp, DiskWrite, Effect, Entry, Input, Lane, Reply, StateDone,
-    StateOp, wire,
+    Applied, Body, ClientOp, DiskOp, DiskWrite, Effect, Entry, Input, Lane, Recalled, Remembered,
+    Reply, StateDone, StateOp, wire,
 };
 
 use crate::{hash::Rolling, narrate::Narration};
@@ -248,8 +248,26 @@ fn hash_done(hash: &mut Rolling, done: &StateDone) {
             }
             hash.bytes(chunk.as_deref().unwrap_or_default());
         }
+        StateDone::Recalled { recalled } => {
+            hash.word(8);
+            for (name, recalled) in recalled {
+                for word in [name.client.0, name.sequence, name.open] {
+                    hash.word(word);
+                }
+                match recalled {
+                    Recalled::Applied(remembered) => hash_remembered(hash, remembered),
+                    recalled => hash_text(hash, recalled),
+                }
+            }
+        }
         done => hash_text(hash, done),
     }
+}
+
+fn hash_remembered(hash: &mut Rolling, remembered: &Remembered) {
+    hash.word(remembered.cursor.term.0);
+    hash.word(remembered.cursor.index.0);
+    hash.bytes(&remembered.outcome);
 }
 
 fn hash_disk(hash: &mut Rolling, scratch: &mut Vec<u8>, op: &DiskOp) {
@@ -270,7 +288,14 @@ fn hash_disk(hash: &mut Rolling, scratch: &mut Vec<u8>, op: &DiskOp) {
 /// Takes in what came of an entry.
 pub(crate) fn hash_applied(hash: &mut Rolling, applied: &Applied) {
     match applied {
-        Applied::Outcome(outcome) => hash.bytes(outcome),
+        Applied::Outcome(outcome) => {
+            hash.word(1);
+            hash.bytes(outcome);
+        }
+        Applied::Repeated(remembered) => {
+            hash.word(2);
+            hash_remembered(hash, remembered);
+        }
         applied => hash_text(hash, applied),
     }
 }

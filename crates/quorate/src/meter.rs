@@ -215,8 +215,9 @@ impl Meter {
             group: group.clone(),
             peer: peer.short(),
         };
+        let members = view.members();
         let followers = || {
-            let members = view.members.iter();
+            let members = members.iter();
             members.filter_map(|it| Some((it.member.peer, it.followed.as_ref()?.matched)))
         };
         for (peer, matched) in followers() {

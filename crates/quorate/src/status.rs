@@ -197,7 +197,7 @@ impl GroupStatus {
             session: view.session,
             progress: shown.progress.cloned(),
             peers: Arc::clone(shown.peers),
-            learners: view.members.iter().filter_map(why).collect(),
+            learners: view.members().iter().filter_map(why).collect(),
             snapshots: Vec::new(),
             refused: self.refused,
             left: view.left,

@@ -61,6 +61,10 @@ pub(crate) struct Group {
     pub(super) links: BTreeMap<PeerId, Time>,
     /// Whether this peer has left before there was a history to leave.
     pub(super) left: bool,
+    /// When its peer knows it to be due.
+    pub(super) due: Time,
+    /// Whether its peer knows that it is to settle.
+    pub(super) touched: bool,
 }
 
 impl Group {
@@ -98,6 +102,8 @@ impl Group {
             early: Early::default(),
             links: BTreeMap::new(),
             left: false,
+            due: Time::NEVER,
+            touched: false,
         };
         if let Some(recovered) = recovered {
             group.recover(recovered, now, out);

@@ -138,6 +138,10 @@ pub(crate) struct Links {
     /// The link that carries messages to a peer: authenticated, and the survivor.
     routes: BTreeMap<PeerId, LinkId>,
     known: BTreeMap<PeerId, Known>,
+    /// When the next dial and the end of the next stranger's time are due, as of the last change:
+    /// asked after every step, while links change rarely.
+    dial_at: Time,
+    strangers_at: Time,
 }
 
 /// What happened to a peer's route.
@@ -160,7 +164,23 @@ impl Links {
             links: BTreeMap::new(),
             routes: BTreeMap::new(),
             known: BTreeMap::new(),
+            dial_at: Time::NEVER,
+            strangers_at: Time::NEVER,
         }
+    }
+
+    /// Looks what is due next; whatever changes links, or who is known, ends with it.
+    fn plan(&mut self) {
+        let linked: BTreeSet<PeerId> = self.links.values().map(|link| link.peer).collect();
+        let dials = self
+            .known
+            .iter()
+            .filter(|(peer, known)| !known.dialing && !linked.contains(*peer))
+            .map(|(_, known)| known.dial_at);
+        self.dial_at = dials.min().unwrap_or(Time::NEVER);
+        let strangers = self.links.values().filter(|link| link.proven.is_empty());
+        let ends = strangers.map(|link| link.up_at.after(STRANGER_PATIENCE));
+        self.strangers_at = ends.min().unwrap_or(Time::NEVER);
     }
 
     /// Takes note of a new connection and greets.
@@ -203,6 +223,7 @@ impl Links {
         }));
         link.outbox.extend(more.into_iter().map(Control::Prove));
         self.links.insert(id, link);
+        self.plan();
     }
 
     /// Takes the other side's greeting.
@@ -228,7 +249,9 @@ impl Links {
         if let Some(known) = self.known.get_mut(&link.peer) {
             known.answered = true;
         }
-        link.check_proofs(keys)
+        let greeting = link.check_proofs(keys);
+        self.plan();
+        greeting
     }
 
     /// Takes the proof of one more group.
@@ -243,7 +266,9 @@ impl Links {
             return Err(CloseCode::Misbehaved);
         }
         link.proofs.push(proof);
-        link.check_proofs(keys)
+        let greeting = link.check_proofs(keys);
+        self.plan();
+        greeting
     }
 
     /// Proves a group that is opened now on every link, and checks what was proven before.
@@ -262,6 +287,7 @@ impl Links {
                 greetings.push((*id, greeting));
             }
         }
+        self.plan();
         greetings
     }
 
@@ -313,6 +339,7 @@ impl Links {
         if !self.has_link(link.peer) {
             self.dial_later(link.peer, now, random);
         }
+        self.plan();
         let incarnation = link.incarnation?;
         routed.then_some(Member {
             peer: link.peer,
@@ -338,6 +365,7 @@ impl Links {
             pause: FIRST_PAUSE,
             answered,
         });
+        self.plan();
     }
 
     /// Tells whether a peer with a known address has neither said hello nor failed to.
@@ -350,6 +378,7 @@ impl Links {
     /// Stops dialing a peer whose address is gone.
     pub(crate) fn lost(&mut self, peer: PeerId) {
         self.known.remove(&peer);
+        self.plan();
     }
 
     /// Takes note of a dial that came to nothing.
@@ -358,6 +387,7 @@ impl Links {
             known.dialing = false;
         }
         self.dial_later(peer, now, random);
+        self.plan();
     }
 
     fn dial_later(&mut self, peer: PeerId, now: Time, random: &mut Random) {
@@ -376,6 +406,9 @@ impl Links {
 
     /// Returns the peers to dial now.
     pub(crate) fn due(&mut self, now: Time) -> Vec<PeerId> {
+        if now < self.dial_at {
+            return Vec::new();
+        }
         let linked: BTreeSet<PeerId> = self.links.values().map(|link| link.peer).collect();
         let mut due = Vec::new();
         for (peer, known) in &mut self.known {
@@ -384,6 +417,7 @@ impl Links {
                 due.push(*peer);
             }
         }
+        self.plan();
         due
     }
 
@@ -399,22 +433,12 @@ impl Links {
 
     /// Returns when a stranger's time is over.
     pub(crate) fn strangers_at(&self) -> Time {
-        let strangers = self.links.values().filter(|link| link.proven.is_empty());
-        strangers
-            .map(|link| link.up_at.after(STRANGER_PATIENCE))
-            .min()
-            .unwrap_or(Time::NEVER)
+        self.strangers_at
     }
 
     /// Returns when [`Links::due`] has something.
     pub(crate) fn deadline(&self) -> Time {
-        let linked: BTreeSet<PeerId> = self.links.values().map(|link| link.peer).collect();
-        self.known
-            .iter()
-            .filter(|(peer, known)| !known.dialing && !linked.contains(*peer))
-            .map(|(_, known)| known.dial_at)
-            .min()
-            .unwrap_or(Time::NEVER)
+        self.dial_at
     }
 
     /// Returns the link with this number.

@@ -77,11 +77,10 @@ pub struct Peer {
     keys: Keys,
     links: Links,
     groups: BTreeMap<GroupId, Group>,
-    /// Groups that were touched since the last settle.
-    touched: BTreeSet<GroupId>,
-    /// When each group is due.
+    /// Groups that were touched since the last settle, each once.
+    touched: Vec<GroupId>,
+    /// When each group is due, as it says of itself.
     due: BTreeSet<(Time, GroupId)>,
-    due_of: BTreeMap<GroupId, Time>,
     /// Which group each disk operation under way is for.
     writing: BTreeMap<DiskId, GroupId>,
     out: Out,
@@ -113,9 +112,8 @@ impl Peer {
             keys: Keys::default(),
             links: Links::new(identity),
             groups: BTreeMap::new(),
-            touched: BTreeSet::new(),
+            touched: Vec::new(),
             due: BTreeSet::new(),
-            due_of: BTreeMap::new(),
             writing: BTreeMap::new(),
             out: Out::default(),
         }
@@ -180,10 +178,17 @@ impl Peer {
 
     /// Pushes what the inputs since the last call have in common.
     pub fn settle(&mut self, now: Now, effects: &mut Effects) {
-        for id in std::mem::take(&mut self.touched) {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        for id in touched.drain(..) {
             self.with_group(now, id, effects, |group, out| group.settle(now, out));
-            self.touched.remove(&id);
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.touched = false;
+            }
         }
+        // Others that were touched meanwhile settle the next time.
+        touched.append(&mut self.touched);
+        self.touched = touched;
         if !self.groups.is_empty() {
             effects.extend(self.links.due(now.time).into_iter().map(Effect::Dial));
         }
@@ -503,15 +508,16 @@ impl Peer {
         call(group, &mut self.out);
         let due = group.deadline();
         let genesis = group.genesis;
-        if let Some(before) = self.due_of.insert(id, due)
-            && before != due
-        {
+        let before = std::mem::replace(&mut group.due, due);
+        if before != due {
             self.due.remove(&(before, id));
+            if due != Time::NEVER {
+                self.due.insert((due, id));
+            }
         }
-        if due != Time::NEVER {
-            self.due.insert((due, id));
+        if !std::mem::replace(&mut group.touched, true) {
+            self.touched.push(id);
         }
-        self.touched.insert(id);
         self.flush(id, genesis, effects);
         for peer in std::mem::take(&mut self.out.misbehaved) {
             if let Some(link) = self.links.route_of(peer) {

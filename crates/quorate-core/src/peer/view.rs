@@ -17,6 +17,7 @@ use crate::{
 /// What a group looks like from one of its peers; borrowed, and cheap to make.
 #[derive(Clone, Debug)]
 pub struct GroupView<'a> {
+    group: &'a Group,
     /// The history, if there is one here.
     pub genesis: Option<GenesisId>,
     /// This peer's life.
@@ -43,8 +44,6 @@ pub struct GroupView<'a> {
     pub configuration: &'a Configuration,
     /// The index of that configuration.
     pub configuration_index: Index,
-    /// The other members of the latest configuration, and what is known of each here.
-    pub members: Vec<MemberView>,
     /// On a leader, to whom it is handing over.
     pub handover: Option<Member>,
     /// Whether a client waits until this peer has left the group.
@@ -71,6 +70,16 @@ impl GroupView<'_> {
         }
         let offset = index.0.checked_sub(self.base.index.0 + 1)?;
         Some(self.entries.get(usize::try_from(offset).ok()?)?.term)
+    }
+
+    /// Returns the other members of the latest configuration, and what is known of each here.
+    ///
+    /// Looks each of them up: a list that is made when asked for, because most looks do not need
+    /// it.
+    pub fn members(&self) -> Vec<MemberView> {
+        let raft = self.group.raft.as_ref();
+        raft.map(|raft| self.group.member_views(raft))
+            .unwrap_or_default()
     }
 }
 
@@ -144,6 +153,7 @@ impl Group {
         let raft = self.raft.as_ref();
         let configuration = raft.map(Raft::configuration);
         GroupView {
+            group: self,
             genesis: self.genesis,
             me: self.me,
             role: self.role(),
@@ -159,7 +169,6 @@ impl Group {
             applied: self.applier.applied,
             configuration: configuration.map_or(&NO_MEMBERS, |(_, configuration)| configuration),
             configuration_index: configuration.map(|(index, _)| index).unwrap_or_default(),
-            members: raft.map(|raft| self.member_views(raft)).unwrap_or_default(),
             handover: raft.and_then(Raft::handover_to),
             leaving: raft.is_some_and(Raft::is_leaving),
             left: self.left || raft.is_some_and(Raft::has_left),

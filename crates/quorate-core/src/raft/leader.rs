@@ -33,6 +33,8 @@ pub(crate) struct Leader {
     pub(crate) first: Index,
     /// What it knows of every other member.
     pub(crate) conversations: BTreeMap<Member, Conversation>,
+    /// Of which configuration, by its index, the conversations are.
+    conversing: Option<Index>,
     heartbeat_at: Time,
     /// When followers that have nothing to receive are told of a newer commit.
     notice_at: Time,
@@ -51,6 +53,7 @@ impl Leader {
         Self {
             first,
             conversations: BTreeMap::new(),
+            conversing: None,
             heartbeat_at: now,
             notice_at: Time::NEVER,
             uncommitted: 0,
@@ -117,12 +120,17 @@ impl Raft {
 
     /// Starts conversations with new members and ends those with former ones.
     pub(super) fn refresh_conversations(&mut self, now: Time) {
-        let members = self.configurations.latest().1.members();
+        let (index, configuration) = self.configurations.latest();
         let next = self.log.last().index.next();
         let me = self.me;
         let RoleState::Leader(leader) = &mut self.role else {
             return;
         };
+        if leader.conversing == Some(index) {
+            return;
+        }
+        leader.conversing = Some(index);
+        let members = configuration.members();
         leader
             .conversations
             .retain(|member, _| members.binary_search(member).is_ok());

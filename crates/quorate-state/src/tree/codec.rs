@@ -53,6 +53,17 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(super) fn varint(&mut self) -> Option<u64> {
+        // Almost all are lengths below 128.
+        if let Some((&short, rest)) = self.rest.split_first()
+            && short < 0x80
+        {
+            self.rest = rest;
+            return Some(u64::from(short));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for at in 0..MAX_VARINT {
             let byte = self.byte()?;

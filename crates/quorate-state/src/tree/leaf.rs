@@ -60,6 +60,17 @@ impl<'a> Entry<'a> {
         Self::read(&mut Reader::new(encoded)).expect("a leaf holds only items that it encoded")
     }
 
+    /// Reads only the key: what a search looks at.
+    #[inline]
+    fn key_of(encoded: &'a [u8]) -> &'a [u8] {
+        let mut reader = Reader::new(encoded);
+        let key = reader.varint().and_then(|len| {
+            reader.varint()?;
+            reader.take(len)
+        });
+        key.expect("a leaf holds only items that it encoded")
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.key.len() as u64 + self.len
     }
@@ -132,12 +143,12 @@ impl Leaf {
     }
 
     pub(super) fn key(&self, at: usize) -> &[u8] {
-        self.entry(at).key
+        Entry::key_of(self.items.get(at))
     }
 
     /// Where `key` is, or where it belongs.
     pub(super) fn search(&self, key: &[u8]) -> Result<usize, usize> {
-        let at = self.items.partition_point(|item| Entry::of(item).key < key);
+        let at = self.items.partition_point(|item| Entry::key_of(item) < key);
         if at < self.len() && self.key(at) == key {
             Ok(at)
         } else {

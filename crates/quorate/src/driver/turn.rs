@@ -506,7 +506,7 @@ impl Driver {
         let date = Clock::date(self.now);
         for (group, host) in &mut self.hosts {
             if let Some(view) = self.peer.view(*group) {
-                for other in &view.members {
+                for other in view.members() {
                     self.sight.expect(other.member.peer, date);
                 }
                 host.show(&view, &self.sight.show(), date);
