@@ -15,7 +15,7 @@ use std::{
 };
 
 use clap::Args;
-use quorate_sim::{Batch, Report, run_seed};
+use quorate_sim::{Batch, Canary, Keep, Report, family_of, planted, run_scenario, run_seed};
 use serde::Serialize;
 
 use crate::outcome::Outcome;
@@ -54,6 +54,9 @@ pub(crate) struct SimulateArgs {
         value_parser = seconds
     )]
     seconds: u64,
+    /// A bug to plant in every peer; ends with the first seed that shows it.
+    #[arg(long, value_name = "NAME")]
+    bug: Option<String>,
     /// Print one JSON object as the last line of stdout.
     #[arg(long)]
     json: bool,
@@ -81,8 +84,12 @@ pub(crate) fn run(args: &SimulateArgs) -> Outcome {
         (Some(seed), None) => seed..seed + 1,
         (None, None) => return Outcome::Usage("name --seed S or --seeds A..B".to_owned()),
     };
+    let bug = match args.bug.as_deref().map(bug).transpose() {
+        Ok(bug) => bug,
+        Err(unknown) => return Outcome::Usage(unknown),
+    };
     let began = Instant::now();
-    let batch = run_all(&range, args);
+    let batch = run_all(&range, args, bug);
     let summary = Summary::of(&batch, began.elapsed());
     for report in batch.failures.iter().take(TOLD) {
         eprintln!("{report}");
@@ -100,12 +107,30 @@ pub(crate) fn run(args: &SimulateArgs) -> Outcome {
     }
 }
 
-fn run_all(range: &Range<u64>, args: &SimulateArgs) -> Batch {
+/// Finds a bug that can be planted, or says which there are.
+fn bug(name: &str) -> Result<Canary, String> {
+    Canary::named(name).ok_or_else(|| {
+        let names: Vec<&str> = Canary::ALL.into_iter().map(Canary::name).collect();
+        format!("no bug is called {name:?}; there are\n{}", names.join("\n"))
+    })
+}
+
+/// Runs one seed, with a bug planted or without.
+fn run_one(seed: u64, args: &SimulateArgs, bug: Option<Canary>) -> Report {
+    let Some(bug) = bug else {
+        return run_seed(seed, args.nodes, args.seconds);
+    };
+    let scenario = planted(bug, family_of(bug), seed, (args.nodes, args.seconds));
+    run_scenario(scenario, args.seconds, Keep::Nothing)
+}
+
+fn run_all(range: &Range<u64>, args: &SimulateArgs, bug: Option<Canary>) -> Batch {
     let next = AtomicU64::new(range.start);
     let done = Mutex::new(Done {
         batch: Batch::default(),
         next: range.start,
         waiting: BTreeMap::new(),
+        until_bad: bug.is_some(),
     });
     let tell = std::io::stderr().is_terminal() && !args.json;
     std::thread::scope(|scope| {
@@ -116,9 +141,11 @@ fn run_all(range: &Range<u64>, args: &SimulateArgs) -> Batch {
                     if seed >= range.end || seed < range.start {
                         return;
                     }
-                    let report = run_seed(seed, args.nodes, args.seconds);
+                    let report = run_one(seed, args, bug);
                     let mut done = done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                    done.add(report);
+                    if !done.add(report) {
+                        return;
+                    }
                     if tell {
                         eprint!(
                             "\r{} of {} seeds ",
@@ -144,15 +171,25 @@ struct Done {
     next: u64,
     /// Reports of seeds that came before their turn.
     waiting: BTreeMap<u64, Report>,
+    /// Whether the batch ends with the first seed that fails.
+    until_bad: bool,
 }
 
 impl Done {
-    fn add(&mut self, report: Report) {
+    /// Adds a report; tells whether there is more to do.
+    fn add(&mut self, report: Report) -> bool {
         self.waiting.insert(report.seed, report);
-        while let Some(report) = self.waiting.remove(&self.next) {
+        while !self.is_over()
+            && let Some(report) = self.waiting.remove(&self.next)
+        {
             self.batch.add(report);
             self.next += 1;
         }
+        !self.is_over()
+    }
+
+    fn is_over(&self) -> bool {
+        self.until_bad && !self.batch.failures.is_empty()
     }
 }
 

@@ -40,3 +40,33 @@ fn a_range_is_the_same_whichever_thread_runs_which_seed() {
     let other = simulate(&["--nodes", "3", "--seeds", "11..17", "--seconds", "3"]);
     assert_ne!(one["trace_hash"], other["trace_hash"]);
 }
+
+#[test]
+fn a_planted_bug_is_found_and_the_batch_ends_with_it() {
+    let output = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .args(["simulate", "--json", "--bug", "quorum-off-by-one"])
+        .args(["--seeds", "0..200", "--seconds", "20"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["violations"], 1);
+    assert!(summary["seeds"].as_u64().unwrap() < 200);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("committed-on-a-quorum"), "{told}");
+    assert!(told.contains("--bug quorum-off-by-one"), "{told}");
+}
+
+#[test]
+fn an_unknown_bug_is_a_usage_error_that_names_all_of_them() {
+    let output = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .args(["simulate", "--seed", "1", "--bug", "no-such-bug"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    let names = quorate_sim::Canary::ALL.map(quorate_sim::Canary::name);
+    for name in names {
+        assert!(told.lines().any(|line| line == name), "{name} in {told}");
+    }
+}

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod canary;
 pub mod client;
 pub mod configuration;
 pub mod cursor;
@@ -32,6 +33,7 @@ pub mod sync;
 pub mod time;
 pub mod wire;
 
+pub use canary::{Canary, Planted};
 pub use client::{ClientOp, Freshness, Reply, RequestId};
 pub use configuration::Configuration;
 pub use cursor::{Cursor, Index, Term};

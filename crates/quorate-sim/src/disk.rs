@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use quorate_core::{DiskOp, Incarnation, Recovered};
+use quorate_core::{DiskOp, Incarnation, Planted, Recovered};
 use quorate_store::{
     DiskCompletion, Fate, FileOp, FileRequest, MemoryFiles, Opened, Recovery, RecoveryError, Store,
     StoreEffects, StoreOptions, Unsynced,
@@ -20,6 +20,7 @@ use crate::{dice::Dice, scenario::Storage};
 pub(crate) struct Disk {
     storage: Storage,
     segment_bytes: u64,
+    planted: Planted,
     files: MemoryFiles,
     running: Option<Running>,
 }
@@ -34,10 +35,11 @@ struct Running {
 
 impl Disk {
     /// Makes an empty disk with segments of `segment_bytes`.
-    pub(crate) fn new(storage: Storage, segment_bytes: u64) -> Self {
+    pub(crate) fn new(storage: Storage, segment_bytes: u64, planted: Planted) -> Self {
         Self {
             storage,
             segment_bytes,
+            planted,
             files: empty(storage),
             running: None,
         }
@@ -50,6 +52,7 @@ impl Disk {
             incarnation: Incarnation(dice.draw()),
             marker: dice.draw(),
             segment_bytes: self.segment_bytes,
+            planted: self.planted,
         };
         let mut patience = dice.coin().then(|| dice.below(12));
         loop {

@@ -13,11 +13,13 @@
 
 #![forbid(unsafe_code)]
 
+mod canaries;
 mod checkers;
 mod clock;
 mod dice;
 mod disk;
 mod duration_text;
+mod families;
 mod fault;
 mod hash;
 mod inject;
@@ -39,13 +41,17 @@ mod trace;
 mod turn;
 mod world;
 
+pub use canaries::{Hunt, family_of, hunt, planted};
 pub use checkers::{Told, Violation};
 pub use dice::Span;
+pub use families::Family;
 pub use fault::{Fault, FaultKind};
 pub use network::{NetworkPlan, Weather};
 pub use operation::{Action, Operation};
-pub use run::{Batch, Operations, Report, run_batch, run_once, run_seed, run_world};
+pub use run::{Batch, Operations, Report, run_batch, run_once, run_scenario, run_seed, run_world};
 pub use scenario::{PeerPlan, Scenario, Storage};
 pub use scenario_file::{ScenarioError, ScenarioFile};
 pub use trace::{Keep, first_difference};
 pub use world::{Heard, World};
+
+pub use quorate_core::Canary;

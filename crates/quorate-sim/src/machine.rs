@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use quorate_core::Planted;
 use quorate_state::{
     ClientLimits, Collections, Replica,
     collections::{Command, MapOp, MapOutcome, MapView, Op, OpOutcome, Outcome, Raw},
@@ -12,8 +13,10 @@ use quorate_state::{
 const MAP: &str = "simulated";
 
 /// Makes a replica of the machine under test, with a client table of these limits.
-pub(crate) fn replica(limits: ClientLimits) -> Replica {
-    Replica::new(Arc::new(Collections)).with_client_limits(limits)
+pub(crate) fn replica(limits: ClientLimits, planted: Planted) -> Replica {
+    Replica::new(Arc::new(Collections))
+        .with_client_limits(limits)
+        .with_planted(planted)
 }
 
 /// Encodes the write of a value.

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use quorate_core::Canary;
+
 use crate::{
     checkers::{Told, Violation},
     hash::Rolling,
@@ -25,6 +27,8 @@ pub struct Report {
     pub nodes: usize,
     /// How many simulated seconds the safety phase was to last.
     pub seconds: u64,
+    /// The bug that was planted, if one was.
+    pub bug: Option<Canary>,
     /// How many inputs and effects there were.
     pub events: u64,
     /// How much time passed in the simulated world.
@@ -99,7 +103,12 @@ pub fn run_seed(seed: u64, nodes: usize, seconds: u64) -> Report {
 
 /// Runs one seed once, keeping what `keep` says.
 pub fn run_once(seed: u64, nodes: usize, seconds: u64, keep: Keep) -> Report {
-    let mut world = World::new(Scenario::draw(seed, nodes, seconds), keep);
+    run_scenario(Scenario::draw(seed, nodes, seconds), seconds, keep)
+}
+
+/// Runs a scenario once, which was to last `seconds` if it was drawn, keeping what `keep` says.
+pub fn run_scenario(scenario: Scenario, seconds: u64, keep: Keep) -> Report {
+    let mut world = World::new(scenario, keep);
     run_world(&mut world);
     world.report(seconds)
 }
@@ -182,6 +191,7 @@ impl World {
             seed: self.scenario.seed,
             nodes: self.peers(),
             seconds,
+            bug: self.scenario.bug,
             events: self.events(),
             simulated: self.now(),
             violations: self.violation().cloned().into_iter().collect(),
@@ -216,9 +226,13 @@ impl World {
 impl Report {
     /// Returns the command that runs the seed again.
     pub fn replay(&self) -> String {
+        let bug = self.bug.map(|bug| format!(" --bug {}", bug.name()));
         format!(
-            "quorate simulate --nodes {} --seed {} --seconds {}",
-            self.nodes, self.seed, self.seconds
+            "quorate simulate --nodes {} --seed {} --seconds {}{}",
+            self.nodes,
+            self.seed,
+            self.seconds,
+            bug.unwrap_or_default()
         )
     }
 }

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use quorate_core::{Form, GroupProfile};
+use quorate_core::{Canary, Form, GroupProfile};
 use quorate_state::ClientLimits;
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,9 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// What the clients do, in order of time.
     pub operations: Vec<Operation>,
+    /// The bug that is planted in every peer, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bug: Option<Canary>,
 }
 
 impl Scenario {
@@ -112,6 +115,7 @@ impl Scenario {
             faults: draw_faults(mood, nodes, safety, seed),
             operations: OperationPlan::draw(&mut Dice::new(seed, "load", 0))
                 .operations(nodes, safety, seed),
+            bug: None,
         }
     }
 
@@ -132,6 +136,7 @@ impl Scenario {
             network: NetworkPlan::calm(),
             faults: Vec::new(),
             operations: Vec::new(),
+            bug: None,
         }
     }
 }

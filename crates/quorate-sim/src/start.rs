@@ -52,6 +52,7 @@ impl World {
             network: NetworkId::from_name("simulated"),
             seed: Dice::new(seed, "peer seed", number as u64 * 1_000_000 + lives).draw(),
             nonce: node.dice.lives.draw(),
+            planted: self.scenario.bug.into(),
         };
         let form = if lives == 1 {
             node.plan.form
@@ -69,7 +70,7 @@ impl World {
             idle_turns: 0,
             next_link: 1,
             links: BTreeMap::new(),
-            replica: machine::replica(self.scenario.client_limits),
+            replica: machine::replica(self.scenario.client_limits, self.scenario.bug.into()),
             asked: VecDeque::new(),
             writing: false,
             sealing: false,

@@ -169,7 +169,7 @@ impl World {
                     seed,
                     number,
                     plan.clone(),
-                    Disk::new(scenario.storage, plan.segment_bytes),
+                    Disk::new(scenario.storage, plan.segment_bytes, scenario.bug.into()),
                 )
             })
             .collect();

@@ -13,12 +13,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use quorate_core::{
-    Applied, Body, ClientSequence, Cursor, Entry, Genesis, GenesisId, Index, Named, Part, Restored,
-    SessionId, StateDone, StateOp, Verdict,
+    Applied, Body, Canary, ClientSequence, Cursor, Entry, Genesis, GenesisId, Index, Named, Part,
+    Planted, Restored, SessionId, StateDone, StateOp, Verdict,
 };
 
 use crate::{
-    clients::{Admission, ClientLimits},
+    clients::{self, Admission, ClientLimits},
     limits,
     machine::{ApplyContext, Change, Machine, View},
     space,
@@ -40,6 +40,7 @@ pub struct Replica {
     graveyard: Graveyard,
     /// Changes since they were last taken, if anybody watches.
     changes: Option<Vec<Change>>,
+    planted: Planted,
 }
 
 /// The state at one cursor, kept to be served.
@@ -71,6 +72,7 @@ impl Clone for Replica {
             restore: self.restore.clone(),
             graveyard: Graveyard::default(),
             changes: self.changes.clone(),
+            planted: self.planted,
         }
     }
 }
@@ -88,7 +90,15 @@ impl Replica {
             restore: None,
             graveyard: Graveyard::default(),
             changes: None,
+            planted: Planted::default(),
         }
+    }
+
+    /// Plants a bug, for simulations; without the feature `canary` there is none to plant.
+    #[must_use]
+    pub fn with_planted(mut self, planted: Planted) -> Self {
+        self.planted = planted;
+        self
     }
 
     /// Sets the limits of the client table, before anything is applied.
@@ -362,7 +372,12 @@ impl Replica {
         }
     }
 
-    fn begin_restore(&mut self, session: SessionId, anchor: Cursor, assembly: Assembly) {
+    fn begin_restore(&mut self, session: SessionId, anchor: Cursor, mut assembly: Assembly) {
+        if self.planted.has(Canary::MixedAnchors)
+            && let Some(before) = &self.restore
+        {
+            assembly.mix_in(&before.assembly);
+        }
         self.bury_restore();
         self.restore = Some(Restore {
             session,
@@ -402,7 +417,10 @@ impl Replica {
         let finished = restore.assembly.finish().ok();
         let anchor = restore.anchor;
         self.bury_restore();
-        let tree = finished?;
+        let mut tree = finished?;
+        if self.planted.has(Canary::ClientTableDropped) {
+            clients::items::drop_all(&mut tree);
+        }
         let Some(configuration) = space::configuration(&tree) else {
             // Every history begins with a configuration: what was voted for is no state of ours.
             self.graveyard.bury(tree);

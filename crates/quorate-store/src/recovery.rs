@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use quorate_core::{GroupId, Incarnation, Index, Recovered, RecoveredGroup};
+use quorate_core::{GroupId, Incarnation, Index, Planted, Recovered, RecoveredGroup};
 
 use crate::{
     file::{
@@ -37,6 +37,8 @@ pub struct StoreOptions {
     pub marker: u64,
     /// Bytes of one segment file before the next one begins.
     pub segment_bytes: u64,
+    /// The bug that a simulation planted; nothing else.
+    pub planted: Planted,
 }
 
 impl StoreOptions {
@@ -46,6 +48,7 @@ impl StoreOptions {
             incarnation,
             marker,
             segment_bytes: limits::SEGMENT_BYTES,
+            planted: Planted::default(),
         }
     }
 }
@@ -542,7 +545,7 @@ impl Recovery {
             .map(|group| (group.group, group.base))
             .collect();
         let store = Store::new(
-            self.options.segment_bytes,
+            self.options,
             std::mem::take(&mut self.requests),
             found.superblock,
             found.mirror,

@@ -26,8 +26,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quorate_core::{
-    Cursor, DiskError, DiskId, DiskOp, DiskWrite, Entry, Genesis, GenesisId, GroupId,
-    wire::entry_size,
+    Canary, Cursor, DiskError, DiskId, DiskOp, DiskWrite, Entry, Genesis, GenesisId, GroupId,
+    Planted, wire::entry_size,
 };
 
 use crate::{
@@ -36,6 +36,7 @@ use crate::{
     limits,
     mirror::{Mirror, Progress},
     record::{Base, Position, SEGMENT_HEADER, SegmentHeader},
+    recovery::StoreOptions,
     segment::{self, Change, Segments, end_of},
     superblock::Superblock,
 };
@@ -62,6 +63,7 @@ pub struct DiskCompletion {
 #[derive(Debug)]
 pub struct Store {
     segment_bytes: u64,
+    planted: Planted,
     requests: Requests,
     /// What is synced, and the ballots as submitted.
     superblock: Superblock,
@@ -120,7 +122,7 @@ struct Flight {
 impl Store {
     /// Takes over from recovery, with everything in `superblock` durable.
     pub(crate) fn new(
-        segment_bytes: u64,
+        options: StoreOptions,
         requests: Requests,
         superblock: Superblock,
         mirror: Mirror,
@@ -137,7 +139,8 @@ impl Store {
             (*group, log)
         });
         Self {
-            segment_bytes,
+            segment_bytes: options.segment_bytes,
+            planted: options.planted,
             requests,
             groups: groups.collect(),
             awaiting_superblock: BTreeSet::new(),
@@ -439,7 +442,9 @@ impl Store {
             bytes,
         };
         self.requests.push(out, write);
-        self.requests.push(out, FileOp::Sync { file });
+        if !self.planted.has(Canary::NatsLazyFsync) {
+            self.requests.push(out, FileOp::Sync { file });
+        }
         if rolled {
             self.requests.push(out, FileOp::SyncDirectory);
         }

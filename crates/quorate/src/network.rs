@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
-use quorate_core::{GroupKey, Incarnation, NetworkId, Peer, PeerConfig, PeerId};
+use quorate_core::{GroupKey, Incarnation, NetworkId, Peer, PeerConfig, PeerId, Planted};
 use quorate_net::{
     Address, BindError, Transport, Tuning,
     iroh::{Endpoint, SecretKey, protocol::Router},
@@ -486,6 +486,7 @@ impl NetworkBuilder {
             network,
             seed: draw(1),
             nonce: draw(2),
+            planted: Planted::default(),
         };
         let hall = Arc::new(Hall {
             door: Door::default(),

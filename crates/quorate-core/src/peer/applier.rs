@@ -5,6 +5,7 @@
 //! last applied one on.
 
 use crate::{
+    canary::{Canary, Planted},
     cursor::{Cursor, Index},
     entry::{Body, Marker},
     limits,
@@ -27,12 +28,21 @@ pub(crate) struct Applier {
     pub(crate) items: u64,
     /// Bytes of keys and values in the state.
     pub(crate) bytes: u64,
+    planted: Planted,
 }
 
 /// Batches the state may have before it has answered one: one to work on, one to go on with.
 const AHEAD: usize = 2;
 
 impl Applier {
+    /// Starts at the beginning of a history.
+    pub(crate) fn new(planted: Planted) -> Self {
+        Self {
+            planted,
+            ..Self::default()
+        }
+    }
+
     /// Hands over the next batch; returns false if there is none, or the state is busy.
     ///
     /// A marker at the end of the batch is returned with its cursor.
@@ -54,12 +64,22 @@ impl Applier {
             committed.min(limits::APPLY_ENTRIES),
             limits::APPLY_BYTES,
         );
-        entries.truncate(one_batch(&entries));
+        let past = self.planted.has(Canary::CutPastTheMarker);
+        let marked = one_batch(&entries);
+        if !past {
+            entries.truncate(marked);
+        }
         let last = entries.last()?;
         let last_index = Index(self.handed.index.0 + entries.len() as u64);
         let cursor = Cursor::new(last.term, last_index);
-        let marker = match &last.body {
-            Body::Marker(marker) => Some((cursor, (**marker).clone())),
+        let marker = match &entries[marked - 1].body {
+            Body::Marker(marker) => {
+                let at = Index(self.handed.index.0 + marked as u64);
+                Some((
+                    Cursor::new(entries[marked - 1].term, at),
+                    (**marker).clone(),
+                ))
+            }
             _ => None,
         };
         let first = Cursor::new(entries.first()?.term, first);
@@ -90,6 +110,7 @@ impl Applier {
             under_way: 0,
             items,
             bytes,
+            planted: self.planted,
         };
     }
 

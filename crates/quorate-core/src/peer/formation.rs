@@ -37,6 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::{
+    canary::{Canary, Planted},
     disk_op::{DiskId, DiskWrite},
     entry::Genesis,
     id::{GenesisId, GroupId, Member, PeerId},
@@ -73,6 +74,7 @@ pub(crate) struct Formation {
     unanswered: bool,
     /// Since when nothing is in the way.
     clear_since: Option<Time>,
+    planted: Planted,
 }
 
 /// A genesis that this peer has accepted and that is not established yet.
@@ -107,7 +109,7 @@ impl Formation {
     pub(crate) fn new(
         group: GroupId,
         me: Member,
-        form: Form,
+        (form, planted): (Form, Planted),
         refused: impl IntoIterator<Item = GenesisId>,
     ) -> Self {
         Self {
@@ -122,6 +124,7 @@ impl Formation {
             founder: false,
             unanswered: false,
             clear_since: None,
+            planted,
         }
     }
 
@@ -221,7 +224,10 @@ impl Formation {
         // What is on its way to the disk counts as held: a proposal that comes twice, or comes
         // again once others are seen to be further, must not be taken for a new one.
         let held = self.held.as_ref().map(|held| (held.id, false));
-        let holds = holds.or(held);
+        let mut holds = holds.or(held);
+        if self.planted.has(Canary::SecondGenesis) {
+            holds = holds.filter(|(held, _)| *held == id);
+        }
         if let Some((_, durable)) = holds.filter(|(held, _)| *held == id) {
             match &mut self.held {
                 Some(held) if held.write.is_some() => {
@@ -332,7 +338,9 @@ impl Formation {
         }
         let held = self.held.as_ref()?;
         let configuration = held.genesis.configuration();
-        if !configuration.quorum(|member| !held.refused.contains(&member)) && bare {
+        if !configuration.quorum(|member| !held.refused.contains(&member))
+            && (bare || self.planted.has(Canary::FollowedGenesisDropped))
+        {
             let id = held.id;
             let started = held.write.is_none();
             out.mark("formation.genesis_dropped");

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{
+    canary::Planted,
     client::{ClientOp, Reply, RequestId},
     configuration::Configuration,
     cursor::{Cursor, Index},
@@ -39,6 +40,7 @@ pub(crate) struct Group {
     pub(super) me: Member,
     pub(super) profile: GroupProfile,
     seed: u64,
+    pub(super) planted: Planted,
     pub(super) random: Random,
     pub(super) formation: Formation,
     pub(super) genesis: Option<GenesisId>,
@@ -73,7 +75,7 @@ impl Group {
         open: &OpenGroup,
         id: GroupId,
         me: Member,
-        seed: u64,
+        (seed, planted): (u64, Planted),
         recovered: Option<RecoveredGroup>,
         now: Time,
         out: &mut Out,
@@ -87,11 +89,12 @@ impl Group {
             me,
             profile: open.profile.clone(),
             seed,
+            planted,
             random: Random::new(seed, me.peer),
-            formation: Formation::new(id, me, open.form, refused),
+            formation: Formation::new(id, me, (open.form, planted), refused),
             genesis: None,
             raft: None,
-            applier: Applier::default(),
+            applier: Applier::new(planted),
             syncing: Syncing::new(&open.profile),
             markers: BTreeMap::new(),
             peers: Vec::new(),
@@ -139,6 +142,7 @@ impl Group {
     ) {
         let start = RaftStart {
             me: self.me,
+            planted: self.planted,
             genesis,
             profile: self.profile.clone(),
             random: Random::new(self.seed.rotate_left(17), self.me.peer),
@@ -149,7 +153,7 @@ impl Group {
         };
         self.genesis = Some(genesis);
         self.raft = Some(Raft::new(with(start), now));
-        self.applier = Applier::default();
+        self.applier = Applier::new(self.planted);
         out.state.push(StateOp::Begin { genesis });
         out.event(GroupEvent::Formed { genesis });
     }

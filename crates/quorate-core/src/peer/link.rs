@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::{
+    canary::{Canary, Planted},
     effect::CloseCode,
     id::{GroupId, GroupKey, Incarnation, LinkId, Member, NetworkId, PeerId},
     limits,
@@ -118,6 +119,7 @@ pub(crate) struct Identity {
     pub(crate) network: NetworkId,
     pub(crate) boot: u64,
     pub(crate) nonce: u64,
+    pub(crate) planted: Planted,
 }
 
 /// A peer that can be dialed.
@@ -212,6 +214,7 @@ impl Links {
             network,
             boot,
             nonce,
+            planted: _,
         } = self.identity;
         link.outbox.push(Control::Hello(Hello {
             version: PROTOCOL_VERSION,
@@ -450,7 +453,9 @@ impl Links {
     pub(crate) fn to(&mut self, member: Member, group: GroupId) -> Option<(LinkId, &mut Link)> {
         let id = *self.routes.get(&member.peer)?;
         let link = self.links.get_mut(&id)?;
-        let reaches = link.incarnation == Some(member.incarnation) && link.proven.contains(&group);
+        let right_life = link.incarnation == Some(member.incarnation)
+            || self.identity.planted.has(Canary::KeyIsIdentity);
+        let reaches = right_life && link.proven.contains(&group);
         reaches.then_some((id, link))
     }
 

@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::{
+    canary::{Canary, Planted},
     client::{ClientOp, Reply, RequestId},
     disk_op::{DiskError, DiskId, DiskOp, Recovered, RecoveredGroup},
     effect::{CloseCode, Effect, Effects, Lane},
@@ -57,6 +58,8 @@ pub struct PeerConfig {
     pub seed: u64,
     /// Tells this process from another one with the same boot number.
     pub nonce: u64,
+    /// The bug that a simulation planted; nothing else.
+    pub planted: Planted,
 }
 
 /// The sans-IO state machine of one peer.
@@ -72,6 +75,7 @@ pub struct PeerConfig {
 pub struct Peer {
     me: Member,
     seed: u64,
+    planted: Planted,
     random: Random,
     recovered: BTreeMap<GroupId, RecoveredGroup>,
     keys: Keys,
@@ -98,6 +102,7 @@ impl Peer {
             network: config.network,
             boot: recovered.boot,
             nonce: config.nonce,
+            planted: config.planted,
         };
         let groups = recovered
             .groups
@@ -107,6 +112,7 @@ impl Peer {
         Self {
             me,
             seed: config.seed,
+            planted: config.planted,
             random: Random::new(config.seed, config.peer),
             recovered: groups,
             keys: Keys::default(),
@@ -239,7 +245,7 @@ impl Peer {
             open,
             id,
             self.me,
-            self.seed,
+            (self.seed, self.planted),
             recovered,
             now.time,
             &mut self.out,
@@ -399,7 +405,8 @@ impl Peer {
         address: Address,
     ) -> Option<Member> {
         let proven = self.links.get(link)?.proven.contains(&address.group);
-        (proven && address.to == self.me.incarnation).then_some(Member {
+        let mine = address.to == self.me.incarnation || self.planted.has(Canary::KeyIsIdentity);
+        (proven && mine).then_some(Member {
             peer,
             incarnation: incarnation?,
         })

@@ -48,6 +48,8 @@ pub(crate) struct Conversation {
     told_behind: Time,
     /// Up to where it matched when it fell behind.
     behind_at: Index,
+    /// What was committed when it was last told that it is behind; for a planted bug.
+    pub(crate) requested: Index,
     inflight: VecDeque<(Index, usize)>,
     inflight_bytes: usize,
     /// When entries on their way count as lost.
@@ -85,6 +87,7 @@ impl Conversation {
             staged: Index(0),
             told_behind: Time(0),
             behind_at: Index(0),
+            requested: Index(0),
             inflight: VecDeque::new(),
             inflight_bytes: 0,
             resend_at: Time::NEVER,
@@ -164,22 +167,31 @@ impl Conversation {
         self.heard = now;
     }
 
-    /// Takes an ack: moves the match forward, and on to streaming where that proves a match.
-    pub(crate) fn acked(&mut self, matched: Index, base: Index, now: Time, patience: Duration) {
+    /// Takes an ack: moves the match forward, and on to streaming where that proves a match; tells
+    /// whether that was after a restore.
+    pub(crate) fn acked(
+        &mut self,
+        matched: Index,
+        base: Index,
+        now: Time,
+        patience: Duration,
+    ) -> bool {
         self.matched = self.matched.max(matched);
         let proven = match self.mode {
             Mode::Replicate => {
                 self.answered(matched, now, patience);
-                return;
+                return false;
             }
             Mode::Probe => !self.is_idle() && matched >= self.probed.index,
             Mode::Stage(anchor) => matched >= anchor.index,
             // It restored without having been streamed to.
             Mode::Behind => matched >= base && matched > self.behind_at,
         };
+        let restored = proven && self.mode != Mode::Probe;
         if proven {
             self.restart(Mode::Replicate, self.matched.next());
         }
+        restored
     }
 
     /// Streams what follows `anchor`, to be staged.
@@ -197,8 +209,9 @@ impl Conversation {
     }
 
     /// Stops sending: the entries it needs are gone.
-    pub(crate) fn fall_behind(&mut self) {
+    pub(crate) fn fall_behind(&mut self, commit: Index) {
         self.behind_at = self.matched;
+        self.requested = commit;
         self.restart(Mode::Behind, self.next);
     }
 

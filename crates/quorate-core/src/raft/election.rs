@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    canary::Canary,
     cursor::{Cursor, Term},
     disk_op::{Ballot, DiskId},
     event::{GroupEvent, Role},
@@ -77,6 +78,9 @@ impl Raft {
 
     /// Asks whether a campaign would be won, without disturbing anybody's term.
     fn pre_campaign(&mut self, now: Time, out: &mut Out) {
+        if self.planted.has(Canary::Openraft1220) {
+            return self.campaign(now, out);
+        }
         self.reset_election(now);
         self.set_leader(None, out);
         let term = self.ballot.term.next();
@@ -186,6 +190,7 @@ impl Raft {
             self.become_follower(now, term, None, out);
             return;
         }
+        let from = self.answer_of(from);
         let RoleState::PreCandidate(campaign) = &mut self.role else {
             return;
         };
@@ -210,13 +215,16 @@ impl Raft {
         last: Cursor,
         out: &mut Out,
     ) {
+        let unread = (self.is_leader() && self.planted.has(Canary::Openraft1220))
+            || self.planted.has(Canary::VoteByTermAlone);
         if term > self.ballot.term {
             self.become_follower(now, term, None, out);
         }
-        let free = self.ballot.voted_for.is_none_or(|voted| voted == from);
+        let free = self.ballot.voted_for.is_none_or(|voted| voted == from)
+            || self.planted.has(Canary::SecondVote);
         let granted = term == self.ballot.term
             && free
-            && last >= self.log.last()
+            && (unread || last >= self.log.last())
             && matches!(self.role, RoleState::Follower | RoleState::PreCandidate(_));
         if !granted {
             out.send(
@@ -230,7 +238,7 @@ impl Raft {
         }
         self.role = RoleState::Follower;
         self.reset_election(now);
-        let write = if self.ballot.voted_for.is_none() {
+        let write = if self.ballot.voted_for != Some(from) {
             self.ballot.voted_for = Some(from);
             self.write_ballot(out)
         } else {
@@ -253,6 +261,10 @@ impl Raft {
         let (durable_id, durable) = self.durable_ballot;
         let ballot = self.ballot;
         self.votes_due.retain(|due| {
+            if self.planted.has(Canary::VoteBeforeSync) {
+                out.send(due.to, DurableBallot(ballot).grant());
+                return false;
+            }
             if due.write > durable_id {
                 return true;
             }
@@ -304,6 +316,7 @@ impl Raft {
             self.become_follower(now, term, None, out);
             return;
         }
+        let from = self.answer_of(from);
         let RoleState::Candidate(campaign) = &mut self.role else {
             return;
         };

@@ -5,6 +5,7 @@
 //! asks for it.
 
 use crate::{
+    canary::Canary,
     cursor::{Cursor, Index, Term},
     event::{GroupEvent, Role},
     id::Member,
@@ -111,7 +112,10 @@ impl Raft {
         } = append;
         if let Some(staging) = &mut self.staging {
             match staging.take(previous, &entries) {
-                Stage::Taken => return,
+                Stage::Taken => {
+                    self.ack_due |= self.planted.has(Canary::StagedIsAcked);
+                    return;
+                }
                 Stage::Full => {
                     out.mark("staging.full");
                     self.staging = None;
@@ -135,7 +139,13 @@ impl Raft {
             })
             .map_or(entries.len(), |(offset, _)| offset as usize);
         let end = Index(previous.index.0 + entries.len() as u64);
-        if first_new < entries.len() {
+        if self.planted.has(Canary::StaleAppendTruncates) && end < self.log.last().index {
+            self.log.truncate(end);
+            self.configurations.truncate(end);
+        }
+        let kept = self.planted.has(Canary::ConflictKept)
+            && previous.index.0 + (first_new as u64) < self.log.last().index.0;
+        if first_new < entries.len() && !kept {
             let keep = Index(previous.index.0 + first_new as u64);
             if keep < self.log.last().index && !self.drop_after(keep, from, out) {
                 return;
@@ -232,7 +242,13 @@ impl Raft {
         if let Some(leader) = self.leader.filter(|leader| reachable(*leader)) {
             if self.ack_due && self.durable_ballot.1.term == self.ballot.term {
                 self.ack_due = false;
-                let matched = self.log.durable().upto(self.matched).index();
+                let mut matched = self.log.durable().upto(self.matched).index();
+                if self.planted.has(Canary::StagedIsAcked) {
+                    matched = self
+                        .staging
+                        .as_ref()
+                        .map_or(matched, |staging| staging.last().index);
+                }
                 let (term, run, read) = (self.ballot.term, self.run, self.read_seen);
                 out.send(
                     leader,

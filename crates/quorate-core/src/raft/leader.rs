@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{
+    canary::Canary,
     cursor::{Cursor, Index, Term},
     entry::{Body, Entry},
     event::GroupEvent,
@@ -23,6 +24,7 @@ use crate::{
 use super::{
     Raft, RoleState,
     conversation::{Conversation, Mode},
+    planted::Progress,
     transfer::Handover,
 };
 
@@ -46,6 +48,8 @@ pub(crate) struct Leader {
     pub(super) handover_after: Time,
     /// Why learners do not vote, as of the last look at the membership.
     pub(super) learners: BTreeMap<Member, WhyLearner>,
+    /// For a planted bug.
+    pub(super) progress: Progress,
 }
 
 impl Leader {
@@ -60,6 +64,7 @@ impl Leader {
             handover: None,
             handover_after: Time(0),
             learners: BTreeMap::new(),
+            progress: Progress::default(),
         }
     }
 
@@ -175,15 +180,16 @@ impl Raft {
         let RoleState::Leader(leader) = &self.role else {
             return false;
         };
-        self.configurations.latest().1.quorum(|voter| {
-            voter == self.me
-                || leader
-                    .conversations
-                    .get(&voter)
-                    .is_some_and(|conversation| {
-                        now.since(conversation.heard) < self.profile.election_max
-                    })
-        })
+        self.planted.has(Canary::VisibleQuorum)
+            || self.configurations.latest().1.quorum(|voter| {
+                voter == self.me
+                    || leader
+                        .conversations
+                        .get(&voter)
+                        .is_some_and(|conversation| {
+                            now.since(conversation.heard) < self.profile.election_max
+                        })
+            })
     }
 
     /// Sends heartbeats to all, or only to those that do not know of the latest commit.
@@ -210,6 +216,7 @@ impl Raft {
                 },
             );
             if conversation.mode == Mode::Behind && conversation.behind_due(now, behind_every) {
+                conversation.requested = commit;
                 out.send(
                     *member,
                     Message::Behind {
@@ -246,8 +253,11 @@ impl Raft {
             self.order(out);
         }
         self.adopt_reads();
-        let established = self.is_established_leader() && !handing_over;
+        let own_entry =
+            self.is_established_leader() || self.planted.has(Canary::ReadBeforeOwnEntry);
+        let established = own_entry && !handing_over;
         if self.reads.start_round(established, self.commit) {
+            self.forget_confirmations();
             self.beat(now, false, out);
             self.confirm_reads(out);
         }
@@ -292,7 +302,7 @@ impl Raft {
             }
             let before = conversation.next.previous().min(last);
             let Some(before_term) = self.log.term_at(before) else {
-                conversation.fall_behind();
+                conversation.fall_behind(commit);
                 let (run, first) = (conversation.run, self.log.first());
                 out.mark("raft.follower_behind");
                 out.send(
@@ -355,7 +365,8 @@ impl Raft {
         let Some(conversation) = leader.conversations.get_mut(&from) else {
             return false;
         };
-        if term != self.ballot.term || conversation.run != run {
+        let known = conversation.run == run || self.planted.has(Canary::RaftRs571);
+        if term != self.ballot.term || !known {
             out.mark("raft.late_answer");
             return false;
         }
@@ -372,6 +383,7 @@ impl Raft {
         (matched, read): (Index, u64),
         out: &mut Out,
     ) {
+        let from = self.answer_of(from);
         if !self.hear_follower(now, from, term, run, out) {
             return;
         }
@@ -391,7 +403,10 @@ impl Raft {
         }
         conversation.read = conversation.read.max(read);
         let probed = conversation.mode == Mode::Probe;
-        conversation.acked(matched, base, now, patience);
+        let restored = conversation.acked(matched, base, now, patience);
+        if restored && self.planted.has(Canary::Cockroach87581) {
+            conversation.matched = conversation.matched.max(conversation.requested);
+        }
         if probed && conversation.mode == Mode::Replicate && self.state_is_cheaper(matched) {
             self.leave_behind(from, out);
         }
@@ -417,6 +432,7 @@ impl Raft {
 
     /// Has a follower restore although the log still has what it needs.
     fn leave_behind(&mut self, member: Member, out: &mut Out) {
+        let commit = self.commit;
         let RoleState::Leader(leader) = &mut self.role else {
             return;
         };
@@ -424,7 +440,7 @@ impl Raft {
             return;
         };
         out.mark("raft.restore_is_cheaper");
-        conversation.fall_behind();
+        conversation.fall_behind(commit);
         let run = conversation.run;
         self.say_behind(member, run, out);
     }
@@ -438,6 +454,7 @@ impl Raft {
         (previous, hint): (Cursor, Cursor),
         out: &mut Out,
     ) {
+        let from = self.answer_of(from);
         if !self.hear_follower(now, from, term, run, out) {
             return;
         }
@@ -476,12 +493,13 @@ impl Raft {
 
     /// Raises the commit index to what a quorum holds durably, of this term.
     pub(super) fn advance_commit(&mut self, now: Time, out: &mut Out) {
-        let RoleState::Leader(leader) = &mut self.role else {
+        let in_order = self.commit_in_order();
+        let RoleState::Leader(leader) = &self.role else {
             return;
         };
         let (changed_at, configuration) = self.configurations.latest();
         let own = self.log.durable();
-        let reached = configuration.quorum_value(|voter| {
+        let matched = |voter| {
             if voter == self.me {
                 own.index()
             } else {
@@ -490,10 +508,19 @@ impl Raft {
                     .get(&voter)
                     .map_or(Index(0), |other| other.matched)
             }
-        });
-        if reached <= self.commit || self.log.term_at(reached) != Some(self.ballot.term) {
+        };
+        let reached = self
+            .misjudged_commit(now, matched)
+            .unwrap_or_else(|| configuration.quorum_value(matched));
+        let reached = in_order.unwrap_or(reached);
+        let own_term = self.log.term_at(reached) == Some(self.ballot.term)
+            || self.planted.has(Canary::FigureEight);
+        if reached <= self.commit || !own_term {
             return;
         }
+        let RoleState::Leader(leader) = &mut self.role else {
+            return;
+        };
         for index in self.commit.0 + 1..=reached.0 {
             let size = self.log.get(Index(index)).map_or(0, entry_size);
             leader.uncommitted = leader.uncommitted.saturating_sub(size);

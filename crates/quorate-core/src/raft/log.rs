@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
+    canary::{Canary, Planted},
     cursor::{Cursor, Index, Term},
     disk_op::{DiskId, DiskWrite},
     entry::{Body, Entry},
@@ -22,6 +23,10 @@ pub(crate) struct Log {
     bytes: u64,
     /// Appends under way: the first index that each writes.
     writing: BTreeMap<DiskId, Index>,
+    planted: Planted,
+    /// For a planted bug: up to where the write that finished last went.
+    watermark: Option<Index>,
+    ends: BTreeMap<DiskId, Index>,
 }
 
 /// An index up to which the log is durable here.
@@ -45,13 +50,16 @@ impl Durable {
 
 impl Log {
     /// Takes over what recovery found; all of it is durable.
-    pub(crate) fn recovered(base: Cursor, entries: Vec<Entry>) -> Self {
+    pub(crate) fn recovered(base: Cursor, entries: Vec<Entry>, planted: Planted) -> Self {
         let bytes = entries.iter().map(|entry| entry_size(entry) as u64).sum();
         Self {
             base,
             entries: entries.into(),
             bytes,
             writing: BTreeMap::new(),
+            planted,
+            watermark: None,
+            ends: BTreeMap::new(),
         }
     }
 
@@ -132,6 +140,12 @@ impl Log {
 
     /// Returns up to where the log is durable.
     pub(crate) fn durable(&self) -> Durable {
+        if self.planted.has(Canary::AckBeforeSync) {
+            return Durable(self.last().index);
+        }
+        if let Some(watermark) = self.watermark {
+            return Durable(watermark.min(self.last().index));
+        }
         let written = self
             .writing
             .values()
@@ -157,6 +171,9 @@ impl Log {
             .sum::<u64>();
         self.entries.extend(entries.iter().cloned());
         let id = out.write(DiskWrite::Append { previous, entries });
+        if self.planted.has(Canary::Openraft1960) {
+            self.ends.insert(id, self.last().index);
+        }
         self.writing.insert(id, previous.index.next());
     }
 
@@ -189,6 +206,7 @@ impl Log {
         self.bytes = 0;
         self.base = base;
         self.writing.clear();
+        self.watermark = None;
         self.writing.insert(id, Index(1));
     }
 
@@ -200,6 +218,9 @@ impl Log {
     /// Notes that a write is finished.
     pub(crate) fn written(&mut self, id: DiskId) {
         self.writing.remove(&id);
+        if self.planted.has(Canary::Openraft1960) {
+            self.watermark = self.ends.remove(&id).or(self.watermark);
+        }
     }
 
     fn offset(&self, index: Index) -> Option<usize> {

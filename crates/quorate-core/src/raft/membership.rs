@@ -18,8 +18,8 @@
 use std::time::Duration;
 
 use crate::{
-    configuration::Configuration, entry::Body, id::Member, limits, out::Out, peer::WhyLearner,
-    profile::GroupProfile, time::Time, wire::Message,
+    canary::Canary, configuration::Configuration, entry::Body, id::Member, limits, out::Out,
+    peer::WhyLearner, profile::GroupProfile, time::Time, wire::Message,
 };
 
 use super::{
@@ -57,7 +57,9 @@ impl Raft {
     pub(super) fn tick_membership(&mut self, now: Time, out: &mut Out) {
         self.judge_learners(now);
         let (index, configuration) = self.configurations.latest();
-        if !self.is_established_leader() || self.is_handing_over() || index > self.commit {
+        let early = self.planted.has(Canary::RaftSingleServer2015) && self.is_leader();
+        let may = self.is_established_leader() || early;
+        if !may || self.is_handing_over() || index > self.commit {
             return;
         }
         let next = if !configuration.is_joint() {
@@ -70,6 +72,12 @@ impl Raft {
         };
         let admitted = self.configurations.latest().1.clone();
         self.joins.retain(|_, member| !admitted.contains(*member));
+        let next = match next {
+            Some(next) if self.planted.has(Canary::RaftSingleServer2015) => {
+                Some(self.single_change(&next))
+            }
+            next => next,
+        };
         if let Some(next) = next.filter(Configuration::is_valid) {
             self.append_own(vec![Body::Configuration(Box::new(next))], out);
             self.refresh_conversations(now);

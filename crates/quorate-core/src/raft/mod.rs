@@ -33,6 +33,7 @@ mod leader;
 mod leave;
 mod log;
 mod membership;
+mod planted;
 mod proposal;
 mod proposals;
 mod read;
@@ -40,9 +41,10 @@ mod reserve;
 mod staging;
 mod transfer;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
+    canary::Planted,
     client::Reply,
     configuration::Configuration,
     cursor::{Cursor, Index, Term},
@@ -74,6 +76,7 @@ use self::{
 #[derive(Clone, Hash, Debug)]
 pub(crate) struct RaftStart {
     pub(crate) me: Member,
+    pub(crate) planted: Planted,
     pub(crate) genesis: GenesisId,
     pub(crate) profile: GroupProfile,
     pub(crate) random: Random,
@@ -87,6 +90,7 @@ pub(crate) struct RaftStart {
 #[derive(Clone, Hash, Debug)]
 pub(crate) struct Raft {
     me: Member,
+    planted: Planted,
     genesis: GenesisId,
     profile: GroupProfile,
     random: Random,
@@ -150,7 +154,7 @@ enum RoleState {
 }
 
 /// How often waiting requests are looked through for passed deadlines; their precision.
-const EXPIRY: std::time::Duration = std::time::Duration::from_millis(50);
+const EXPIRY: Duration = Duration::from_millis(50);
 
 impl Raft {
     /// Starts from what the durable log held, all of it durable.
@@ -160,6 +164,7 @@ impl Raft {
             Configurations::recovered(start.base.index, start.configuration, &start.entries);
         let mut raft = Self {
             me: start.me,
+            planted: start.planted,
             genesis: start.genesis,
             profile: start.profile,
             random: start.random,
@@ -168,7 +173,7 @@ impl Raft {
             ballots: BTreeMap::new(),
             votes_due: Vec::new(),
             commit: start.base.index,
-            log: Log::recovered(start.base, start.entries),
+            log: Log::recovered(start.base, start.entries, start.planted),
             configurations,
             role: RoleState::Follower,
             leader: None,
@@ -179,9 +184,9 @@ impl Raft {
             read_seen: 0,
             ack_due: false,
             staging: None,
-            proposals: Proposals::starting_at(first_number),
+            proposals: Proposals::starting_at(first_number, start.planted),
             wall: Wall(0),
-            reads: Reads::starting_at(first_number),
+            reads: Reads::starting_at(first_number, start.planted),
             joins: BTreeMap::new(),
             leaves: BTreeMap::new(),
             wishes: Vec::new(),
@@ -300,12 +305,12 @@ impl Raft {
     /// Terms grow by elections. One that is out of reach of elections would leave no term to
     /// campaign in; whoever names it costs itself its link, not the group its elections.
     fn believes(&mut self, from: Member, term: Term, out: &mut Out) -> bool {
-        let believed = term.0.saturating_sub(self.ballot.term.0) <= limits::TERM_JUMP;
-        if !believed {
-            out.mark("raft.unbelievable_term");
-            out.misbehaved.push(from.peer);
+        if term.0.saturating_sub(self.ballot.term.0) <= limits::TERM_JUMP {
+            return true;
         }
-        believed
+        out.mark("raft.unbelievable_term");
+        out.misbehaved.push(from.peer);
+        false
     }
 
     /// Takes the completion of a disk operation.
@@ -442,10 +447,7 @@ impl Raft {
 
     /// Tells whether this peer leads and has committed an entry of its term.
     pub(crate) fn is_established_leader(&self) -> bool {
-        match &self.role {
-            RoleState::Leader(leader) => self.commit >= leader.first,
-            _ => false,
-        }
+        matches!(&self.role, RoleState::Leader(leader) if self.commit >= leader.first)
     }
 
     /// Returns whom this peer follows, or itself if it leads.
@@ -513,15 +515,13 @@ impl Raft {
     fn become_follower(&mut self, now: Time, term: Term, leader: Option<Member>, out: &mut Out) {
         let was = self.role();
         if term > self.ballot.term {
-            self.ballot = Ballot {
-                term,
-                voted_for: None,
-            };
-            self.write_ballot(out);
+            let voted_for = None;
+            self.ballot = Ballot { term, voted_for };
+            self.write_term(out);
         }
         self.role = RoleState::Follower;
         if was == Role::Leader {
-            self.proposals.lose_leadership(&self.log);
+            self.proposals.lose_leadership(&self.log, out);
             self.reads.lose_leadership(out);
             self.joins.clear();
             self.leaves.clear();
@@ -559,13 +559,12 @@ impl Raft {
 
     /// Draws the time of the next campaign.
     fn reset_election(&mut self, now: Time) {
-        let nanos =
-            |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let wait = self.random.between(
-            Purpose::Election,
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let (min, max) = (
             nanos(self.profile.election_min),
             nanos(self.profile.election_max),
         );
+        let wait = self.random.between(Purpose::Election, min, max);
         self.election_at = Time(now.0.saturating_add(wait));
     }
 
@@ -577,7 +576,8 @@ impl Raft {
 
     /// Raises the commit index to `commit`, as far as the log is known to equal the leader's.
     fn raise_commit(&mut self, commit: Index) {
-        self.commit = self.commit.max(commit.min(self.matched));
+        let matched = self.known_to_match();
+        self.commit = self.commit.max(commit.min(matched));
     }
 }
 

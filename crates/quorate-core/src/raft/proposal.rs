@@ -205,3 +205,22 @@ fn is_too_large(proposal: &Proposal) -> bool {
         Proposal::Register => false,
     }
 }
+
+/// Tells whether a proposal may be sent again when nobody knows what became of it.
+///
+/// A named command is applied once however often it stands in the log; one registration too many
+/// makes a client that nobody uses, which expires.
+pub(super) fn may_repeat(proposal: &Proposal) -> bool {
+    match proposal {
+        Proposal::Command(command) => !command.client.is_anonymous(),
+        Proposal::Register => true,
+    }
+}
+
+/// Returns the name of a command, if it has one.
+pub(super) fn name_of(proposal: &Proposal) -> Option<ClientSequence> {
+    match proposal {
+        Proposal::Command(command) => Some(command.client).filter(|name| !name.is_anonymous()),
+        Proposal::Register => None,
+    }
+}

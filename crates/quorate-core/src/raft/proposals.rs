@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
+    canary::{Canary, Planted},
     client::{Reply, RequestId},
     cursor::{Cursor, Index, Term},
     entry::{Body, ClientSequence, Command},
@@ -20,7 +21,10 @@ use crate::{
     wire::{Forward, ForwardOutcome, Outcomes, Proposal, Replication},
 };
 
-use super::log::Log;
+use super::{
+    log::Log,
+    proposal::{may_repeat, name_of},
+};
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +45,7 @@ pub(crate) struct Proposals {
     outcomes: BTreeMap<Member, Vec<(u64, ForwardOutcome)>>,
     /// The number after the last one that each member passed on to this peer.
     taken: BTreeMap<Member, u64>,
+    planted: Planted,
 }
 
 /// How far behind the last number taken a number is still one of the same process.
@@ -86,29 +91,12 @@ pub(super) enum Origin {
     Remote(Member, u64),
 }
 
-/// Tells whether a proposal may be sent again when nobody knows what became of it.
-///
-/// A named command is applied once however often it stands in the log; one registration too many
-/// makes a client that nobody uses, which expires.
-fn may_repeat(proposal: &Proposal) -> bool {
-    match proposal {
-        Proposal::Command(command) => !command.client.is_anonymous(),
-        Proposal::Register => true,
-    }
-}
-
-fn name_of(proposal: &Proposal) -> Option<ClientSequence> {
-    match proposal {
-        Proposal::Command(command) => Some(command.client).filter(|name| !name.is_anonymous()),
-        Proposal::Register => None,
-    }
-}
-
 impl Proposals {
     /// Starts with nothing waiting and with numbers from `number` on.
-    pub(super) fn starting_at(number: u64) -> Self {
+    pub(super) fn starting_at(number: u64, planted: Planted) -> Self {
         Self {
             next_number: number,
+            planted,
             ..Self::default()
         }
     }
@@ -300,10 +288,11 @@ impl Proposals {
     /// Puts back what was passed on and may be sent again: it may have been lost on the way, or
     /// with the leader it was for.
     pub(super) fn resend(&mut self) {
+        let all = self.planted.has(Canary::UnnamedResent);
         let numbers: Vec<u64> = self
             .forwarded
             .iter()
-            .filter(|(_, forwarded)| may_repeat(&forwarded.proposal))
+            .filter(|(_, forwarded)| all || may_repeat(&forwarded.proposal))
             .map(|(number, _)| *number)
             .collect();
         let again = numbers
@@ -316,8 +305,14 @@ impl Proposals {
     /// On a leader that leads no more: puts back what may be sent again.
     ///
     /// The others' proposals are theirs to send again.
-    pub(super) fn lose_leadership(&mut self, log: &Log) {
+    pub(super) fn lose_leadership(&mut self, log: &Log, out: &mut Out) {
         let mut again = Vec::new();
+        if self.planted.has(Canary::DeposedMeansSuperseded) {
+            for waiter in std::mem::take(&mut self.waiters) {
+                self.finish(waiter.origin, ForwardOutcome::Superseded, out);
+            }
+            return;
+        }
         self.waiters.retain(|waiter| {
             let proposal = match waiter.origin {
                 Origin::Local(_) => proposal_at(log, Cursor::new(waiter.term, waiter.index)),

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{
+    canary::{Canary, Planted},
     client::{Freshness, Reply, RequestId},
     cursor::{Cursor, Index},
     id::Member,
@@ -19,7 +20,7 @@ use crate::{
     wire::Message,
 };
 
-use super::{Raft, RoleState};
+use super::{Raft, RoleState, planted::Contexts};
 
 /// The reads that wait on one peer for one group.
 #[derive(Clone, Hash, Debug, Default)]
@@ -29,6 +30,8 @@ pub(crate) struct Reads {
     /// On the leader: the round under way.
     round: Option<Round>,
     sequence: u64,
+    /// For a planted bug.
+    contexts: Contexts,
     /// Reads of clients here that no leader has been asked for.
     unasked: Vec<Local>,
     /// Questions sent to the leader.
@@ -69,9 +72,12 @@ impl Reads {
     ///
     /// A process that was started again must not use the numbers of the one before: a leader may
     /// still hold one of its questions, and the answer would be older than the new read.
-    pub(super) fn starting_at(number: u64) -> Self {
+    pub(super) fn starting_at(number: u64, planted: Planted) -> Self {
+        let mut contexts = Contexts::default();
+        contexts.planted = planted;
         Self {
             next_question: number,
+            contexts,
             ..Self::default()
         }
     }
@@ -99,8 +105,13 @@ impl Reads {
         }
         self.sequence += 1;
         let askers = std::mem::take(&mut self.arrived);
+        let remote = askers.iter().filter_map(|asker| match asker {
+            Asker::Local(_) => None,
+            Asker::Remote(member, id) => Some((*member, *id)),
+        });
+        let sequence = self.contexts.number(remote, self.sequence);
         self.round = Some(Round {
-            sequence: self.sequence,
+            sequence,
             index: commit,
             askers,
         });
@@ -125,7 +136,12 @@ impl Reads {
             .map(|(id, _)| *id)
             .collect();
         for id in stale {
-            if let Some(question) = self.asked.remove(&id) {
+            if self.contexts.on() {
+                self.asked
+                    .entry(id)
+                    .and_modify(|question| question.sent = now);
+                out.send(leader, Message::ReadIndex { id });
+            } else if let Some(question) = self.asked.remove(&id) {
                 self.unasked.extend(question.reads);
             }
         }
@@ -296,6 +312,7 @@ impl Raft {
         };
         let confirmed = self.configurations.latest().1.quorum(|voter| {
             voter == self.me
+                || self.planted.has(Canary::ReadWithoutRound)
                 || leader
                     .conversations
                     .get(&voter)

@@ -4,6 +4,7 @@
 //! part in votes. They become log when the snapshot is installed, in the same critical section.
 
 use crate::{
+    canary::Canary,
     configuration::Configuration,
     cursor::{Cursor, Index, Term},
     disk_op::DiskWrite,
@@ -49,7 +50,7 @@ impl Staging {
         }
     }
 
-    fn last(&self) -> Cursor {
+    pub(super) fn last(&self) -> Cursor {
         self.entries.last().map_or(self.anchor, |entry| {
             Cursor::new(
                 entry.term,
@@ -170,7 +171,9 @@ impl Raft {
         } else {
             out.mark("install.log_dropped");
             self.log.reset(anchor, id);
-            self.configurations.reset(anchor.index, configuration);
+            if !self.planted.has(Canary::InstallKeepsConfiguration) {
+                self.configurations.reset(anchor.index, configuration);
+            }
             self.matched = self.matched.min(anchor.index);
         }
         if self.run != 0 {
@@ -218,7 +221,7 @@ impl Raft {
             conversation.stage(anchor);
         } else {
             out.mark("staging.tail_gone");
-            conversation.fall_behind();
+            conversation.fall_behind(self.commit);
             self.say_behind(from, run, out);
         }
     }

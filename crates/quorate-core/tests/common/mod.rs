@@ -13,8 +13,8 @@ use quorate_core::wire::{Replication, decode_replication};
 use quorate_core::{
     Applied, Body, ClientOp, ClientSequence, Command, Cursor, Effect, Entry, Form, GroupId,
     GroupKey, GroupProfile, Incarnation, Index, Input, Lane, LinkId, NetworkId, Now, OpenGroup,
-    Peer, PeerConfig, PeerId, Recovered, Remembered, Reply, RequestId, Role, StateDone, StateOp,
-    Time, Wall,
+    Peer, PeerConfig, PeerId, Planted, Recovered, Remembered, Reply, RequestId, Role, StateDone,
+    StateOp, Time, Wall,
 };
 
 /// One peer and its state.
@@ -127,6 +127,7 @@ impl Wire {
             network: NetworkId::from_name("test"),
             seed: 7,
             nonce: 0,
+            planted: Planted::default(),
         };
         let recovered = Recovered {
             incarnation: Incarnation(number as u64 + 100),

@@ -11,7 +11,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use quorate_core::{
-    Applied, Body, Configuration, Cursor, Digest, Entry, GenesisId, Index, StateDone, StateOp,
+    Applied, Body, Configuration, Cursor, Digest, Entry, GenesisId, Index, Planted, StateDone,
+    StateOp,
 };
 
 use quorate_state::{ClientLimits, Replica, tree::Tree};
@@ -42,7 +43,7 @@ pub(crate) struct Fold {
 impl Fold {
     /// Starts with the empty state of a history.
     pub(crate) fn new(genesis: GenesisId, limits: ClientLimits) -> Self {
-        let mut model = machine::replica(limits);
+        let mut model = machine::replica(limits, Planted::default());
         model.execute(StateOp::Begin { genesis });
         Self {
             model,

@@ -1,8 +1,8 @@
 //! A promise leaves a peer only after what it promises is durable.
 //!
 //! Reads what peers send: a granted vote must be the durable ballot, an ack must not exceed the
-//! durable log. The checker sits where the frame leaves, so a promise that was lost on the way, and
-//! did no harm this time, is found all the same.
+//! durable log nor speak of a term that a crash could take back. The checker sits where the frame
+//! leaves, so a promise that was lost on the way, and did no harm this time, is found all the same.
 
 use quorate_core::{
     GroupId, Member, PeerId,
@@ -43,8 +43,16 @@ pub(crate) fn judge(
                 ));
             }
         }
-        Message::Ack { matched, .. } if matched.0 > 0 => {
-            let last = log(address.group).map(|log| log.last()).unwrap_or_default();
+        Message::Ack { term, matched, .. } => {
+            let log = log(address.group);
+            let durable = log.map(|log| log.ballot).unwrap_or_default();
+            if durable.term < *term {
+                return Err(Found::new(
+                    "promise-after-sync",
+                    format!("{from:?} follows {to:?} in {term:?} while {durable:?} is durable"),
+                ));
+            }
+            let last = log.map(|log| log.last()).unwrap_or_default();
             if last < *matched {
                 return Err(Found::new(
                     "promise-after-sync",

@@ -250,6 +250,15 @@ impl Answer {
     }
 }
 
+/// Forgets every client and all that was applied: a planted bug.
+pub(crate) fn drop_all(tree: &mut Tree) {
+    let table = tree.prefix_ranks(&TOTALS).start..tree.prefix_ranks(&[0, LAST_USES]).end;
+    let keys: Vec<Vec<u8>> = tree.range(table).map(|(key, _)| key.to_vec()).collect();
+    for key in keys {
+        tree.remove(&key);
+    }
+}
+
 /// Returns where the oldest remembered outcome is, and whose it is.
 pub(super) fn oldest(tree: &Tree) -> Option<(Index, Index)> {
     let (key, item) = tree.prefix(&[0, ANSWERS]).next()?;

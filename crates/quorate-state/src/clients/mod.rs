@@ -46,7 +46,7 @@
 //! A command costs a few changes of small items, O(log n) each; nothing that grows with the number
 //! of commands of its client is ever encoded again.
 
-mod items;
+pub(crate) mod items;
 #[cfg(test)]
 mod tests;
 

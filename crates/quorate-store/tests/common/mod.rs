@@ -32,6 +32,7 @@ impl Dice {
 pub fn options(segment_bytes: u64) -> StoreOptions {
     StoreOptions {
         segment_bytes,
+        planted: Default::default(),
         ..StoreOptions::new(Incarnation(0x1111_2222), 0x0bad_cafe_f00d_5eed)
     }
 }

@@ -40,7 +40,7 @@ fn anonymous() -> Proposal {
 
 /// Proposals of local clients, numbered from 0, passed on to a leader under the same numbers.
 fn passed_on(proposals: impl IntoIterator<Item = Proposal>) -> Proposals {
-    let mut waiting = Proposals::starting_at(0);
+    let mut waiting = Proposals::starting_at(0, Planted::default());
     for (request, proposal) in (0..).zip(proposals) {
         waiting.enqueue(Queued {
             origin: Origin::Local(RequestId(request)),

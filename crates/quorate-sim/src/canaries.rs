@@ -1,0 +1,59 @@
+//! The hunt for planted bugs: which family of scenarios leads to each, and what it cost to find.
+//!
+//! This measures the simulator, not the code under test. A canary that is not caught within its
+//! budget says that a checker, a fault or a draw is missing; the bug is never made cruder for it.
+
+use quorate_core::Canary;
+
+use crate::{
+    families::Family,
+    run::{Report, run_scenario},
+    scenario::Scenario,
+    trace::Keep,
+};
+
+/// What became of the hunt for one canary from one starting seed.
+#[derive(Clone, Debug)]
+pub struct Hunt {
+    /// The canary.
+    pub canary: Canary,
+    /// How the scenarios were drawn.
+    pub family: Family,
+    /// How many seeds were run.
+    pub seeds: u64,
+    /// The run that found it; nothing if the budget was spent.
+    pub caught: Option<Report>,
+}
+
+/// Returns the family of scenarios that leads to a canary.
+pub fn family_of(canary: Canary) -> Family {
+    let _ = canary;
+    Family::General
+}
+
+/// Draws the scenario of `seed` for a canary, with the canary planted in every peer.
+pub fn planted(canary: Canary, family: Family, seed: u64, size: (usize, u64)) -> Scenario {
+    Scenario {
+        bug: Some(canary),
+        ..family.draw(seed, size.0, size.1)
+    }
+}
+
+/// Runs seeds from `from` on with `canary` planted, at most `budget`, until one finds it.
+///
+/// `size` is the number of peers, and of simulated seconds of each seed.
+pub fn hunt(canary: Canary, family: Family, from: u64, budget: u64, size: (usize, u64)) -> Hunt {
+    let mut hunt = Hunt {
+        canary,
+        family,
+        seeds: 0,
+        caught: None,
+    };
+    while hunt.seeds < budget && hunt.caught.is_none() {
+        let scenario = planted(canary, family, from + hunt.seeds, size);
+        let report = run_scenario(scenario, size.1, Keep::Nothing);
+        hunt.seeds += 1;
+        hunt.caught = Some(report).filter(|report| !report.violations.is_empty());
+    }
+    hunt
+}
