@@ -101,7 +101,18 @@ impl Configuration {
     /// (<https://github.com/databendlabs/openraft/issues/1802>).
     pub fn quorum_value<T: Ord + Copy + Default>(&self, mut value: impl FnMut(Member) -> T) -> T {
         let mut reached = |half: &[Member]| {
-            let mut values: Vec<T> = half.iter().map(|member| value(*member)).collect();
+            // Room for the largest half there may be: this is asked for every answer.
+            let mut room = [T::default(); limits::VOTERS];
+            let mut more = Vec::new();
+            let values = if half.len() <= room.len() {
+                &mut room[..half.len()]
+            } else {
+                more.resize(half.len(), T::default());
+                &mut more[..]
+            };
+            for (place, member) in values.iter_mut().zip(half) {
+                *place = value(*member);
+            }
             values.sort_unstable();
             // Of n sorted values, those from position (n - 1) / 2 on are held by a majority.
             values

@@ -23,6 +23,11 @@ impl Early {
         }
     }
 
+    /// Tells whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
     /// Returns all of them, once the group has formed.
     pub(crate) fn take(&mut self) -> Vec<(RequestId, ClientOp)> {
         std::mem::take(&mut self.requests)

@@ -469,12 +469,12 @@ impl Group {
 
     /// Looks once at what follows from an input.
     pub(super) fn follow_up(&mut self, now: Now, out: &mut Out) {
-        if self.raft.is_some() {
+        if self.raft.is_some() && !self.early.is_empty() {
             for (request, op) in self.early.take() {
                 self.on_client(request, op, out);
             }
         }
-        for index in std::mem::take(&mut out.markers) {
+        for index in out.markers.drain(..) {
             self.markers.insert(index, now.time);
         }
         if !self.is_bare() && self.raft.is_some() {

@@ -464,12 +464,13 @@ impl Links {
         self.routes.get(&peer).copied()
     }
 
-    /// Takes the messages that wait on every link.
-    pub(crate) fn take_outboxes(&mut self) -> Vec<(LinkId, Vec<Control>)> {
-        self.links
-            .iter_mut()
-            .filter(|(_, link)| !link.outbox.is_empty())
-            .map(|(id, link)| (*id, std::mem::take(&mut link.outbox)))
-            .collect()
+    /// Gives the messages that wait on every link to `send`; their room is kept for the next ones.
+    pub(crate) fn empty_outboxes(&mut self, mut send: impl FnMut(LinkId, &[Control])) {
+        for (id, link) in &mut self.links {
+            if !link.outbox.is_empty() {
+                send(*id, &link.outbox);
+                link.outbox.clear();
+            }
+        }
     }
 }

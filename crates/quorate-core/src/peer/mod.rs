@@ -10,6 +10,7 @@
 mod applier;
 mod catching;
 mod early;
+mod flush;
 mod formation;
 mod group;
 mod link;
@@ -17,27 +18,24 @@ mod seat;
 mod syncing;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
 use crate::{
     canary::{Canary, Planted},
     client::{ClientOp, Reply, RequestId},
-    disk_op::{DiskError, DiskId, DiskOp, Recovered, RecoveredGroup},
+    disk_op::{DiskError, DiskId, Recovered, RecoveredGroup},
     effect::{CloseCode, Effect, Effects, Lane},
     event::Event,
-    id::{GenesisId, GroupId, LinkId, Member, NetworkId, PeerId},
+    id::{GroupId, LinkId, Member, NetworkId, PeerId},
     input::{Input, OpenGroup},
     limits,
     out::Out,
     random::Random,
     state_op::StateDone,
     time::{Now, Time},
-    wire::{
-        Address, BulkChunk, Control, Envelope, decode_bulk, decode_control, decode_replication,
-        encode_bulk, encode_control, encode_replication,
-    },
+    wire::{Address, Control, Envelope, decode_bulk, decode_control, decode_replication},
 };
 
 use self::{
@@ -86,7 +84,7 @@ pub struct Peer {
     /// When each group is due, as it says of itself.
     due: BTreeSet<(Time, GroupId)>,
     /// Which group each disk operation under way is for.
-    writing: BTreeMap<DiskId, GroupId>,
+    writing: VecDeque<(DiskId, GroupId)>,
     out: Out,
 }
 
@@ -120,7 +118,7 @@ impl Peer {
             groups: BTreeMap::new(),
             touched: Vec::new(),
             due: BTreeSet::new(),
-            writing: BTreeMap::new(),
+            writing: VecDeque::new(),
             out: Out::default(),
         }
     }
@@ -188,20 +186,34 @@ impl Peer {
         touched.sort_unstable();
         for id in touched.drain(..) {
             self.with_group(now, id, effects, |group, out| group.settle(now, out));
-            if let Some(group) = self.groups.get_mut(&id) {
-                group.touched = false;
-            }
+            self.settled(id);
         }
         // Others that were touched meanwhile settle the next time.
         touched.append(&mut self.touched);
         self.touched = touched;
-        if !self.groups.is_empty() {
+        if !self.groups.is_empty() && self.links.deadline() <= now.time {
             effects.extend(self.links.due(now.time).into_iter().map(Effect::Dial));
         }
         self.flush_control(effects);
     }
 
-    /// Returns when [`Input::Wake`] is due, if ever.
+    /// Takes note of when a group is due that has settled.
+    fn settled(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            return;
+        };
+        group.touched = false;
+        let due = group.deadline();
+        let before = std::mem::replace(&mut group.due, due);
+        if before != due {
+            self.due.remove(&(before, id));
+            if due != Time::NEVER {
+                self.due.insert((due, id));
+            }
+        }
+    }
+
+    /// Returns when [`Input::Wake`] is due, if ever, as of the last [`Peer::settle`].
     pub fn deadline(&self) -> Option<Time> {
         let group = self.due.first().map_or(Time::NEVER, |(at, _)| *at);
         let dial = if self.groups.is_empty() {
@@ -221,18 +233,6 @@ impl Peer {
     /// Looks into one group; nothing if it is not open here.
     pub fn view(&self, group: GroupId) -> Option<GroupView<'_>> {
         self.groups.get(&group).map(Group::view)
-    }
-
-    fn flush_control(&mut self, effects: &mut Effects) {
-        for (link, messages) in self.links.take_outboxes() {
-            encode_control(&messages, |frame| {
-                effects.push(Effect::Send {
-                    link,
-                    lane: Lane::Control,
-                    frame,
-                });
-            });
-        }
     }
 
     fn open(&mut self, now: Now, open: &OpenGroup, effects: &mut Effects) {
@@ -300,7 +300,9 @@ impl Peer {
         result: Result<(), DiskError>,
         effects: &mut Effects,
     ) {
-        if let Some(group) = self.writing.remove(&id) {
+        // Usually the first; they may finish in any order.
+        let place = self.writing.iter().position(|(writing, _)| *writing == id);
+        if let Some((_, group)) = place.and_then(|place| self.writing.remove(place)) {
             self.with_group(now, group, effects, |group, out| {
                 group.on_disk(now, id, result, out);
             });
@@ -513,82 +515,18 @@ impl Peer {
             group.note_unanswered(self.links.awaits_answers());
         }
         call(group, &mut self.out);
-        let due = group.deadline();
         let genesis = group.genesis;
-        let before = std::mem::replace(&mut group.due, due);
-        if before != due {
-            self.due.remove(&(before, id));
-            if due != Time::NEVER {
-                self.due.insert((due, id));
-            }
-        }
         if !std::mem::replace(&mut group.touched, true) {
             self.touched.push(id);
         }
         self.flush(id, genesis, effects);
+        if self.out.misbehaved.is_empty() {
+            return;
+        }
         for peer in std::mem::take(&mut self.out.misbehaved) {
             if let Some(link) = self.links.route_of(peer) {
                 self.refuse(now, link, CloseCode::Misbehaved, effects);
             }
         }
-    }
-
-    fn flush(&mut self, group: GroupId, genesis: Option<GenesisId>, effects: &mut Effects) {
-        let out = &mut self.out;
-        effects.extend(out.marks.drain(..).map(Effect::Mark));
-        for (id, write) in out.disk.drain(..) {
-            self.writing.insert(id, group);
-            effects.push(Effect::Disk(DiskOp { id, group, write }));
-        }
-        effects.extend(out.state.drain(..).map(|op| Effect::State { group, op }));
-        let none = GenesisId([0; 16]);
-        let address = |to: Member, genesis: Option<GenesisId>| Address {
-            group,
-            genesis: genesis.unwrap_or(none),
-            to: to.incarnation,
-        };
-        for (to, history, message) in out.messages.drain(..) {
-            if let Some((_, link)) = self.links.to(to, group) {
-                let address = address(to, history.or(genesis));
-                link.outbox
-                    .push(Control::Group(Envelope { address, message }));
-            }
-        }
-        for (to, message) in out.frames.drain(..) {
-            if let Some((link, _)) = self.links.to(to, group) {
-                let frame = encode_replication(&address(to, genesis), &message);
-                effects.push(Effect::Send {
-                    link,
-                    lane: Lane::Entries(group),
-                    frame,
-                });
-            }
-        }
-        for chunk in out.chunks.drain(..) {
-            if let Some((link, _)) = self.links.to(chunk.to, group) {
-                let frame = encode_bulk(&BulkChunk {
-                    address: address(chunk.to, genesis),
-                    session: chunk.session,
-                    fetch: chunk.fetch,
-                    anchor: chunk.anchor,
-                    chunk: chunk.chunk,
-                });
-                effects.push(Effect::Send {
-                    link,
-                    lane: Lane::Bulk,
-                    frame,
-                });
-            }
-        }
-        effects.extend(
-            out.replies
-                .drain(..)
-                .map(|(request, reply)| Effect::Reply { request, reply }),
-        );
-        effects.extend(
-            out.events
-                .drain(..)
-                .map(|event| Effect::Event(Event::Group { group, event })),
-        );
     }
 }

@@ -324,6 +324,9 @@ impl Group {
 
     /// Turns what the parts want into what the group wants.
     pub(super) fn carry_out(&mut self, out: &mut Out) {
+        if self.syncing.wishes.is_empty() {
+            return;
+        }
         for wish in std::mem::take(&mut self.syncing.wishes) {
             match wish {
                 SyncOut::State(StateOp::Install { session }) => self.install(session, out),

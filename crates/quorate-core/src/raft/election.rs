@@ -13,6 +13,7 @@ use crate::{
     event::{GroupEvent, Role},
     id::Member,
     out::Out,
+    random::Purpose,
     time::Time,
     wire::Message,
 };
@@ -344,6 +345,27 @@ impl Raft {
                 .latest()
                 .1
                 .quorum(|voter| campaign.granted.contains(&voter))
+    }
+
+    /// Draws the time of the next campaign.
+    pub(super) fn reset_election(&mut self, now: Time) {
+        let nanos =
+            |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let wait = self.random.between(
+            Purpose::Election,
+            nanos(self.profile.election_min),
+            nanos(self.profile.election_max),
+        );
+        self.election_wait = wait;
+        self.put_off_election(now);
+    }
+
+    /// Puts the next campaign off, by the wait drawn last.
+    ///
+    /// A new draw for each message of a leader would be more random than needed: what keeps two
+    /// peers from campaigning together is that each draws anew for each campaign.
+    pub(super) fn put_off_election(&mut self, now: Time) {
+        self.election_at = Time(now.0.saturating_add(self.election_wait));
     }
 
     /// Starts to lead: an entry of the new term first, whose commit commits all before it.

@@ -57,7 +57,7 @@ impl Raft {
         }
         self.set_leader(Some(from), out);
         self.leader_heard = now;
-        self.reset_election(now);
+        self.put_off_election(now);
         if run != self.run {
             self.run = run;
             self.matched = Index(0);

@@ -497,6 +497,9 @@ impl Raft {
         let RoleState::Leader(leader) = &self.role else {
             return;
         };
+        if self.commit >= self.log.last().index {
+            return;
+        }
         let (changed_at, configuration) = self.configurations.latest();
         let own = self.log.durable();
         let matched = |voter| {

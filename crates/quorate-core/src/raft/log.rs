@@ -22,7 +22,7 @@ pub(crate) struct Log {
     entries: VecDeque<Entry>,
     bytes: u64,
     /// Appends under way: the first index that each writes.
-    writing: BTreeMap<DiskId, Index>,
+    writing: VecDeque<(DiskId, Index)>,
     planted: Planted,
     /// For a planted bug: up to where the write that finished last went.
     watermark: Option<Index>,
@@ -56,7 +56,7 @@ impl Log {
             base,
             entries: entries.into(),
             bytes,
-            writing: BTreeMap::new(),
+            writing: VecDeque::new(),
             planted,
             watermark: None,
             ends: BTreeMap::new(),
@@ -122,13 +122,11 @@ impl Log {
         let Some(offset) = self.offset(first) else {
             return Vec::new();
         };
+        let offset = offset.min(self.entries.len());
+        let most = max_entries.min(self.entries.len() - offset);
         let mut bytes = 0;
-        let mut slice = Vec::new();
-        for entry in self
-            .entries
-            .range(offset.min(self.entries.len())..)
-            .take(max_entries)
-        {
+        let mut slice = Vec::with_capacity(most);
+        for entry in self.entries.range(offset..offset + most) {
             bytes += entry_size(entry);
             if bytes > max_bytes && !slice.is_empty() {
                 break;
@@ -148,9 +146,10 @@ impl Log {
         }
         let written = self
             .writing
-            .values()
+            .iter()
+            .map(|(_, first)| first.0 - 1)
             .min()
-            .map_or(u64::MAX, |first| first.0 - 1);
+            .unwrap_or(u64::MAX);
         Durable(Index(written.min(self.last().index.0)))
     }
 
@@ -174,7 +173,7 @@ impl Log {
         if self.planted.has(Canary::Openraft1960) {
             self.ends.insert(id, self.last().index);
         }
-        self.writing.insert(id, previous.index.next());
+        self.writing.push_back((id, previous.index.next()));
     }
 
     /// Drops the entries after `last`; the next append drops them from the durable log too.
@@ -207,17 +206,17 @@ impl Log {
         self.base = base;
         self.writing.clear();
         self.watermark = None;
-        self.writing.insert(id, Index(1));
+        self.writing.push_back((id, Index(1)));
     }
 
     /// Makes acks wait for a write that replaces the base, as `id`.
     pub(crate) fn rebase(&mut self, id: DiskId) {
-        self.writing.insert(id, self.base.index);
+        self.writing.push_back((id, self.base.index));
     }
 
     /// Notes that a write is finished.
     pub(crate) fn written(&mut self, id: DiskId) {
-        self.writing.remove(&id);
+        self.writing.retain(|(writing, _)| *writing != id);
         if self.planted.has(Canary::Openraft1960) {
             self.watermark = self.ends.remove(&id).or(self.watermark);
         }

@@ -106,6 +106,8 @@ pub(crate) struct Raft {
     leader: Option<Member>,
     leader_heard: Time,
     election_at: Time,
+    /// How long this peer waits for a leader to be heard again before it campaigns, as last drawn.
+    election_wait: u64,
     /// The conversation with the leader of this term, as it named it.
     run: u64,
     /// Up to where the log is known to equal the leader's, in this conversation.
@@ -179,6 +181,7 @@ impl Raft {
             leader: None,
             leader_heard: Time(0),
             election_at: Time::NEVER,
+            election_wait: 0,
             run: 0,
             matched: Index(0),
             read_seen: 0,
@@ -555,17 +558,6 @@ impl Raft {
         let id = out.write(DiskWrite::Ballot(self.ballot));
         self.ballots.insert(id, self.ballot);
         id
-    }
-
-    /// Draws the time of the next campaign.
-    fn reset_election(&mut self, now: Time) {
-        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let (min, max) = (
-            nanos(self.profile.election_min),
-            nanos(self.profile.election_max),
-        );
-        let wait = self.random.between(Purpose::Election, min, max);
-        self.election_at = Time(now.0.saturating_add(wait));
     }
 
     /// Tells whether this peer may ask for votes: a voter, as far as it knows, with a log, that has

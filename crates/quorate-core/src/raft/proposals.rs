@@ -411,6 +411,9 @@ impl Proposals {
 
     /// Sends others the outcomes of their proposals.
     pub(super) fn flush_outcomes(&mut self, term: Term, out: &mut Out) {
+        if self.outcomes.is_empty() {
+            return;
+        }
         for (member, outcomes) in std::mem::take(&mut self.outcomes) {
             let mut rest = outcomes.into_iter().peekable();
             while rest.peek().is_some() {
