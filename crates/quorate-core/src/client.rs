@@ -109,7 +109,8 @@ pub enum Reply {
     Dropped,
     /// The command lost its place to another leader's entries and no copy of it can ever commit.
     ///
-    /// Never said of a named command: copies of it may be under way.
+    /// Of a named command it is said only when its whole history was given up for another one:
+    /// else copies of it may be under way.
     Superseded,
     /// The deadline came first: the command may still commit, now or later.
     Unknown,

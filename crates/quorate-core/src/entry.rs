@@ -39,6 +39,12 @@ pub enum Body {
     },
     /// Cuts a snapshot on every peer that applies it.
     Marker(Box<Marker>),
+    /// Gives this history up for another one, unless a user command precedes it
+    /// ([`crate::Fate`]).
+    Dissolve {
+        /// The history that the members go to.
+        into: GenesisId,
+    },
 }
 
 /// A write for the state machine as a client sends it, with the name under which it may repeat it.

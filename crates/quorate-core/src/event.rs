@@ -48,6 +48,20 @@ pub enum GroupEvent {
         /// Which history.
         genesis: GenesisId,
     },
+    /// The history here was given up for another one, which this peer joins; nothing was ever
+    /// applied in it.
+    Dissolved {
+        /// The history that is no more.
+        genesis: GenesisId,
+        /// The one that its members go to.
+        into: GenesisId,
+    },
+    /// Another history of the group is in sight, and both have applied user commands: they do not
+    /// mix, and both go on.
+    Conflict {
+        /// The other history.
+        other: GenesisId,
+    },
     /// This peer follows another leader, or none.
     LeaderChanged {
         /// In which term.

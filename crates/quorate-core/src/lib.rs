@@ -20,6 +20,7 @@ pub mod disk_op;
 pub mod effect;
 pub mod entry;
 pub mod event;
+pub mod fate;
 pub mod id;
 pub mod input;
 pub mod limits;
@@ -41,6 +42,7 @@ pub use disk_op::{Ballot, DiskError, DiskId, DiskOp, DiskWrite, Recovered, Recov
 pub use effect::{CloseCode, Effect, Effects, Lane};
 pub use entry::{Body, ClientSequence, Command, Entry, Genesis, Marker, Named, Requester};
 pub use event::{Event, GroupEvent, Refusal, Role};
+pub use fate::Fate;
 pub use id::{
     Digest, GenesisId, GroupId, GroupKey, Incarnation, LinkId, Member, NetworkId, PeerId, SessionId,
 };

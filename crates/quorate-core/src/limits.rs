@@ -49,6 +49,14 @@ pub const INFLIGHT_FRAMES: usize = 256;
 /// Bytes of commands a leader holds without a commit before it answers Busy.
 pub const UNCOMMITTED_BYTES: usize = 64 << 20;
 
+/// Other histories of a group that a peer keeps in mind: there are two where a network was split
+/// when the group was founded, hardly ever three.
+pub const OTHER_HISTORIES: usize = 16;
+
+/// Dissolved histories of a group that a peer remembers; a peer goes from one history to another
+/// once for each time that the group was founded apart.
+pub const TOMBSTONES: usize = 64;
+
 /// Commands and reads that wait here for a leader or a commit, per group.
 pub const WAITING: usize = 65_536;
 

@@ -67,6 +67,17 @@ impl Out {
         self.messages.push((to, Some(genesis), message));
     }
 
+    /// Says what was sent so far in the history it was said in: the peer goes on in another one.
+    ///
+    /// Frames of entries are lost, as on a link that breaks.
+    pub(crate) fn belongs_to(&mut self, genesis: GenesisId) {
+        for (_, history, _) in &mut self.messages {
+            history.get_or_insert(genesis);
+        }
+        self.frames.clear();
+        self.chunks.clear();
+    }
+
     /// Sends a frame on the group's entries lane.
     pub(crate) fn frame(&mut self, to: Member, frame: Replication) {
         self.frames.push((to, frame));

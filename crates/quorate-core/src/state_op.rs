@@ -12,13 +12,15 @@ use crate::{
     configuration::Configuration,
     cursor::Cursor,
     entry::{ClientSequence, Entry},
+    fate::Fate,
     id::{Digest, GenesisId, SessionId},
 };
 
 /// One operation on a group's state.
 #[derive(Clone, Hash, Debug)]
 pub enum StateOp {
-    /// Starts the empty state of a history; answered by nothing. Always the first operation.
+    /// Starts the empty state of a history; answered by [`StateDone::Begun`]. Always the first
+    /// operation; what was asked before it was of another history.
     Begin {
         /// The history, from which the tree's salt follows.
         genesis: GenesisId,
@@ -153,10 +155,17 @@ pub enum StateDone {
         last: Cursor,
         /// What came of each entry of the batch, or nothing if that was not wanted.
         outcomes: Vec<Applied>,
+        /// What has become of the history.
+        fate: Fate,
         /// Items now in the state.
         items: u64,
         /// Bytes of keys and values now in the state.
         bytes: u64,
+    },
+    /// The empty state of a history stands: every answer after this one is of that history.
+    Begun {
+        /// The history.
+        genesis: GenesisId,
     },
     /// What the client table knows of commands.
     Recalled {
@@ -231,6 +240,8 @@ pub enum Applied {
     Dropped,
     /// The client table has no room for it; nothing changed.
     Full,
+    /// The history was given up for another one before this entry; nothing changed.
+    Superseded,
 }
 
 /// What a named command answered when it was applied.
@@ -287,6 +298,8 @@ pub struct Restored {
     pub anchor: Cursor,
     /// The configuration at the anchor, which is part of the snapshot.
     pub configuration: Configuration,
+    /// What has become of the history by then.
+    pub fate: Fate,
     /// Items now in the state.
     pub items: u64,
     /// Bytes of keys and values now in the state.

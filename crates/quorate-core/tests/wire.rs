@@ -85,6 +85,9 @@ fn body() -> impl Strategy<Value = Body> {
         });
     prop_oneof![
         Just(Body::Noop),
+        any::<[u8; 16]>().prop_map(|into| Body::Dissolve {
+            into: GenesisId(into)
+        }),
         command,
         named,
         register,

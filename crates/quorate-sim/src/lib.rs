@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod apart;
 mod canaries;
 mod checkers;
 mod clock;

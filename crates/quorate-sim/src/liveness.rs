@@ -4,13 +4,15 @@
 //! the safety phase all faults end, whoever is down starts, and within a bound the peers must agree
 //! on one leader, hold the same state, have no session and no request left, and have as many voters
 //! as the profile wants; then every peer must carry out a fresh write and a linearizable read.
+//! A group that was founded twice must have one history again, unless both have user commands: then
+//! all that holds for each of the two, and every peer says that they are in conflict.
 //!
 //! The bound counts election timeouts, plus the waits of the profile that may lawfully be sat out
 //! once: an offer that does not come, a dead voter that is replaced.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use quorate_core::{GroupView, Member, Role};
+use quorate_core::{GenesisId, GroupView, Member, Role};
 
 use crate::{
     checkers::{Found, Told},
@@ -42,7 +44,7 @@ impl World {
                 + self.scenario.network.discovery.high,
         );
         let leader = timeout * LEADER_TIMEOUTS + slowest * 2;
-        if !self.run_until(leader, |world| world.leader().is_some()) {
+        if !self.run_until(leader, Self::is_led) {
             return self.missing("one leader", leader);
         }
         let profile = &self.scenario.profile;
@@ -52,7 +54,11 @@ impl World {
             return self.missing("convergence", limit);
         }
         self.serve(timeout * LEADER_TIMEOUTS + PATIENCE);
-        self.serve_named(FRESH_KEY, timeout * LEADER_TIMEOUTS + PATIENCE * 2);
+        if self.sides().len() == 1 {
+            self.serve_named(FRESH_KEY, timeout * LEADER_TIMEOUTS + PATIENCE * 2);
+        } else {
+            self.mark("liveness: two histories go on");
+        }
         if !self.run_until(limit, |world| world.divided().is_none()) {
             return self.missing("convergence after fresh writes", limit);
         }
@@ -102,9 +108,15 @@ impl World {
 
     /// Returns what still keeps the peers from being one settled group.
     pub fn divided(&self) -> Option<String> {
-        let Some(leader) = self.leader() else {
-            return Some("no leader that all follow".to_owned());
-        };
+        let sides = self.sides();
+        if sides.len() > 1
+            && let Some(peer) = (0..self.peers()).find(|peer| !self.is_in_conflict(*peer))
+        {
+            let sides: Vec<_> = sides.keys().collect();
+            return Some(format!(
+                "histories {sides:?}, and peer {peer} has no conflict"
+            ));
+        }
         let outstanding = self.checkers.clients.outstanding();
         if let Some((number, peer)) = outstanding.first() {
             let others = outstanding.len() - 1;
@@ -118,20 +130,50 @@ impl World {
                 self.errands()
             ));
         }
+        sides.values().find_map(|side| self.divided_side(side))
+    }
+
+    /// Returns what keeps the peers of one history from being settled.
+    fn divided_side(&self, side: &[usize]) -> Option<String> {
+        let Some(leader) = self.leader_among(side) else {
+            return Some("no leader that all follow".to_owned());
+        };
         let first = self.view(leader)?;
-        for peer in 0..self.peers() {
-            let Some(view) = self.view(peer) else {
+        for peer in side {
+            let Some(view) = self.view(*peer) else {
                 return Some(format!("peer {peer} has no group"));
             };
             if let Some(what) = differs(&first, &view) {
                 return Some(format!("peer {peer} {what}"));
             }
         }
-        self.lacks_voters(&first)
+        self.lacks_voters(&first, side.len())
     }
 
-    /// Tells whether the voters are not yet those that the profile wants.
-    fn lacks_voters(&self, view: &GroupView<'_>) -> Option<String> {
+    /// Returns the peers by the history that they are in.
+    fn sides(&self) -> BTreeMap<Option<GenesisId>, Vec<usize>> {
+        let mut sides: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        for peer in 0..self.peers() {
+            let genesis = self.view(peer).and_then(|view| view.genesis);
+            sides.entry(genesis).or_default().push(peer);
+        }
+        sides
+    }
+
+    /// Tells whether a peer says that there is another history that does not mix with its own.
+    fn is_in_conflict(&self, peer: usize) -> bool {
+        self.view(peer)
+            .is_some_and(|view| view.fate.is_used() && !view.conflicts.is_empty())
+    }
+
+    /// Tells whether every peer follows a leader of its history.
+    fn is_led(&self) -> bool {
+        let led = |side: &Vec<usize>| self.leader_among(side).is_some();
+        self.sides().values().all(led)
+    }
+
+    /// Tells whether the voters are not yet those that the profile wants, of so many peers.
+    fn lacks_voters(&self, view: &GroupView<'_>, peers: usize) -> Option<String> {
         let living: Vec<Member> = (0..self.peers())
             .filter_map(|peer| self.member(peer))
             .collect();
@@ -139,7 +181,7 @@ impl World {
         if let Some(dead) = voters.iter().find(|voter| !living.contains(voter)) {
             return Some(format!("{dead:?}, who is gone, still votes"));
         }
-        let wanted = self.scenario.profile.voters.min(self.peers());
+        let wanted = self.scenario.profile.voters.min(peers);
         let wanted = if wanted.is_multiple_of(2) {
             wanted - 1
         } else {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use quorate_core::{ClientOp, ClientSequence, Command, Index, Input, Reply, RequestId};
+use quorate_core::{ClientOp, ClientSequence, Command, GenesisId, Index, Input, Reply, RequestId};
 use quorate_state::ClientLimits;
 
 use crate::{
@@ -59,7 +59,8 @@ pub(crate) struct NamedClients {
 /// One client.
 #[derive(Debug, Default)]
 struct Client {
-    id: Option<Index>,
+    /// Its id: a history, and the index of its registration there.
+    id: Option<(GenesisId, Index)>,
     /// Whether it has asked, or is about to ask, to be registered.
     registering: bool,
     refused: u32,
@@ -77,7 +78,7 @@ struct Client {
 struct Job {
     client: usize,
     /// The client's id and the command's number.
-    name: Option<(Index, u64)>,
+    name: Option<((GenesisId, Index), u64)>,
     command: Bytes,
     patience: Duration,
     tries: u32,
@@ -115,7 +116,8 @@ impl World {
         if matches!(action, Action::Read { .. }) {
             return None;
         }
-        let (operation, asked) = self.checkers.clients.begin(peer, action, true);
+        let here = (peer, self.checkers.genesis(peer));
+        let (operation, asked) = self.checkers.clients.begin(here, action, true);
         let Asked::Write(command) = asked else {
             return None;
         };
@@ -248,7 +250,7 @@ impl World {
         }
     }
 
-    fn registered(&mut self, client: usize, id: Index) {
+    fn registered(&mut self, client: usize, id: (GenesisId, Index)) {
         let state = &mut self.named.clients[client];
         state.id = Some(id);
         state.registering = false;
@@ -276,11 +278,12 @@ impl World {
         client.open.insert(number);
         job.name = Some((id, number));
         let name = ClientSequence {
-            client: id,
+            client: id.1,
             sequence: number,
             open: 0,
         };
-        self.checkers.clients.names.name(name, operation);
+        let ledger = self.checkers.clients.ledger(id.0);
+        ledger.names.name(name, operation);
         if self.named.dice.below(10) == 0 {
             self.plan_try(operation);
         }
@@ -311,7 +314,7 @@ impl World {
             _ => sequence,
         };
         let name = ClientSequence {
-            client: id,
+            client: id.1,
             sequence,
             open: lowest.min(sequence),
         };
@@ -335,11 +338,15 @@ impl World {
         };
         let spot = self.spot(peer);
         match plan {
-            Plan::Register(client) => match self.checkers.clients.names.registered(reply) {
-                Ok(Some(id)) => self.registered(client, id),
-                Ok(None) => self.not_registered(client),
-                Err(found) => self.checkers.note(spot, Err(found)),
-            },
+            Plan::Register(client) => {
+                let genesis = self.checkers.genesis(peer).unwrap_or(GenesisId([0; 16]));
+                let ledger = self.checkers.clients.ledger(genesis);
+                match ledger.names.registered(reply) {
+                    Ok(Some(id)) => self.registered(client, (genesis, id)),
+                    Ok(None) => self.not_registered(client),
+                    Err(found) => self.checkers.note(spot, Err(found)),
+                }
+            }
             Plan::Try(operation) => {
                 if let Err(found) = self.try_answered(operation, peer, reply) {
                     self.checkers.note(spot, Err(found));
@@ -356,14 +363,14 @@ impl World {
             return Ok(());
         };
         let name = ClientSequence {
-            client: id,
+            client: id.1,
             sequence,
             open: 0,
         };
         let clients = &mut self.checkers.clients;
-        let told = clients.try_answered(operation, name, peer, reply)?;
+        let told = clients.try_answered(operation, (id.0, name), peer, reply)?;
         job.refused &= matches!(reply, Reply::Busy | Reply::Unavailable);
-        if *reply == Reply::Expired {
+        if matches!(reply, Reply::Expired | Reply::Superseded) {
             let client = &mut self.named.clients[job.client];
             client.id = client.id.filter(|present| *present != id);
         }
@@ -381,6 +388,33 @@ impl World {
             None => self.again(operation),
         }
         Ok(())
+    }
+
+    /// Answers a named command as a driver does, if it names a client of another history than the
+    /// peer's; tells whether it did.
+    pub(crate) fn is_for_another_history(&mut self, peer: usize, input: &Input) -> bool {
+        let Input::Client { request, op, .. } = input else {
+            return false;
+        };
+        let Some((Plan::Try(operation), _)) = self.named.tries.get(&request.0).copied() else {
+            return false;
+        };
+        let name = self.named.jobs.get(&operation).and_then(|job| job.name);
+        let here = self.view(peer).and_then(|view| view.genesis);
+        if !matches!(op, ClientOp::Write { .. }) || name.is_none_or(|(id, _)| Some(id.0) == here) {
+            return false;
+        }
+        self.mark("client: of another history");
+        self.named.tries.remove(&request.0);
+        if let (Some((id, _)), Some(job)) = (name, self.named.jobs.get_mut(&operation))
+            && here.is_some()
+        {
+            let client = &mut self.named.clients[job.client];
+            client.id = client.id.filter(|present| *present != id);
+            job.refused = false;
+        }
+        self.again(operation);
+        true
     }
 
     /// One request of an operation is over without a definite answer: another one follows.

@@ -200,8 +200,8 @@ impl World {
             marks: self
                 .marks
                 .iter()
-                .chain(clients.names.counts())
                 .map(|(name, count)| (*name, *count))
+                .chain(clients.counts())
                 .collect(),
             faults: self.faults.clone(),
             operations: Operations {

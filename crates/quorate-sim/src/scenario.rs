@@ -14,6 +14,7 @@ use quorate_state::ClientLimits;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    apart::Apart,
     dice::{Dice, Span},
     fault::{Fault, FaultKind},
     network::{NetworkPlan, Weather},
@@ -66,6 +67,9 @@ pub struct Scenario {
     pub safety: Duration,
     /// The peers, by number.
     pub peers: Vec<PeerPlan>,
+    /// Whether peers may found the group that do not see each other.
+    #[serde(default)]
+    pub apart: bool,
     /// The operational parameters of every peer.
     pub profile: GroupProfile,
     /// The limits of the client table, equal at all peers.
@@ -94,6 +98,11 @@ impl Scenario {
         };
         let mood = dice.below(10);
         let (forms, again) = draw_forms(nodes, storage, &mut Dice::new(seed, "forms", 0));
+        let apart = Apart::draw(nodes, storage, safety, &mut Dice::new(seed, "apart", 0));
+        let (forms, again) = match &apart {
+            Some(apart) => (apart.forms.clone(), apart.again.clone()),
+            None => (forms, again),
+        };
         let peers = forms
             .into_iter()
             .zip(again)
@@ -104,11 +113,12 @@ impl Scenario {
             })
             .collect();
         let network = draw_network(mood, &mut Dice::new(seed, "network", 0));
-        Self {
+        let mut scenario = Self {
             seed,
             storage,
             safety,
             peers,
+            apart: apart.is_some(),
             profile: draw_profile(storage, nodes, &mut Dice::new(seed, "profile", 0)),
             client_limits: draw_client_limits(&mut Dice::new(seed, "client limits", 0)),
             network,
@@ -116,7 +126,11 @@ impl Scenario {
             operations: OperationPlan::draw(&mut Dice::new(seed, "load", 0))
                 .operations(nodes, safety, seed),
             bug: None,
+        };
+        if let Some(apart) = apart {
+            apart.change(&mut scenario);
         }
+        scenario
     }
 
     /// Makes a scenario without faults and operations, for tests that direct a run themselves:
@@ -128,6 +142,7 @@ impl Scenario {
             storage,
             safety: Duration::ZERO,
             peers,
+            apart: false,
             profile: GroupProfile {
                 keep_log: storage == Storage::Disk,
                 ..quick_profile()

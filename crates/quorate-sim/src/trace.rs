@@ -228,9 +228,13 @@ fn hash_done(hash: &mut Rolling, done: &StateDone) {
         StateDone::Applied {
             last,
             outcomes,
+            fate,
             items,
             bytes,
         } => {
+            if let Some(into) = fate.dissolved_into() {
+                hash.bytes(&into.0);
+            }
             for word in [6, last.term.0, last.index.0, *items, *bytes] {
                 hash.word(word);
             }

@@ -145,6 +145,13 @@ impl World {
         }
         let at = self.at;
         let mut effects = std::mem::take(&mut self.effects);
+        if input
+            .as_ref()
+            .is_some_and(|input| self.is_for_another_history(number, input))
+        {
+            self.effects = effects;
+            return 1;
+        }
         let Some(living) = self.nodes[number].living(life) else {
             return 0;
         };
@@ -203,7 +210,8 @@ impl World {
                 self.schedule_network();
             }
             Effect::Disk(op) => {
-                self.checkers.submitted(number, &op);
+                let spot = self.spot(number);
+                self.checkers.submitted(spot, &op);
                 let mut done = Vec::new();
                 self.nodes[number].disk.submit(op, &mut done);
                 self.finish_disk(number, life, done);
@@ -270,6 +278,8 @@ impl World {
             Event::PeerRefused { .. } => "event: peer refused",
             Event::Group { event, .. } => match event {
                 GroupEvent::Formed { .. } => "event: formed",
+                GroupEvent::Dissolved { .. } => "event: dissolved",
+                GroupEvent::Conflict { .. } => "event: conflict",
                 GroupEvent::LeaderChanged { .. } => "event: leader changed",
                 GroupEvent::RoleChanged { .. } => "event: role changed",
                 GroupEvent::ConfigurationChanged { .. } => "event: configuration changed",
@@ -377,7 +387,8 @@ impl World {
 
     /// Begins a client's operation at a peer that runs.
     pub(crate) fn begin(&mut self, number: usize, action: Action, patience: Duration) -> usize {
-        let (operation, asked) = self.checkers.clients.begin(number, action, false);
+        let here = (number, self.checkers.genesis(number));
+        let (operation, asked) = self.checkers.clients.begin(here, action, false);
         let Some(living) = self.nodes[number].life.as_ref() else {
             return operation;
         };

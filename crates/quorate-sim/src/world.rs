@@ -185,7 +185,7 @@ impl World {
             numbers,
             network: Network::new(scenario.network.clone(), seed, peers),
             later: Later::new(),
-            checkers: Checkers::new(group, peers, scenario.client_limits),
+            checkers: Checkers::new(group, peers, scenario.client_limits, scenario.apart),
             trace: Trace::new(keep, peers),
             key,
             group,
@@ -280,7 +280,13 @@ impl World {
 
     /// Returns the number of the peer that all running peers with a leader agree leads.
     pub fn leader(&self) -> Option<usize> {
-        let mut leaders = (0..self.peers()).filter_map(|peer| self.view(peer)?.leader);
+        let peers: Vec<usize> = (0..self.peers()).collect();
+        self.leader_among(&peers)
+    }
+
+    /// Returns the number of the peer that all running ones of `peers` with a leader agree leads.
+    pub(crate) fn leader_among(&self, peers: &[usize]) -> Option<usize> {
+        let mut leaders = peers.iter().filter_map(|peer| self.view(*peer)?.leader);
         let first = leaders.next()?;
         let number = *self.numbers.get(&first.peer)?;
         let leads = self.view(number)?.role == quorate_core::Role::Leader;

@@ -13,8 +13,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use quorate_core::{
-    Applied, Body, Canary, ClientSequence, Cursor, Entry, Genesis, GenesisId, Index, Named, Part,
-    Planted, Restored, SessionId, StateDone, StateOp, Verdict,
+    Applied, Body, Canary, ClientSequence, Cursor, Entry, Fate, Genesis, GenesisId, Index, Named,
+    Part, Planted, Restored, SessionId, StateDone, StateOp, Verdict,
 };
 
 use crate::{
@@ -34,6 +34,8 @@ pub struct Replica {
     machine: Arc<dyn Machine>,
     tree: Tree,
     applied: Cursor,
+    /// What has become of the history, as the tree says too.
+    fate: Fate,
     clients: ClientLimits,
     snapshots: BTreeMap<Cursor, Snapshot>,
     restore: Option<Restore>,
@@ -67,6 +69,7 @@ impl Clone for Replica {
             machine: self.machine.clone(),
             tree: self.tree.clone(),
             applied: self.applied,
+            fate: self.fate,
             clients: self.clients,
             snapshots: self.snapshots.clone(),
             restore: self.restore.clone(),
@@ -85,6 +88,7 @@ impl Replica {
             machine,
             tree: Tree::new(Salt([0; 32])),
             applied: Cursor::ZERO,
+            fate: Fate::Empty,
             clients: ClientLimits::default(),
             snapshots: BTreeMap::new(),
             restore: None,
@@ -165,7 +169,7 @@ impl Replica {
         match op {
             StateOp::Begin { genesis } => {
                 self.begin(genesis);
-                None
+                Some(StateDone::Begun { genesis })
             }
             StateOp::Apply {
                 first,
@@ -240,6 +244,7 @@ impl Replica {
         let before = std::mem::replace(&mut self.tree, Tree::new(salt(genesis)));
         self.graveyard.bury(before);
         self.applied = Cursor::ZERO;
+        self.fate = Fate::Empty;
     }
 
     fn apply(&mut self, first: Cursor, entries: &[Entry], wanted: bool) -> StateDone {
@@ -258,6 +263,7 @@ impl Replica {
         StateDone::Applied {
             last: self.applied,
             outcomes,
+            fate: self.fate,
             items: self.tree.len(),
             bytes: self.tree.bytes(),
         }
@@ -269,7 +275,17 @@ impl Replica {
             "{cursor} after {}",
             self.applied
         );
+        let fate = self.fate.after(&entry.body);
+        if fate != self.fate {
+            self.fate = fate;
+            space::set_fate(&mut self.tree, fate);
+        }
         match &entry.body {
+            Body::Command(_) | Body::Named(_) | Body::Register { .. }
+                if fate.dissolved_into().is_some() =>
+            {
+                Applied::Superseded
+            }
             Body::Command(command) => Applied::Outcome(self.run(cursor, version, command)),
             Body::Named(named) => self.apply_named(cursor, version, named),
             Body::Register { at } => self.clients.register(&mut self.tree, cursor, *at),
@@ -277,7 +293,7 @@ impl Replica {
                 space::set_configuration(&mut self.tree, configuration);
                 Applied::Silent
             }
-            Body::Noop | Body::Marker(_) => Applied::Silent,
+            Body::Noop | Body::Marker(_) | Body::Dissolve { .. } => Applied::Silent,
         }
     }
 
@@ -421,7 +437,8 @@ impl Replica {
         if self.planted.has(Canary::ClientTableDropped) {
             clients::items::drop_all(&mut tree);
         }
-        let Some(configuration) = space::configuration(&tree) else {
+        let (Some(configuration), Some(fate)) = (space::configuration(&tree), space::fate(&tree))
+        else {
             // Every history begins with a configuration: what was voted for is no state of ours.
             self.graveyard.bury(tree);
             return None;
@@ -429,12 +446,14 @@ impl Replica {
         let restored = Restored {
             anchor,
             configuration,
+            fate,
             items: tree.len(),
             bytes: tree.bytes(),
         };
         let before = std::mem::replace(&mut self.tree, tree);
         self.graveyard.bury(before);
         self.applied = anchor;
+        self.fate = fate;
         Some(restored)
     }
 

@@ -8,10 +8,11 @@
 //! 0 1            the configuration at the last applied configuration entry
 //! 0 2            the machine's version; absent means 1
 //! 0 3 to 0 8     the client table (see [`crate::clients`])
+//! 0 9            what has become of the history; absent while no command was applied
 //! 1 key          the machine's items
 //! ```
 
-use quorate_core::Configuration;
+use quorate_core::{Configuration, Fate, GenesisId};
 
 use crate::tree::Tree;
 
@@ -20,6 +21,7 @@ pub(crate) const MACHINE: u8 = 1;
 
 const CONFIGURATION: [u8; 2] = [0, 1];
 const VERSION: [u8; 2] = [0, 2];
+const FATE: [u8; 2] = [0, 9];
 
 /// The format of the entries written here.
 const FORMAT: u8 = 1;
@@ -49,12 +51,46 @@ pub fn machine_version(tree: &Tree) -> u32 {
         .map_or(1, u32::from_be_bytes)
 }
 
+/// Keeps what has become of the history.
+pub(crate) fn set_fate(tree: &mut Tree, fate: Fate) {
+    let into = fate.dissolved_into();
+    let encoded = into.as_ref().map_or(&[][..], |into| &into.0[..]);
+    tree.insert(&FATE, encoded)
+        .expect("an id is far below a largest value");
+}
+
+/// Returns what has become of the history, if the tree says what can be.
+pub(crate) fn fate(tree: &Tree) -> Option<Fate> {
+    let Some(value) = tree.get(&FATE) else {
+        return Some(Fate::Empty);
+    };
+    let encoded = value.to_bytes();
+    if encoded.is_empty() {
+        return Some(Fate::Used);
+    }
+    let into = GenesisId(encoded.as_ref().try_into().ok()?);
+    Some(Fate::Dissolved { into })
+}
+
 #[cfg(test)]
 mod tests {
     use quorate_core::{Incarnation, Member, PeerId};
 
     use super::*;
     use crate::tree::Salt;
+
+    #[test]
+    fn what_has_become_of_a_history_comes_back() {
+        let mut tree = Tree::new(Salt([1; 32]));
+        assert_eq!(fate(&tree), Some(Fate::Empty));
+        let into = GenesisId([7; 16]);
+        for one in [Fate::Used, Fate::Dissolved { into }] {
+            set_fate(&mut tree, one);
+            assert_eq!(fate(&tree), Some(one));
+        }
+        tree.insert(&FATE, &[1; 15]).unwrap();
+        assert_eq!(fate(&tree), None);
+    }
 
     #[test]
     fn a_configuration_comes_back_and_damage_does_not() {

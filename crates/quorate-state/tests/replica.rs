@@ -71,6 +71,7 @@ fn apply(replica: &mut Replica, entries: &[Entry], batch: usize) -> Vec<Bytes> {
             outcomes,
             items,
             bytes,
+            ..
         }) = replica.execute(op)
         else {
             panic!("a batch was applied");

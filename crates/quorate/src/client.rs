@@ -92,6 +92,7 @@ pub(crate) fn register(
     seat: &Arc<Seat>,
 ) -> impl Future<Output = Result<Client, ClientError>> + Send + use<> {
     let (hall, seat) = (Arc::clone(hall), Arc::clone(seat));
+    let before = seat.status.borrow().genesis;
     let make = |deadline| ClientOp::Register { deadline };
     let asking = Ask::new(&hall, WishDraft::new(seat.group, make));
     async move {
@@ -106,7 +107,10 @@ pub(crate) fn register(
         let mut status = seat.status.clone();
         let shown = status.wait_for(|status| status.genesis.is_some() || status.closed);
         let genesis = shown.await.ok().and_then(|status| status.genesis);
-        let genesis = genesis.ok_or(ClientError::Unknown)?;
+        // An id is good in the history of its registration; if that was given up meanwhile, the
+        // one that is shown now is another one.
+        let same = genesis.filter(|now| before.is_none_or(|before| before == *now));
+        let genesis = same.ok_or(ClientError::Unknown)?;
         let id = ClientId {
             genesis,
             index: cursor.index,

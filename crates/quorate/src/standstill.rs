@@ -6,7 +6,7 @@
 use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use quorate_core::{CloseCode, Form, PeerId, Role};
+use quorate_core::{CloseCode, Form, GenesisId, PeerId, Role};
 
 use crate::{
     driver::clock,
@@ -52,6 +52,11 @@ pub enum StandstillCause {
     NoGroup {
         /// How many peers are in sight.
         in_sight: usize,
+    },
+    /// The history here was given up for another one, and no member of that is in sight.
+    Dissolved {
+        /// The history that this peer waits for.
+        into: GenesisId,
     },
     /// The group has not made this peer a member yet.
     NotAdmitted,
@@ -122,6 +127,9 @@ impl StandstillCause {
         };
         let here = 1 + count(|peer| peer.link == LinkState::Up);
         let in_sight = count(PeerStatus::is_in_sight);
+        if let Some(into) = status.awaits {
+            return Self::Dissolved { into };
+        }
         match status.form {
             Form::Alone => Self::Founding { wanted: 1, here },
             Form::Expect(wanted) if here < wanted => Self::Founding { wanted, here },
@@ -177,6 +185,10 @@ impl Standstill {
             StandstillCause::NoGroup { .. } => {
                 "it is joined as soon as one of them has it; one peer must be told to found it"
             }
+            StandstillCause::Dissolved { .. } => {
+                "bring back the network to its members, or wake them; it is joined as soon as one \
+                 of them is in sight"
+            }
             StandstillCause::NotAdmitted | StandstillCause::CatchingUp { .. } => {
                 "this takes care of itself while the group decides"
             }
@@ -209,6 +221,12 @@ impl Standstill {
             StandstillCause::NoGroup { in_sight } => {
                 let peers = Count(*in_sight, "peer");
                 write!(f, "no group found for {ago}, with {peers} in sight")
+            }
+            StandstillCause::Dissolved { into } => {
+                write!(
+                    f,
+                    "the group was founded twice; waiting for the history {into} for {ago}"
+                )
             }
             StandstillCause::Left => write!(f, "this peer gave up its seat {ago} ago"),
             StandstillCause::NotAdmitted => {
@@ -296,7 +314,7 @@ impl fmt::Display for Count {
 mod tests {
     use std::sync::Arc;
 
-    use quorate_core::{Configuration, GenesisId, GroupId, Incarnation, Member};
+    use quorate_core::{Configuration, GroupId, Incarnation, Member};
 
     use super::*;
 
@@ -373,6 +391,13 @@ mod tests {
             150,
             &["no group found for 2 min, with 2 peers in sight"],
         );
+        alone.awaits = Some(GenesisId([7; 16]));
+        assert_said(
+            &alone,
+            5,
+            &["founded twice; waiting for the history 0707", "for 5 s"],
+        );
+        alone.awaits = None;
         alone.form = Form::Expect(3);
         assert_said(
             &alone,

@@ -66,6 +66,11 @@ pub struct GroupStatus {
     pub refused: Option<(PeerId, CloseCode)>,
     /// Whether this peer has given up its seat, in this life.
     pub left: bool,
+    /// Another history of the group that is in sight, if both have user commands: they do not mix,
+    /// and both go on.
+    pub conflict: Option<GenesisId>,
+    /// The history that this peer waits for since its own was given up for that one.
+    pub awaits: Option<GenesisId>,
     /// Why this peer takes no part in the group any more, if so.
     pub poisoned: Option<&'static str>,
     /// Whether the network was closed here.
@@ -109,6 +114,8 @@ impl GroupStatus {
             snapshots: Vec::new(),
             refused: None,
             left: false,
+            conflict: None,
+            awaits: None,
             poisoned: None,
             closed: false,
             stands: None,
@@ -201,6 +208,8 @@ impl GroupStatus {
             snapshots: Vec::new(),
             refused: self.refused,
             left: view.left,
+            conflict: view.conflicts.first().copied(),
+            awaits: view.awaits,
             poisoned: view.poisoned,
             stands: self.stands.clone(),
             ..Self::new(self.peer, self.group, self.form)

@@ -183,6 +183,9 @@ fn table(status: &StatusBody, full: bool) -> String {
         let of = format!("{} of {} items", session.items, session.items_total);
         rows.push(("catch-up", of));
     }
+    if let Some(other) = &status.conflict {
+        rows.push(("CONFLICT", format!("the history {other} is in use too")));
+    }
     if let Some(reason) = &status.poisoned {
         rows.push(("ALARM", format!("takes no part any more: {reason}")));
     }

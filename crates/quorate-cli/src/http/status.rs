@@ -78,6 +78,9 @@ pub(crate) struct StatusBody {
     pub(crate) peers: Vec<PeerBody>,
     /// Why the group cannot decide, if it cannot.
     pub(crate) standstill: Option<String>,
+    /// Another history of the group that is in sight, if both have user commands.
+    #[serde(default)]
+    pub(crate) conflict: Option<String>,
     /// The catch-up under way here.
     pub(crate) session: Option<SessionBody>,
     /// Why this peer takes no part any more, if so.
@@ -199,6 +202,7 @@ impl StatusBody {
                 .collect(),
             peers: status.peers.iter().map(PeerBody::from).collect(),
             standstill: words::standstill(&status),
+            conflict: status.conflict.map(|genesis| genesis.to_string()),
             session: status.progress.as_ref().map(SessionBody::from),
             poisoned: status.poisoned.map(str::to_owned),
         }

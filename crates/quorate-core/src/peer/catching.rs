@@ -156,6 +156,7 @@ impl Group {
         let Restored {
             anchor,
             configuration,
+            fate,
             items,
             bytes,
         } = restored;
@@ -163,6 +164,7 @@ impl Group {
         raft.install(anchor, configuration, out);
         raft.passed_over(anchor, out);
         self.markers.retain(|index, _| *index > anchor.index);
+        self.on_fate(now, fate, out);
     }
 
     /// Starts, moves on and ends the catch-up as the consensus asks for it.

@@ -143,7 +143,7 @@ impl Formation {
         self.founder = true;
     }
 
-    /// Never founds from now on: this peer has left.
+    /// Never founds from now on: this peer has left, or its history was given up for another one.
     pub(crate) fn retire(&mut self) {
         self.form = Form::Join;
         self.clear_since = None;
@@ -159,7 +159,7 @@ impl Formation {
         self.unanswered = unanswered;
     }
 
-    /// Tells whether `genesis` was refused for ever.
+    /// Tells whether the genesis was refused here while it was proposed.
     pub(crate) fn has_refused(&self, genesis: GenesisId) -> bool {
         self.refused.contains(&genesis)
     }

@@ -15,6 +15,7 @@ use crate::{
     disk_op::{DiskError, DiskId, DiskWrite, RecoveredGroup},
     entry::{Body, Entry, Genesis},
     event::{GroupEvent, Role},
+    fate::Fate,
     id::{GenesisId, GroupId, Member, PeerId},
     input::OpenGroup,
     limits,
@@ -31,6 +32,7 @@ use super::{
     applier::Applier,
     early::Early,
     formation::{Formation, Step},
+    meeting::Meeting,
     syncing::Syncing,
 };
 
@@ -45,6 +47,12 @@ pub(crate) struct Group {
     pub(super) formation: Formation,
     pub(super) genesis: Option<GenesisId>,
     pub(super) raft: Option<Raft>,
+    /// Other histories of the group, and those that are no more.
+    pub(super) meeting: Meeting,
+    /// What has become of the history here, as its state says.
+    pub(super) fate: Fate,
+    /// Whether the state answers for the history here: before, its answers are for another one.
+    pub(super) begun: bool,
     pub(super) applier: Applier,
     pub(super) syncing: Syncing,
     /// When markers in the log were appended here, by index.
@@ -83,6 +91,10 @@ impl Group {
         let refused = recovered
             .iter()
             .flat_map(|group| group.refused.iter().copied());
+        let tombstones = recovered
+            .iter()
+            .flat_map(|group| group.tombstones.iter().copied());
+        let meeting = Meeting::new(tombstones);
         // Each group of a peer has a stream of its own.
         let seed = seed ^ u64::from_le_bytes(id.0[..8].try_into().expect("eight bytes"));
         let mut group = Self {
@@ -94,6 +106,9 @@ impl Group {
             formation: Formation::new(id, me, (open.form, planted), refused),
             genesis: None,
             raft: None,
+            meeting,
+            fate: Fate::Empty,
+            begun: false,
             applier: Applier::new(planted),
             syncing: Syncing::new(&open.profile),
             markers: BTreeMap::new(),
@@ -108,6 +123,9 @@ impl Group {
             due: Time::NEVER,
             touched: false,
         };
+        if group.meeting.has_buried() {
+            group.formation.retire();
+        }
         if let Some(recovered) = recovered {
             group.recover(recovered, now, out);
         }
@@ -153,7 +171,7 @@ impl Group {
         };
         self.genesis = Some(genesis);
         self.raft = Some(Raft::new(with(start), now));
-        self.applier = Applier::new(self.planted);
+        self.forget_history();
         out.state.push(StateOp::Begin { genesis });
         out.event(GroupEvent::Formed { genesis });
     }
@@ -194,7 +212,12 @@ impl Group {
         out: &mut Out,
     ) {
         match message {
-            Message::Standing(standing) => self.on_standing(from, standing, out),
+            Message::Standing(standing) => self.on_standing(now.time, from, standing, out),
+            Message::Met { genesis, used } => self.on_met(now.time, from, genesis, used),
+            Message::Dissolved { genesis, into } => {
+                self.on_dissolved(now.time, from, (genesis, into), out);
+            }
+            Message::Propose(genesis) if self.tell_of_tombstone(from, genesis.id(), out) => {}
             Message::Propose(genesis) => {
                 let durable = self.raft.as_ref().map(|raft| raft.log().durable().index());
                 let holds = self
@@ -215,6 +238,7 @@ impl Group {
                     _ => false,
                 };
                 if !self.takes_part_in(now.time, address.genesis, leads, out) {
+                    self.tell_of_tombstone(from, address.genesis, out);
                     out.mark("group.other_history");
                     return;
                 }
@@ -239,6 +263,7 @@ impl Group {
     ) {
         let leads = matches!(message, Replication::Append(_));
         if !self.takes_part_in(now.time, address.genesis, leads, out) {
+            self.tell_of_tombstone(from, address.genesis, out);
             out.mark("group.other_history");
             return;
         }
@@ -250,13 +275,20 @@ impl Group {
 
     /// Tells whether a message of `genesis` is for this peer; a joiner follows the first leader
     /// that talks to it, and votes for the first candidate of an established history.
+    ///
+    /// That it has refused the genesis does not matter then: a leader proves that a quorum of its
+    /// members took part without this one, so that nobody gives it up on the refusal's account.
     fn takes_part_in(&mut self, now: Time, genesis: GenesisId, leads: bool, out: &mut Out) -> bool {
-        if self.genesis.is_some() || !leads || self.left || self.formation.has_refused(genesis) {
+        let none = genesis == GenesisId([0; 16]) || self.meeting.is_dissolved(genesis);
+        if self.genesis.is_some() || !leads || self.left || none {
             return self.genesis == Some(genesis);
         }
         if self.formation.holds_one() {
             // A genesis of one's own is on its way to the disk.
             return false;
+        }
+        if self.formation.has_refused(genesis) {
+            out.mark("group.joined_though_refused");
         }
         out.mark("group.joined");
         out.write(DiskWrite::Base {
@@ -282,6 +314,9 @@ impl Group {
         {
             self.take_step(now.time, step, out);
         }
+        if result.is_ok() {
+            self.on_buried(id, out);
+        }
         if let Some(raft) = &mut self.raft {
             raft.on_disk(now.time, id, result.is_err(), out);
         }
@@ -293,10 +328,12 @@ impl Group {
             Step::Start { genesis, first } => self.start_genesis(now, &genesis, first, out),
             Step::Drop(genesis) => {
                 if self.genesis == Some(genesis) {
+                    out.belongs_to(genesis);
                     self.genesis = None;
                     if let Some(mut raft) = self.raft.take() {
                         raft.disband(out);
                     }
+                    self.forget_history();
                 }
             }
         }
@@ -305,9 +342,12 @@ impl Group {
     /// Takes an answer of the state.
     pub(crate) fn on_state(&mut self, now: Now, done: StateDone, out: &mut Out) {
         match done {
+            StateDone::Begun { genesis } => self.begun |= self.genesis == Some(genesis),
+            _ if !self.begun => out.mark("group.answer_of_another_history"),
             StateDone::Applied {
                 last,
                 outcomes,
+                fate,
                 items,
                 bytes,
             } => {
@@ -316,6 +356,7 @@ impl Group {
                     raft.note_state(bytes);
                     raft.applied(last, &outcomes, out);
                 }
+                self.on_fate(now, fate, out);
                 self.prune(out);
             }
             StateDone::Recalled { recalled } => {
@@ -439,6 +480,7 @@ impl Group {
         self.prune(out);
         self.early.expire(now.time, out);
         self.tick_sync(now, out);
+        self.tick_meeting(now.time, out);
         self.ask_the_group(now.time, out);
         self.follow_up(now, out);
     }
@@ -465,6 +507,7 @@ impl Group {
             .min(self.formation.deadline())
             .min(self.syncing.deadline())
             .min(self.early.deadline())
+            .min(self.meeting.deadline())
     }
 
     /// Looks once at what follows from an input.
@@ -504,45 +547,10 @@ impl Group {
     }
 
     /// Tells whether the log holds nothing but a genesis.
-    fn is_bare(&self) -> bool {
+    pub(super) fn is_bare(&self) -> bool {
         self.raft.as_ref().is_some_and(|raft| {
             raft.log().base() == Cursor::ZERO && raft.log().last().index <= Genesis::CURSOR.index
         })
-    }
-
-    fn standing(&self) -> Standing {
-        Standing {
-            genesis: self.genesis,
-            established: self
-                .raft
-                .as_ref()
-                .is_some_and(|raft| !raft.log().is_empty())
-                && !self.is_bare(),
-            leader: self.raft.as_ref().and_then(Raft::leader),
-            founding: self.formation.founding(),
-        }
-    }
-
-    /// Tells everybody where this peer stands, when that has changed.
-    fn tell_standing(&mut self, out: &mut Out) {
-        let standing = self.standing();
-        if self.told != Some(standing) {
-            self.told = Some(standing);
-            for peer in &self.peers {
-                out.send(*peer, Message::Standing(standing));
-            }
-        }
-    }
-
-    /// Takes note of where a peer stands; one that looks for the history is told where it is.
-    fn on_standing(&mut self, from: Member, standing: Standing, out: &mut Out) {
-        self.formation.on_standing(from, standing);
-        let mine = self.standing();
-        // Only to whoever knows less: two that know the same would answer each other for ever.
-        let news = !standing.established || (standing.leader.is_none() && mine.leader.is_some());
-        if mine.established && news {
-            out.send(from, Message::Standing(mine));
-        }
     }
 
     /// Drops what the log need not hold any more: all but a reserve of what the state has applied,

@@ -14,7 +14,9 @@ mod flush;
 mod formation;
 mod group;
 mod link;
+mod meeting;
 mod seat;
+mod standing;
 mod syncing;
 mod view;
 

@@ -14,7 +14,7 @@ use crate::{
     wire::{Message, Standing},
 };
 
-use super::group::Group;
+use super::{group::Group, meeting::preference};
 
 /// How often a peer that nobody replicates to asks to join, and one that leaves to be let go.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -51,14 +51,14 @@ impl Group {
         let mut hosts: Vec<(Member, Standing)> = self
             .formation
             .established_peers()
-            .filter(|(_, standing)| genesis.is_none() || standing.genesis == genesis)
+            .filter(|(_, standing)| match genesis {
+                None => !standing
+                    .genesis
+                    .is_some_and(|one| self.meeting.is_dissolved(one)),
+                _ => standing.genesis == genesis,
+            })
             .collect();
-        // Those that know a leader first, the leader itself before all.
-        hosts.sort_by_key(|(member, standing)| match standing.leader {
-            Some(leader) if leader == *member => 0,
-            Some(_) => 1,
-            None => 2,
-        });
+        hosts.sort_by_key(|(member, standing)| preference(*member, standing));
         // Whoever leaves asks one after the other: not all vouch for it.
         let place = if wants_out {
             self.asked += 1;

@@ -228,7 +228,7 @@ impl Group {
             StateDone::Installed { session, restored } => {
                 self.on_installed(now, session, restored, out);
             }
-            StateDone::Applied { .. } | StateDone::Recalled { .. } => {}
+            StateDone::Applied { .. } | StateDone::Begun { .. } | StateDone::Recalled { .. } => {}
         }
         self.carry_out(out);
     }

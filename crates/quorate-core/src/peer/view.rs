@@ -1,6 +1,6 @@
 //! A read-only look into a group, for checkers, status and tests.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::group::Group;
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     disk_op::Ballot,
     entry::Entry,
     event::Role,
+    fate::Fate,
     id::{GenesisId, Member, SessionId},
     raft::Raft,
     time::Time,
@@ -58,6 +59,14 @@ pub struct GroupView<'a> {
     pub uncommitted_bytes: usize,
     /// Requests that wait here.
     pub waiting: usize,
+    /// What has become of the history here.
+    pub fate: Fate,
+    /// Other histories of the group that this one is in conflict with: both have user commands.
+    pub conflicts: &'a BTreeSet<GenesisId>,
+    /// The history that this peer waits for since its own was given up for that one.
+    pub awaits: Option<GenesisId>,
+    /// Histories that are no more, and what each dissolved into.
+    pub tombstones: &'a BTreeMap<GenesisId, GenesisId>,
     /// Why this peer takes no part any more, if so.
     pub poisoned: Option<&'static str>,
 }
@@ -176,6 +185,10 @@ impl Group {
             snapshots: self.syncing.anchors(),
             uncommitted_bytes: raft.map_or(0, Raft::uncommitted_bytes),
             waiting: raft.map_or(0, Raft::waiting),
+            fate: self.fate,
+            conflicts: self.meeting.conflicts(),
+            awaits: self.meeting.went_to().filter(|_| self.genesis.is_none()),
+            tombstones: self.meeting.tombstones(),
             poisoned: raft.and_then(Raft::poisoned),
         }
     }

@@ -28,6 +28,7 @@
 mod configurations;
 mod conversation;
 mod election;
+mod ending;
 mod follower;
 mod leader;
 mod leave;
@@ -45,7 +46,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     canary::Planted,
-    client::Reply,
     configuration::Configuration,
     cursor::{Cursor, Index, Term},
     disk_op::{Ballot, DiskId, DiskWrite},
@@ -490,28 +490,6 @@ impl Raft {
     /// Returns why this peer takes no part any more, if so.
     pub(crate) fn poisoned(&self) -> Option<&'static str> {
         self.poisoned
-    }
-
-    /// Stops taking part: this peer's own durable state contradicts itself.
-    pub(crate) fn poison(&mut self, reason: &'static str, out: &mut Out) {
-        if self.poisoned.is_none() {
-            self.poisoned = Some(reason);
-            self.role = RoleState::Follower;
-            self.leader = None;
-            self.proposals.close(&Reply::Closed, out);
-            self.reads.close(&Reply::Closed, out);
-            self.close_wishes(&Reply::Closed, out);
-            self.close_leaving(&Reply::Closed, out);
-            out.event(GroupEvent::Poisoned { reason });
-        }
-    }
-
-    /// Answers everybody who waits: the genesis came to nothing, and nothing was ever ordered.
-    pub(crate) fn disband(&mut self, out: &mut Out) {
-        self.proposals.close(&Reply::Unavailable, out);
-        self.reads.close(&Reply::Unavailable, out);
-        self.close_wishes(&Reply::Unavailable, out);
-        self.close_leaving(&Reply::Unavailable, out);
     }
 
     /// Follows `term`, under `leader` if it is known.

@@ -7,7 +7,8 @@
 //! | committed | the command was applied; a named one by this entry or by an earlier copy |
 //! | registered | the registration was applied |
 //! | expired, dropped | the entry was applied and the client table refused it |
-//! | superseded | another term's entry was applied at its index: no copy can ever commit |
+//! | superseded | another term's entry was applied at its index, or the history was given up for
+//! another one: no copy can ever commit |
 //! | busy | it was not appended, or not applied, because a limit was reached |
 //! | unavailable | it was never sent anywhere by the deadline |
 //! | unknown | the deadline came, or an installed snapshot passed over it |

@@ -487,22 +487,22 @@ impl Proposals {
     }
 
     /// Answers everybody for the last time; `unsent` is for those whose proposals never left the
-    /// queue.
-    pub(super) fn close(&mut self, unsent: &Reply, out: &mut Out) {
+    /// queue, `sent` for the others.
+    pub(super) fn close(&mut self, unsent: &Reply, sent: &Reply, out: &mut Out) {
         for queued in self.take_queue() {
             if let Origin::Local(request) = queued.origin {
-                let answer = if queued.sent { &Reply::Unknown } else { unsent };
+                let answer = if queued.sent { sent } else { unsent };
                 out.reply(request, answer.clone());
             }
         }
         for waiter in std::mem::take(&mut self.waiters) {
             if let Origin::Local(request) = waiter.origin {
-                out.reply(request, Reply::Unknown);
+                out.reply(request, sent.clone());
             }
         }
         self.forwarded_bytes = 0;
         for forwarded in std::mem::take(&mut self.forwarded).into_values() {
-            out.reply(forwarded.request, Reply::Unknown);
+            out.reply(forwarded.request, sent.clone());
         }
     }
 }
@@ -536,6 +536,7 @@ impl Waiter {
             Applied::Expired => ForwardOutcome::Expired,
             Applied::Dropped => ForwardOutcome::Dropped,
             Applied::Full => ForwardOutcome::Busy,
+            Applied::Superseded => ForwardOutcome::Superseded,
             Applied::Silent => ForwardOutcome::Unknown,
         };
         in_view_of(self.sent, outcome)

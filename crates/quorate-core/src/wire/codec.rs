@@ -6,6 +6,7 @@ use crate::{
     configuration::Configuration,
     cursor::{Index, Term},
     entry::{Body, ClientSequence, Entry, Marker, Named},
+    id::GenesisId,
     limits,
     time::Wall,
 };
@@ -115,6 +116,7 @@ const COMMAND: u8 = 2;
 const MARKER: u8 = 3;
 const NAMED: u8 = 4;
 const REGISTER: u8 = 5;
+const DISSOLVE: u8 = 6;
 
 /// Appends `entry` in the form that it has on the wire and in the durable log.
 pub fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
@@ -150,6 +152,11 @@ pub fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
             put_varint(out, entry.term.0);
             put_postcard(out, marker);
         }
+        Body::Dissolve { into } => {
+            out.push(DISSOLVE);
+            put_varint(out, entry.term.0);
+            out.extend_from_slice(&into.0);
+        }
     }
 }
 
@@ -184,6 +191,9 @@ pub fn decode_entry(reader: &mut Reader) -> Result<Entry, Malformed> {
             }
             Body::Marker(Box::new(marker))
         }
+        DISSOLVE => Body::Dissolve {
+            into: GenesisId(reader.array()?),
+        },
         _ => return Err(Malformed("unknown kind of entry")),
     };
     Ok(Entry { term, body })
@@ -192,7 +202,7 @@ pub fn decode_entry(reader: &mut Reader) -> Result<Entry, Malformed> {
 /// Returns about how many bytes `entry` takes on the wire, never less for a command.
 pub fn entry_size(entry: &Entry) -> usize {
     match &entry.body {
-        Body::Noop | Body::Register { .. } => 16,
+        Body::Noop | Body::Register { .. } | Body::Dissolve { .. } => 16,
         Body::Command(bytes) => bytes.len() + 32,
         Body::Named(named) => named.bytes.len() + 64,
         Body::Configuration(configuration) => {

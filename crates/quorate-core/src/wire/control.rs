@@ -85,6 +85,20 @@ pub enum Message {
     Accept(GenesisId),
     /// The genesis is refused, durably.
     Refuse(GenesisId),
+    /// There is another history of the group, as a member tells its own leader.
+    Met {
+        /// Which.
+        genesis: GenesisId,
+        /// Whether it has applied user commands.
+        used: bool,
+    },
+    /// That history, which the receiver takes for its own, is no more.
+    Dissolved {
+        /// Which.
+        genesis: GenesisId,
+        /// The one that its members have gone to.
+        into: GenesisId,
+    },
     /// Asks for `member` to become a learner; passed on to the leader.
     Join {
         /// Who wants in: the sender, or somebody it vouches for.
@@ -321,6 +335,8 @@ pub struct Standing {
     pub genesis: Option<GenesisId>,
     /// Whether its log holds anything after the genesis: the history exists.
     pub established: bool,
+    /// Whether it has applied a user command of that history: then the history stays.
+    pub used: bool,
     /// Whom it follows, or itself if it leads.
     pub leader: Option<Member>,
     /// Whether it may found the group, where it takes part in no history.

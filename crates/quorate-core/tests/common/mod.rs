@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_core::wire::{Replication, decode_replication};
 use quorate_core::{
-    Applied, Body, ClientOp, ClientSequence, Command, Cursor, Effect, Entry, Form, GroupId,
+    Applied, Body, ClientOp, ClientSequence, Command, Cursor, Effect, Entry, Fate, Form, GroupId,
     GroupKey, GroupProfile, Incarnation, Index, Input, Lane, LinkId, NetworkId, Now, OpenGroup,
     Peer, PeerConfig, PeerId, Planted, Recovered, Remembered, Reply, RequestId, Role, StateDone,
     StateOp, Time, Wall,
@@ -44,6 +44,7 @@ impl Node {
         StateDone::Applied {
             last,
             outcomes,
+            fate: Fate::Used,
             items: 0,
             bytes: 0,
         }
@@ -247,12 +248,13 @@ impl Wire {
                 });
             }
             Effect::State { group, op } => {
-                if let StateOp::Apply { first, entries, .. } = op {
-                    let done = self.nodes[number].apply(first, &entries);
-                    self.nodes[number]
-                        .inbox
-                        .push_back(Input::State { group, done });
-                }
+                let node = &mut self.nodes[number];
+                let done = match op {
+                    StateOp::Begin { genesis } => StateDone::Begun { genesis },
+                    StateOp::Apply { first, entries, .. } => node.apply(first, &entries),
+                    _ => return,
+                };
+                node.inbox.push_back(Input::State { group, done });
             }
             Effect::Reply { request, reply } => {
                 self.nodes[number].replies.insert(request, reply);

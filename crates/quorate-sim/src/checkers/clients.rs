@@ -9,16 +9,22 @@
 //!
 //! Only removals of one key are not told apart by their bytes. Which of several equal commands a
 //! place in the log belongs to is left open until a client is told. A named command belongs to the
-//! operation that has its name; what it comes to is the matter of [`Names`].
+//! operation that has its name; what it comes to is the matter of [`super::names::Names`].
+//!
+//! A group may have been founded twice. Each history has a [`Ledger`] of its own; an operation
+//! takes effect in one of them at most, and is judged by that of the peer that answers it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use quorate_core::{Applied, Body, ClientSequence, Cursor, Entry, Index, Reply};
+use quorate_core::{Applied, Body, ClientSequence, Cursor, Entry, GenesisId, Index, Reply};
 
 use quorate_state::{ClientLimits, Replica};
 
-use super::{Found, named::Names};
+use super::{
+    Found,
+    ledger::{Expected, Ledger},
+};
 use crate::{
     hash::Rolling,
     machine::{self, Answer},
@@ -49,17 +55,25 @@ pub enum Told {
 struct Record {
     action: Action,
     peer: usize,
-    floor: Index,
+    /// What had been shown of each history when it began.
+    floors: Vec<(GenesisId, Index)>,
     expect: Option<usize>,
-    at_least: Cursor,
+    /// The cursor that a read must not be older than, and of which history.
+    at_least: Option<(GenesisId, Cursor)>,
     command: u128,
-    committed: Option<Cursor>,
+    committed: Option<(GenesisId, Cursor)>,
     told: Option<Told>,
     /// Whether a named client sends it, which asks again until it settles it.
     named: bool,
 }
 
 impl Record {
+    /// Returns what had been shown of a history when the operation began.
+    fn floor(&self, genesis: GenesisId) -> Index {
+        let floor = self.floors.iter().find(|(one, _)| *one == genesis);
+        floor.map_or(Index(0), |(_, floor)| *floor)
+    }
+
     /// Tells whether the command may still turn out to be committed.
     fn is_open(&self) -> bool {
         let refused = matches!(self.told, Some(Told::Superseded | Told::Refused));
@@ -67,26 +81,16 @@ impl Record {
     }
 }
 
-/// What a command must have answered; values by the number of the operation that wrote them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Expected {
-    done: bool,
-    before: Option<usize>,
-}
-
-/// All operations of a run, and the map they should have made.
+/// All operations of a run, and the maps they should have made.
 #[derive(Debug)]
 pub(crate) struct Clients {
-    /// The names of commands, and what they come to.
-    pub(crate) names: Names,
+    limits: ClientLimits,
+    ledgers: BTreeMap<GenesisId, Ledger>,
     records: Vec<Record>,
     commands: BTreeMap<u128, Vec<usize>>,
-    answers: BTreeMap<Index, Expected>,
     outstanding: BTreeSet<usize>,
-    floor: Index,
-    /// The highest cursor that a client of each peer was told of.
-    seen: BTreeMap<usize, Cursor>,
-    versions: BTreeMap<u32, Vec<(Index, Option<usize>)>>,
+    /// Commands and registrations behind the end of their history.
+    superseded: u64,
 }
 
 /// What a client asks its peer for.
@@ -97,30 +101,54 @@ pub(crate) enum Asked {
 }
 
 impl Clients {
-    /// Starts with no operation, and with an empty client table.
+    /// Starts with no operation; client tables are empty and have these limits.
     pub(crate) fn new(limits: ClientLimits) -> Self {
         Self {
-            names: Names::new(limits),
+            limits,
+            ledgers: BTreeMap::new(),
             records: Vec::new(),
             commands: BTreeMap::new(),
-            answers: BTreeMap::new(),
             outstanding: BTreeSet::new(),
-            floor: Index(0),
-            seen: BTreeMap::new(),
-            versions: BTreeMap::new(),
+            superseded: 0,
         }
     }
 
-    /// Begins an operation at `peer`, by a named client or not; returns its number and what it asks
-    /// for.
-    pub(crate) fn begin(&mut self, peer: usize, action: Action, named: bool) -> (usize, Asked) {
+    /// Returns the books of a history.
+    pub(crate) fn ledger(&mut self, genesis: GenesisId) -> &mut Ledger {
+        let limits = self.limits;
+        let ledger = self.ledgers.entry(genesis);
+        ledger.or_insert_with(|| Ledger::new(limits))
+    }
+
+    /// Returns how often each thing happened to an entry.
+    pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
+        let mut counts = BTreeMap::new();
+        for (name, count) in self.ledgers.values().flat_map(|one| one.names.counts()) {
+            *counts.entry(*name).or_insert(0) += count;
+        }
+        if self.superseded > 0 {
+            counts.insert("meeting: entry behind a dissolve", self.superseded);
+        }
+        counts
+    }
+
+    /// Begins an operation at a peer in some history, by a named client or not; returns its number
+    /// and what it asks for.
+    pub(crate) fn begin(
+        &mut self,
+        (peer, genesis): (usize, Option<GenesisId>),
+        action: Action,
+        named: bool,
+    ) -> (usize, Asked) {
         let number = self.records.len();
+        let floors = self.ledgers.iter();
+        let here = genesis.and_then(|genesis| Some((genesis, self.ledgers.get(&genesis)?)));
         let mut record = Record {
             action,
             peer,
-            floor: self.floor,
+            floors: floors.map(|(one, ledger)| (*one, ledger.floor)).collect(),
             expect: None,
-            at_least: Cursor::ZERO,
+            at_least: None,
             command: 0,
             committed: None,
             told: None,
@@ -136,7 +164,8 @@ impl Clients {
                 size,
                 informed,
             } => {
-                record.expect = informed.then(|| self.latest(key)).flatten();
+                let latest = here.and_then(|(_, ledger)| ledger.latest(key));
+                record.expect = latest.filter(|_| informed);
                 let expected = record.expect.map(|writer| self.value(writer));
                 Asked::Write(machine::exchange(
                     &key_of(key),
@@ -145,11 +174,11 @@ impl Clients {
                 ))
             }
             Action::Read { linearizable, .. } => {
-                if !linearizable {
-                    record.at_least = self.seen.get(&peer).copied().unwrap_or_default();
-                }
+                let seen = here.and_then(|(one, ledger)| Some((one, *ledger.seen.get(&peer)?)));
+                record.at_least = seen.filter(|_| !linearizable);
+                let at_least = record.at_least.map_or(Cursor::ZERO, |(_, cursor)| cursor);
                 Asked::Read {
-                    at_least: (!linearizable).then_some(record.at_least),
+                    at_least: (!linearizable).then_some(at_least),
                 }
             }
         };
@@ -205,15 +234,21 @@ impl Clients {
     /// Takes a committed entry, and what the state made of it.
     pub(crate) fn commit(
         &mut self,
+        genesis: GenesisId,
         cursor: Cursor,
         entry: &Entry,
         applied: &Applied,
     ) -> Result<(), Found> {
-        let named = self.names.commit(cursor, entry, applied)?;
+        if *applied == Applied::Superseded {
+            // Its history was given up before it.
+            self.superseded += 1;
+            return Ok(());
+        }
+        let named = self.ledger(genesis).names.commit(cursor, entry, applied)?;
         match (&entry.body, named) {
             (Body::Command(command), _) => {
                 let number = self.sender(cursor, command)?;
-                self.take_effect(number, cursor);
+                self.take_effect(number, (genesis, cursor));
             }
             (Body::Named(command), Some(number)) => {
                 let record = &self.records[number];
@@ -226,7 +261,7 @@ impl Clients {
                         ),
                     ));
                 }
-                self.take_effect(number, cursor);
+                self.take_effect(number, (genesis, cursor));
             }
             _ => {}
         }
@@ -255,7 +290,7 @@ impl Clients {
     }
 
     /// Gives an operation its place in the log, and in the map that the log makes.
-    fn take_effect(&mut self, number: usize, cursor: Cursor) {
+    fn take_effect(&mut self, number: usize, (genesis, cursor): (GenesisId, Cursor)) {
         let record = &self.records[number];
         let (key, value, expect) = match record.action {
             Action::Insert { key, .. } => (key, Some(number), None),
@@ -263,19 +298,20 @@ impl Clients {
             Action::Exchange { key, .. } => (key, Some(number), Some(record.expect)),
             Action::Read { .. } => return,
         };
-        let before = self.latest(key);
+        let ledger = self.ledger(genesis);
+        let before = ledger.latest(key);
         let done = expect.is_none_or(|expect| expect == before);
         if done {
-            let versions = self.versions.entry(key).or_default();
-            versions.push((cursor.index, value));
+            ledger.write(key, cursor.index, value);
         }
-        self.records[number].committed = Some(cursor);
-        self.answers.insert(cursor.index, Expected { done, before });
+        let expected = Expected { done, before };
+        ledger.answers.insert(cursor.index, expected);
+        self.records[number].committed = Some((genesis, cursor));
     }
 
     /// Gives an operation its place in the log, if an equal command stands there that nobody was
     /// told of.
-    fn claim(&mut self, number: usize, cursor: Cursor) {
+    fn claim(&mut self, number: usize, cursor: (GenesisId, Cursor)) {
         let record = &self.records[number];
         if record.committed == Some(cursor) {
             return;
@@ -305,10 +341,11 @@ impl Clients {
         }
     }
 
-    /// Takes a reply; `replica` is the state that a read is answered from.
+    /// Takes a reply of a peer in some history; `replica` is the state that answers a read.
     pub(crate) fn reply(
         &mut self,
         number: usize,
+        genesis: GenesisId,
         reply: &Reply,
         replica: &Replica,
     ) -> Result<(), Found> {
@@ -319,8 +356,10 @@ impl Clients {
             ));
         }
         let told = match reply {
-            Reply::Committed { cursor, outcome } => self.written(number, *cursor, outcome)?,
-            Reply::Fresh { applied } => self.read(number, *applied, replica)?,
+            Reply::Committed { cursor, outcome } => {
+                self.written(number, (genesis, *cursor), outcome)?
+            }
+            Reply::Fresh { applied } => self.read(number, genesis, *applied, replica)?,
             Reply::Superseded => Told::Superseded,
             Reply::Unknown => Told::Unknown,
             Reply::Busy
@@ -346,9 +385,8 @@ impl Clients {
             ));
         }
         if let Told::Written(cursor) | Told::Read(cursor) = told {
-            self.floor = self.floor.max(cursor.index);
-            let seen = self.seen.entry(record.peer).or_default();
-            *seen = cursor.max(*seen);
+            let peer = record.peer;
+            self.ledger(genesis).show(peer, cursor);
         }
         Ok(())
     }
@@ -358,16 +396,20 @@ impl Clients {
     pub(crate) fn try_answered(
         &mut self,
         number: usize,
-        name: ClientSequence,
+        (genesis, name): (GenesisId, ClientSequence),
         peer: usize,
         reply: &Reply,
     ) -> Result<Option<Told>, Found> {
         let told = match reply {
-            Reply::Committed { cursor, outcome } => self.written(number, *cursor, outcome)?,
+            Reply::Committed { cursor, outcome } => {
+                self.written(number, (genesis, *cursor), outcome)?
+            }
             Reply::Expired | Reply::Dropped => {
-                self.names.refused(name, reply)?;
+                self.ledger(genesis).names.refused(name, reply)?;
                 Told::Forgotten
             }
+            // Its history is no more, and its name with it.
+            Reply::Superseded => Told::Forgotten,
             Reply::Unknown | Reply::Busy | Reply::Unavailable | Reply::Closed => return Ok(None),
             reply => {
                 return Err(Found::new(
@@ -377,9 +419,7 @@ impl Clients {
             }
         };
         if let Told::Written(cursor) = told {
-            self.floor = self.floor.max(cursor.index);
-            let seen = self.seen.entry(peer).or_default();
-            *seen = cursor.max(*seen);
+            self.ledger(genesis).show(peer, cursor);
         }
         Ok(Some(told))
     }
@@ -398,12 +438,17 @@ impl Clients {
         }
     }
 
-    fn written(&mut self, number: usize, cursor: Cursor, outcome: &Bytes) -> Result<Told, Found> {
+    fn written(
+        &mut self,
+        number: usize,
+        (genesis, cursor): (GenesisId, Cursor),
+        outcome: &Bytes,
+    ) -> Result<Told, Found> {
         if !self.records[number].named {
-            self.claim(number, cursor);
+            self.claim(number, (genesis, cursor));
         }
         let record = &self.records[number];
-        if record.committed != Some(cursor) {
+        if record.committed != Some((genesis, cursor)) {
             return Err(Found::new(
                 "acknowledged-write-stands",
                 format!(
@@ -412,17 +457,19 @@ impl Clients {
                 ),
             ));
         }
-        if cursor.index <= record.floor {
+        let floor = record.floor(genesis);
+        if cursor.index <= floor {
             return Err(Found::new(
                 "linearizable",
                 format!(
-                    "operation {number} stands at {cursor:?}, before {:?}, which somebody was \
-                     told before it began",
-                    record.floor
+                    "operation {number} stands at {cursor:?}, before {floor:?}, which somebody \
+                     was told before it began"
                 ),
             ));
         }
-        let expected = self.answers.get(&cursor.index).map(|expected| {
+        let ledger = self.ledgers.get(&genesis);
+        let answers = ledger.and_then(|ledger| ledger.answers.get(&cursor.index));
+        let expected = answers.map(|expected| {
             let before = expected.before.map(|writer| self.value(writer));
             match (record.action, expected.done) {
                 (Action::Exchange { .. }, true) => {
@@ -442,7 +489,13 @@ impl Clients {
         Ok(Told::Written(cursor))
     }
 
-    fn read(&self, number: usize, applied: Cursor, replica: &Replica) -> Result<Told, Found> {
+    fn read(
+        &self,
+        number: usize,
+        genesis: GenesisId,
+        applied: Cursor,
+        replica: &Replica,
+    ) -> Result<Told, Found> {
         let record = &self.records[number];
         let Action::Read { key, linearizable } = record.action else {
             return Err(Found::new(
@@ -452,9 +505,11 @@ impl Clients {
         };
         let state = replica.applied();
         let wanted = if linearizable {
-            record.floor
+            record.floor(genesis)
         } else {
-            record.at_least.index
+            // A cursor of another history says nothing of this one.
+            let at_least = record.at_least.filter(|(one, _)| *one == genesis);
+            at_least.map_or(Index(0), |(_, cursor)| cursor.index)
         };
         if state.index < wanted || state < applied {
             return Err(Found::new(
@@ -465,33 +520,20 @@ impl Clients {
                 ),
             ));
         }
-        let expected = self
-            .version_at(key, state.index)
-            .map(|writer| self.value(writer));
+        let ledger = self.ledgers.get(&genesis);
+        let writer = ledger.and_then(|ledger| ledger.version_at(key, state.index));
+        let expected = writer.map(|writer| self.value(writer));
         let found = machine::read(replica, &key_of(key));
         if found != expected {
             return Err(Found::new(
                 "linearizable",
                 format!(
-                    "operation {number} reads {:?} at {state:?}, the log gives {:?}",
-                    found.map(|value| value.len()),
-                    self.version_at(key, state.index)
+                    "operation {number} reads {:?} at {state:?}, the log gives {writer:?}",
+                    found.map(|value| value.len())
                 ),
             ));
         }
         Ok(Told::Read(state))
-    }
-
-    /// Returns who wrote the last committed value of a key.
-    fn latest(&self, key: u32) -> Option<usize> {
-        self.versions.get(&key)?.last()?.1
-    }
-
-    /// Returns who wrote the value that a key had at `index`.
-    fn version_at(&self, key: u32, index: Index) -> Option<usize> {
-        let versions = self.versions.get(&key)?;
-        let after = versions.partition_point(|(at, _)| *at <= index);
-        versions[..after].last()?.1
     }
 
     fn value(&self, writer: usize) -> Bytes {

@@ -11,8 +11,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use quorate_core::{
-    Applied, Body, Configuration, Cursor, Digest, Entry, GenesisId, Index, Planted, StateDone,
-    StateOp,
+    Applied, Body, Configuration, Cursor, Digest, Entry, Fate, GenesisId, Index, Planted,
+    StateDone, StateOp,
 };
 
 use quorate_state::{ClientLimits, Replica, tree::Tree};
@@ -31,6 +31,7 @@ const INTERVAL: u64 = 128;
 pub(crate) struct Fold {
     model: Replica,
     applied: Cursor,
+    fate: Fate,
     states: VecDeque<(Cursor, Tree)>,
     /// The outcome of each command, hashed, by index from 1.
     outcomes: Vec<u128>,
@@ -48,6 +49,7 @@ impl Fold {
         Self {
             model,
             applied: Cursor::ZERO,
+            fate: Fate::Empty,
             states: VecDeque::new(),
             outcomes: Vec::new(),
             digests: BTreeMap::new(),
@@ -67,6 +69,11 @@ impl Fold {
         self.configurations.values()
     }
 
+    /// Returns what has become of the history.
+    pub(crate) fn fate(&self) -> Fate {
+        self.fate
+    }
+
     /// Takes the next committed entry in; returns what came of it.
     pub(crate) fn commit(&mut self, cursor: Cursor, entry: &Entry) -> Result<Applied, Found> {
         if let Body::Configuration(configuration) = &entry.body {
@@ -79,7 +86,19 @@ impl Fold {
             outcomes: true,
         });
         let applied = match done {
-            Some(StateDone::Applied { last, outcomes, .. }) if last == cursor => outcomes,
+            Some(StateDone::Applied {
+                last,
+                outcomes,
+                fate,
+                ..
+            }) if last == cursor => {
+                if fate != self.fate.after(&entry.body) {
+                    let detail = format!("{cursor:?} makes of {:?} {fate:?}", self.fate);
+                    return Err(Found::new("state-machine", detail));
+                }
+                self.fate = fate;
+                outcomes
+            }
             done => {
                 return Err(Found::new(
                     "state-machine",

@@ -8,10 +8,12 @@ mod bounds;
 mod chatter;
 mod clients;
 mod copies;
+mod dissolved;
 mod election;
 mod fold;
+mod ledger;
 mod matching;
-mod named;
+mod names;
 mod order;
 mod promises;
 mod synced;
@@ -21,8 +23,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use quorate_core::{
-    Configuration, Cursor, DiskId, DiskOp, GenesisId, GroupId, GroupProfile, GroupView, Index,
-    Lane, Member, PeerId, Recovered, Reply, StateDone, wire,
+    Configuration, Cursor, DiskId, DiskOp, DiskWrite, Fate, GenesisId, GroupId, GroupProfile,
+    GroupView, Index, Lane, Member, PeerId, Recovered, Reply, StateDone, wire,
 };
 use quorate_state::{ClientLimits, Replica};
 
@@ -78,6 +80,8 @@ struct History {
 struct Life {
     member: Option<Member>,
     genesis: Option<GenesisId>,
+    /// The history that the replica is of: it follows the peer's.
+    state: Option<GenesisId>,
     mirror: Mirror,
     cursors: Cursors,
     copies: Copies,
@@ -92,6 +96,8 @@ pub(crate) struct Checkers {
     lives: Vec<Life>,
     synced: BTreeMap<Member, Synced>,
     limits: ClientLimits,
+    /// Whether the group may be founded more than once.
+    apart: bool,
     /// The clients' operations.
     pub(crate) clients: Clients,
     /// The first thing that did not hold.
@@ -108,13 +114,14 @@ pub(crate) struct Spot {
 
 impl Checkers {
     /// Makes the checkers for `peers` peers that share one group.
-    pub(crate) fn new(group: GroupId, peers: usize, limits: ClientLimits) -> Self {
+    pub(crate) fn new(group: GroupId, peers: usize, limits: ClientLimits, apart: bool) -> Self {
         Self {
             group,
             histories: BTreeMap::new(),
             lives: (0..peers).map(|_| Life::default()).collect(),
             synced: BTreeMap::new(),
             limits,
+            apart,
             clients: Clients::new(limits),
             violation: None,
         }
@@ -153,10 +160,24 @@ impl Checkers {
     }
 
     /// Takes a disk operation that a peer asked for.
-    pub(crate) fn submitted(&mut self, peer: usize, op: &DiskOp) {
+    pub(crate) fn submitted(&mut self, spot: Spot, op: &DiskOp) {
+        let peer = spot.peer;
         if let Some(member) = self.lives[peer].member {
             self.synced.entry(member).or_default().submitted(op);
         }
+        if let DiskWrite::Dissolve { genesis, into } = op.write {
+            let result = dissolved::judge_burial(genesis, into, self.fate(genesis));
+            self.note(spot, result);
+        }
+    }
+
+    fn fate(&self, genesis: GenesisId) -> Option<Fate> {
+        Some(self.histories.get(&genesis)?.fold.fate())
+    }
+
+    /// Returns the history that a peer takes part in, or took part in last.
+    pub(crate) fn genesis(&self, peer: usize) -> Option<GenesisId> {
+        self.lives.get(peer)?.genesis
     }
 
     /// Takes a disk operation that has finished well.
@@ -201,7 +222,7 @@ impl Checkers {
             fold: Fold::new(genesis, limits),
         });
         history.elections.observe(view)?;
-        let before = history.matching.committed();
+        let (before, fate) = (history.matching.committed(), history.fold.fate());
         let mut folded = Ok(());
         let (fold, clients) = (&mut history.fold, &mut self.clients);
         history
@@ -210,20 +231,29 @@ impl Checkers {
                 if folded.is_ok() {
                     folded = fold
                         .commit(cursor, entry)
-                        .and_then(|applied| clients.commit(cursor, entry, &applied));
+                        .and_then(|applied| clients.commit(genesis, cursor, entry, &applied));
                 }
             })?;
         folded?;
         life.cursors.observe(view)?;
         life.copies.observe(self.group, view, &self.synced)?;
-        if history.matching.committed() > before {
+        let more = history.matching.committed() > before;
+        let ended = history.fold.fate().dissolved_into();
+        if let Some(into) = ended.filter(|_| fate == Fate::Empty) {
+            dissolved::judge_end(genesis, into, self.fate(into))?;
+        }
+        if more {
             self.one_history()?;
         }
         Ok(())
     }
 
-    /// At most one history of the group lives: has committed more than its genesis.
+    /// At most one history of the group lives (has committed more than its genesis), unless it was
+    /// founded by peers that could not see each other.
     fn one_history(&self) -> Result<(), Found> {
+        if self.apart {
+            return Ok(());
+        }
         let living: Vec<GenesisId> = self
             .histories
             .iter()
@@ -254,10 +284,12 @@ impl Checkers {
             return;
         }
         let synced = self.synced.get(&from);
+        let judge = |message: &wire::Control| {
+            dissolved::judge_promise(from, message, synced)?;
+            promises::judge(from, to, message, synced)
+        };
         let result = match wire::decode_control(frame) {
-            Ok(messages) => messages
-                .iter()
-                .try_for_each(|message| promises::judge(from, to, message, synced)),
+            Ok(messages) => messages.iter().try_for_each(judge),
             Err(error) => Err(Found::new(
                 "frames-are-readable",
                 format!("{from:?} sends a frame to {to:?} that is {error}"),
@@ -274,7 +306,10 @@ impl Checkers {
         before: Cursor,
         done: &StateDone,
     ) {
-        let genesis = self.lives[spot.peer].genesis;
+        if let StateDone::Begun { genesis } = done {
+            self.lives[spot.peer].state = Some(*genesis);
+        }
+        let genesis = self.lives[spot.peer].state;
         let history = genesis.and_then(|genesis| self.histories.get_mut(&genesis));
         if let Some(history) = history {
             let result = history.fold.observe(replica, before, done);
@@ -284,7 +319,8 @@ impl Checkers {
 
     /// Looks at what a client is told.
     pub(crate) fn replied(&mut self, spot: Spot, number: usize, reply: &Reply, replica: &Replica) {
-        let result = self.clients.reply(number, reply, replica);
+        let genesis = self.genesis(spot.peer).unwrap_or(GenesisId([0; 16]));
+        let result = self.clients.reply(number, genesis, reply, replica);
         self.note(spot, result);
     }
 
@@ -330,7 +366,7 @@ impl Checkers {
     fn living(&self) -> Option<&History> {
         self.histories
             .values()
-            .max_by_key(|history| history.matching.committed())
+            .max_by_key(|history| (history.fold.fate().is_used(), history.matching.committed()))
     }
 
     /// Returns how many states were compared with the fold of the log, and how many could not be.

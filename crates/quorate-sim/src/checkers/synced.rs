@@ -4,7 +4,7 @@
 //! folded from the operations as they were submitted and completed, and owes nothing to what the
 //! core or the store believe. An operation counts once it and all before it have finished.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quorate_core::{
     Ballot, Cursor, DiskId, DiskOp, DiskWrite, Entry, Genesis, GenesisId, GroupId, Index,
@@ -22,6 +22,8 @@ pub(crate) struct DurableLog {
     pub(crate) base: Cursor,
     /// The terms of the entries after `base`.
     pub(crate) terms: VecDeque<Term>,
+    /// Histories that are no more.
+    pub(crate) tombstones: BTreeSet<GenesisId>,
 }
 
 impl DurableLog {
@@ -56,6 +58,9 @@ impl DurableLog {
                 self.terms = VecDeque::from([Genesis::CURSOR.term]);
             }
             DiskWrite::Refuse(genesis) | DiskWrite::Dissolve { genesis, .. } => {
+                if matches!(write, DiskWrite::Dissolve { .. }) {
+                    self.tombstones.insert(*genesis);
+                }
                 // Only with its own history goes a log.
                 if self.genesis == Some(*genesis) {
                     self.genesis = None;
@@ -153,6 +158,7 @@ fn fold(recovered: &RecoveredGroup) -> DurableLog {
         genesis: recovered.genesis,
         base: recovered.base,
         terms: recovered.entries.iter().map(|entry| entry.term).collect(),
+        tombstones: recovered.tombstones.iter().map(|(one, _)| *one).collect(),
     }
 }
 
@@ -164,6 +170,12 @@ fn compare(
     pending: &VecDeque<(DiskOp, bool)>,
 ) -> Result<(), String> {
     let found = fold(recovered);
+    if !durable.tombstones.is_subset(&found.tombstones) {
+        return Err(format!(
+            "of the tombstones {:?} some are gone",
+            durable.tombstones
+        ));
+    }
     // The ballot lies apart from the log: the one may have reached the disk without the other.
     let mut ballots = vec![durable.ballot];
     for (op, _) in pending.iter().filter(|(op, _)| op.group == group) {

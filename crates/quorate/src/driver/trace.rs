@@ -37,6 +37,15 @@ pub(super) fn group(label: &str, event: &GroupEvent) {
         GroupEvent::Formed { genesis } => {
             info!(target: GROUP, group = label, %genesis, "the group has a history here");
         }
+        GroupEvent::Dissolved { genesis, into } => {
+            let what = "the group was founded twice: this history is given up for another one";
+            info!(target: GROUP, group = label, %genesis, %into, "{what}");
+        }
+        GroupEvent::Conflict { other } => {
+            let what =
+                "the group was founded twice, and both histories are in use: they do not mix";
+            error!(target: GROUP, group = label, %other, "{what}");
+        }
         GroupEvent::LeaderChanged { term, leader } => match leader {
             Some(leader) => {
                 let leader = leader.peer.short();

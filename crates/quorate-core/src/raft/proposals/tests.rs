@@ -192,7 +192,7 @@ fn the_client_table_of_a_snapshot_answers_what_was_in_doubt() {
             (4, Reply::Expired),
         ]
     );
-    let told = replies(|out| waiting.close(&Reply::Closed, out));
+    let told = replies(|out| waiting.close(&Reply::Closed, &Reply::Unknown, out));
     assert_eq!(
         told,
         [(5, Reply::Closed), (1, Reply::Unknown), (2, Reply::Unknown)]

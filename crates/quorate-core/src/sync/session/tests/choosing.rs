@@ -175,6 +175,7 @@ fn an_empty_snapshot_is_installed_without_a_fetch() {
     let restored = Restored {
         anchor: at(20),
         configuration: Default::default(),
+        fate: crate::Fate::Empty,
         items: 0,
         bytes: 0,
     };

@@ -468,6 +468,7 @@ impl World {
                 let restored = Restored {
                     anchor: *anchor,
                     configuration: Default::default(),
+                    fate: crate::Fate::Empty,
                     items: 0,
                     bytes: 0,
                 };

@@ -97,7 +97,11 @@ impl Names {
     pub(crate) fn registered(&mut self, reply: &Reply) -> Result<Option<Index>, Found> {
         let Reply::Registered { cursor } = reply else {
             return match reply {
-                Reply::Unknown | Reply::Busy | Reply::Unavailable | Reply::Closed => Ok(None),
+                Reply::Unknown
+                | Reply::Busy
+                | Reply::Unavailable
+                | Reply::Superseded
+                | Reply::Closed => Ok(None),
                 reply => Err(Found::new(
                     "client-table",
                     format!("a registration is answered {reply:?}"),
@@ -139,5 +143,6 @@ fn count_of(applied: &Applied) -> &'static str {
         Applied::Expired => "client table: expired",
         Applied::Dropped => "client table: dropped",
         Applied::Full => "client table: full",
+        Applied::Superseded => "client table: superseded",
     }
 }

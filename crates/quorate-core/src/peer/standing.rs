@@ -1,0 +1,57 @@
+//! Where this peer stands in the group, as it tells everybody who has proven the key.
+
+use crate::{
+    id::Member,
+    out::Out,
+    raft::Raft,
+    time::Time,
+    wire::{Message, Standing},
+};
+
+use super::group::Group;
+
+impl Group {
+    /// Returns where this peer stands.
+    pub(super) fn standing(&self) -> Standing {
+        Standing {
+            genesis: self.genesis,
+            established: self
+                .raft
+                .as_ref()
+                .is_some_and(|raft| !raft.log().is_empty())
+                && !self.is_bare(),
+            used: self.fate.is_used(),
+            leader: self.raft.as_ref().and_then(Raft::leader),
+            founding: self.formation.founding(),
+        }
+    }
+
+    /// Tells everybody where this peer stands, when that has changed.
+    pub(super) fn tell_standing(&mut self, out: &mut Out) {
+        let standing = self.standing();
+        if self.told != Some(standing) {
+            self.told = Some(standing);
+            for peer in &self.peers {
+                out.send(*peer, Message::Standing(standing));
+            }
+        }
+    }
+
+    /// Takes note of where a peer stands; one that looks for the history is told where it is.
+    pub(super) fn on_standing(
+        &mut self,
+        now: Time,
+        from: Member,
+        standing: Standing,
+        out: &mut Out,
+    ) {
+        self.formation.on_standing(from, standing);
+        self.meet(now, from, standing, out);
+        let mine = self.standing();
+        // Only to whoever knows less: two that know the same would answer each other for ever.
+        let news = !standing.established || (standing.leader.is_none() && mine.leader.is_some());
+        if mine.established && news {
+            out.send(from, Message::Standing(mine));
+        }
+    }
+}
