@@ -62,6 +62,10 @@ chat NAME *ARGS:
 simulate *ARGS:
     cargo run --release --bin quorate -- simulate {{ARGS}}
 
+# Plant each bug that can be planted and see what finding it costs
+canaries *ARGS:
+    cargo run --release -p quorate-sim --example canaries -- {{ARGS}}
+
 # Quorate beside the raw transport
 bench *ARGS:
     cargo run --release --manifest-path bench/Cargo.toml -- {{ARGS}}

@@ -37,7 +37,7 @@ pub enum Canary {
     CutPastTheMarker,
     ClientTableDropped,
     MixedAnchors,
-    SecondGenesis,
+    FounderBySight,
     FollowedGenesisDropped,
     KeyIsIdentity,
     Openraft1802,
@@ -101,7 +101,7 @@ impl Canary {
         Self::CutPastTheMarker,
         Self::ClientTableDropped,
         Self::MixedAnchors,
-        Self::SecondGenesis,
+        Self::FounderBySight,
         Self::FollowedGenesisDropped,
         Self::KeyIsIdentity,
         Self::Openraft1802,
@@ -265,9 +265,10 @@ impl Canary {
                  the older one by its ranks, unverified.",
                 "",
             ),
-            Self::SecondGenesis => (
-                "second-genesis",
-                "A peer that has accepted a genesis accepts another one.",
+            Self::FounderBySight => (
+                "founder-by-sight",
+                "Whoever has seen nobody for a while founds the group, without the lock that \
+                 picks one founder: peers that find each other late found it twice.",
                 "",
             ),
             Self::FollowedGenesisDropped => (

@@ -1,40 +1,126 @@
-//! Hunts planted bugs and prints what it cost: `canaries [BUDGET [STARTS]] [NAME...]`.
+//! Hunts planted bugs and prints a table of what it cost, in Markdown; fails if one stays hidden.
 //!
-//! A hunt runs short seeds (5 peers, 20 simulated seconds) until one shows the bug; the median is
-//! over STARTS ranges of seeds.
+//! ```text
+//! canaries [OPTION=VALUE...] [NAME...]
+//!   budget=2000   seeds that a hunt may take
+//!   starts=1      hunts per canary, each from seeds of its own; the median is told
+//!   blind=0       seeds of the general draw to try as well, where a family leads to a canary
+//!   part=0/1      which share of the canaries, so that several processes may share the work
+//!   clean=0       instead, runs so many seeds of each family with nothing planted
+//! ```
+//!
+//! A hunt runs short seeds (5 peers, 20 simulated seconds, all faults) until one shows the bug.
 #![allow(clippy::print_stdout, reason = "an example is for people")]
-use quorate_sim::{Canary, Hunt, family_of, hunt};
+use std::process::ExitCode;
+
+use quorate_sim::{Canary, Family, Hunt, Keep, family_of, hunt, run_scenario};
 
 /// Peers and simulated seconds of a short seed.
 const SHORT: (usize, u64) = (5, 20);
 
-fn main() {
+/// How far apart the seeds of different hunts begin.
+const APART: u64 = 1_000_000;
+
+fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let mut numbers = words.iter().filter_map(|word| word.parse::<u64>().ok());
-    let budget = numbers.next().unwrap_or(2_000);
-    let starts = numbers.next().unwrap_or(1);
-    let named = |canary: &Canary| words.iter().any(|word| word == canary.name());
-    let all = !Canary::ALL.iter().any(named);
-    for canary in Canary::ALL
-        .into_iter()
-        .filter(|canary| all || named(canary))
-    {
-        let mut hunts: Vec<Hunt> = (0..starts)
-            .map(|start| hunt(canary, family_of(canary), start * 1_000_000, budget, SHORT))
-            .collect();
-        hunts.sort_by_key(|hunt| (hunt.caught.is_none(), hunt.seeds));
-        let seeds: Vec<u64> = hunts.iter().map(|hunt| hunt.seeds).collect();
-        let middle = &hunts[hunts.len() / 2];
-        let caught = middle.caught.as_ref();
-        let by = caught.map_or("-", |report| report.violations[0].invariant);
-        println!(
-            "{:<24} {:<10} {:>5} {seeds:?} {by}",
-            canary.name(),
-            middle.family.name(),
-            middle.seeds,
-        );
-        if let Some(report) = caught {
-            println!("    seed {}: {}", report.seed, report.violations[0].detail);
+    let option = |name: &str| {
+        let value = words.iter().find_map(|word| word.strip_prefix(name));
+        value.and_then(|value| value.strip_prefix('='))
+    };
+    let number = |name, default| option(name).map_or(Some(default), |value| value.parse().ok());
+    let part = option("part").unwrap_or("0/1").split_once('/');
+    let part = part.and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
+    let (Some(budget), Some(starts), Some(blind), Some(clean), Some((part, of))) = (
+        number("budget", 2_000_u64),
+        number("starts", 1_u64),
+        number("blind", 0_u64),
+        number("clean", 0_u64),
+        part.filter(|(_, of): &(usize, usize)| *of > 0),
+    ) else {
+        println!("canaries: an option has a value that is no number; see the file's header");
+        return ExitCode::from(2);
+    };
+    let names: Vec<&String> = words.iter().filter(|word| !word.contains('=')).collect();
+    if clean > 0 {
+        return run_clean(clean, &names);
+    }
+    if let Some(unknown) = names.iter().find(|name| Canary::named(name).is_none()) {
+        println!("canaries: no bug is called {unknown}");
+        return ExitCode::from(2);
+    }
+    println!("| canary | what goes wrong | family | seeds | blind | found by |");
+    println!("|---|---|---|---|---|---|");
+    let mut hidden = 0;
+    for canary in Canary::ALL.into_iter().skip(part).step_by(of) {
+        if names.is_empty() || names.iter().any(|name| *name == canary.name()) {
+            hidden += u32::from(!tell(canary, budget, starts.max(1), blind));
         }
+    }
+    if hidden == 0 {
+        ExitCode::SUCCESS
+    } else {
+        println!("\n{hidden} of the planted bugs stayed hidden for {budget} seeds");
+        ExitCode::FAILURE
+    }
+}
+
+/// Hunts one canary and prints its row; tells whether it was found each time.
+fn tell(canary: Canary, budget: u64, starts: u64, blind: u64) -> bool {
+    let family = family_of(canary);
+    let mut hunts: Vec<Hunt> = (0..starts)
+        .map(|start| hunt(canary, family, start * APART, budget, SHORT))
+        .collect();
+    hunts.sort_by_key(|hunt| (hunt.caught.is_none(), hunt.seeds));
+    let middle = &hunts[hunts.len() / 2];
+    let blind = match family {
+        Family::General => "the same".to_owned(),
+        _ if blind == 0 => "not tried".to_owned(),
+        _ => {
+            let hunt = hunt(canary, Family::General, 0, blind, SHORT);
+            seeds(&hunt)
+        }
+    };
+    let by = middle
+        .caught
+        .as_ref()
+        .and_then(|report| report.violations.first());
+    let by = by.map_or("nothing", |violation| violation.invariant);
+    let name = match canary.link() {
+        Some(link) => format!("[`{}`]({link})", canary.name()),
+        None => format!("`{}`", canary.name()),
+    };
+    let (story, family, seeds) = (canary.story(), family.name(), seeds(middle));
+    println!("| {name} | {story} | {family} | {seeds} | {blind} | {by} |");
+    hunts.iter().all(|hunt| hunt.caught.is_some())
+}
+
+fn seeds(hunt: &Hunt) -> String {
+    match hunt.caught {
+        Some(_) => hunt.seeds.to_string(),
+        None => format!("over {}", hunt.seeds),
+    }
+}
+
+/// Runs seeds of the families named, or of all, with nothing planted: nothing may be found.
+fn run_clean(seeds: u64, names: &[&String]) -> ExitCode {
+    let mut found = 0;
+    for family in Family::ALL {
+        if !names.is_empty() && names.iter().all(|name| *name != family.name()) {
+            continue;
+        }
+        for seed in 0..seeds {
+            let report = run_scenario(family.draw(seed, SHORT.0, SHORT.1), SHORT.1, Keep::Nothing);
+            for violation in report.violations {
+                let (name, invariant) = (family.name(), violation.invariant);
+                println!("{name}, seed {seed}: {invariant}: {}", violation.detail);
+                found += 1;
+            }
+        }
+        println!("{}: {seeds} seeds", family.name());
+    }
+    if found == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }

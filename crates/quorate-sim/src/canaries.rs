@@ -27,8 +27,14 @@ pub struct Hunt {
 
 /// Returns the family of scenarios that leads to a canary.
 pub fn family_of(canary: Canary) -> Family {
-    let _ = canary;
-    Family::General
+    match canary {
+        Canary::RaftRs571 => Family::Rejoin,
+        Canary::Etcd20418 => Family::PauseReads,
+        Canary::RaftSingleServer2015 => Family::Churn,
+        Canary::Cockroach87581 | Canary::MixedAnchors => Family::Lagging,
+        Canary::Openraft1960 => Family::LossyDisk,
+        _ => Family::General,
+    }
 }
 
 /// Draws the scenario of `seed` for a canary, with the canary planted in every peer.

@@ -158,11 +158,20 @@ pub enum FaultKind {
         /// How long it is away.
         away: Duration,
     },
+    /// A peer hears late, and out of order, that its disk has done what it asked for.
+    LateReports {
+        /// Which peer.
+        peer: usize,
+        /// How late each report is.
+        delay: Span,
+        /// How long the fault lasts.
+        lasts: Duration,
+    },
 }
 
 impl FaultKind {
     /// The name of each kind, in order.
-    pub const NAMES: [&'static str; 17] = [
+    pub const NAMES: [&'static str; 18] = [
         "crash",
         "crash-within",
         "pause",
@@ -180,6 +189,7 @@ impl FaultKind {
         "transfer",
         "leave",
         "stop",
+        "late-reports",
     ];
 
     /// Returns the kind's name.
@@ -202,6 +212,7 @@ impl FaultKind {
             Self::Transfer { .. } => 14,
             Self::Leave { .. } => 15,
             Self::Stop { .. } => 16,
+            Self::LateReports { .. } => 17,
         };
         Self::NAMES[number]
     }
@@ -275,6 +286,11 @@ impl FaultKind {
                 patience: dice.span(Span::micros(50_000, 5_000_000)),
             },
             "stop" => Self::Stop { peer, away: lasts },
+            "late-reports" => Self::LateReports {
+                peer,
+                delay: Span::micros(1, dice.scaled(1_000, 200_000)),
+                lasts,
+            },
             _ => Self::Crash { peer, away: lasts },
         }
     }

@@ -25,6 +25,7 @@ pub(crate) enum Lift {
     Weather,
     Widen(usize, usize),
     Disk(usize),
+    Reports(usize),
     Steps(usize),
     Found(usize),
     Dials,
@@ -81,6 +82,10 @@ impl World {
             FaultKind::SlowDisk { peer, delay, lasts } => {
                 self.nodes[peer].slow_disk = Some(delay);
                 self.lift_after(lasts, Lift::Disk(peer));
+            }
+            FaultKind::LateReports { peer, delay, lasts } => {
+                self.nodes[peer].late_reports = Some(delay);
+                self.lift_after(lasts, Lift::Reports(peer));
             }
             FaultKind::SlowPeer { peer, delay, lasts } => {
                 self.nodes[peer].slow_steps = Some(delay);
@@ -224,6 +229,7 @@ impl World {
             let node = &mut self.nodes[number];
             node.doomed = None;
             node.slow_disk = None;
+            node.late_reports = None;
             node.slow_steps = None;
             if node.paused > 0 {
                 node.paused = 1;
@@ -302,6 +308,7 @@ impl World {
                 self.network.set_rate(other, one, None);
             }
             Lift::Disk(peer) => self.nodes[peer].slow_disk = None,
+            Lift::Reports(peer) => self.nodes[peer].late_reports = None,
             Lift::Steps(peer) => self.nodes[peer].slow_steps = None,
             Lift::Found(peer) => self.tell_others(peer, Input::Found),
             Lift::Dials => self.network.set_no_dials(0),

@@ -31,6 +31,7 @@ pub(crate) struct Node {
     pub(crate) doomed: Option<(u64, Duration)>,
     pub(crate) slow_disk: Option<Span>,
     pub(crate) slow_steps: Option<Span>,
+    pub(crate) late_reports: Option<Span>,
     pub(crate) dice: NodeDice,
 }
 
@@ -44,6 +45,7 @@ pub(crate) struct NodeDice {
     pub(crate) lives: Dice,
     pub(crate) finding: Dice,
     pub(crate) crash: Dice,
+    pub(crate) reports: Dice,
 }
 
 /// One start of a peer.
@@ -86,6 +88,7 @@ impl Node {
             doomed: None,
             slow_disk: None,
             slow_steps: None,
+            late_reports: None,
             dice: NodeDice {
                 steps: dice("steps"),
                 disk: dice("disk"),
@@ -94,6 +97,7 @@ impl Node {
                 lives: dice("lives"),
                 finding: dice("finding"),
                 crash: dice("crash"),
+                reports: dice("reports"),
             },
         }
     }

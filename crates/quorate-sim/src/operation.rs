@@ -82,6 +82,18 @@ impl OperationPlan {
         }
     }
 
+    /// Draws a plan of little but reads, many of them.
+    pub(crate) fn reading(dice: &mut Dice) -> Self {
+        Self {
+            per_second: dice.scaled(50, 200),
+            reads: dice.between(40, 80),
+            keys: dice.scaled(1, 10),
+            largest: 16,
+            exchanges: 0,
+            removes: 0,
+        }
+    }
+
     /// Draws the operations themselves.
     pub(crate) fn operations(&self, nodes: usize, whole: Duration, seed: u64) -> Vec<Operation> {
         let mut dice = Dice::new(seed, "operations", 0);

@@ -351,7 +351,16 @@ impl World {
             if result.is_ok() {
                 self.checkers.finished(number, id);
             }
-            self.give(number, life, Input::Disk { id, result });
+            let input = Input::Disk { id, result };
+            let node = &mut self.nodes[number];
+            match node.late_reports {
+                None => self.give(number, life, input),
+                // Each by itself, so that they overtake each other.
+                Some(span) => {
+                    let late = nanos(node.dice.reports.span(span));
+                    self.tell(self.at + late, number, life, input);
+                }
+            }
         }
         self.plan_disk(number, life);
     }

@@ -130,10 +130,11 @@ impl Formation {
 
     /// Returns whether and how this peer founds, if it sees nothing to join.
     pub(crate) fn founding(&self) -> Founding {
+        let by_sight = self.planted.has(Canary::FounderBySight);
         match self.form {
             Form::Alone => Founding::Alone,
             Form::Expect(count) => Founding::Together(u16::try_from(count).unwrap_or(u16::MAX)),
-            Form::Auto { locked } if self.founder || !locked => Founding::Perhaps,
+            Form::Auto { locked } if self.founder || !locked || by_sight => Founding::Perhaps,
             Form::Auto { .. } | Form::Join => Founding::Never,
         }
     }
@@ -224,10 +225,7 @@ impl Formation {
         // What is on its way to the disk counts as held: a proposal that comes twice, or comes
         // again once others are seen to be further, must not be taken for a new one.
         let held = self.held.as_ref().map(|held| (held.id, false));
-        let mut holds = holds.or(held);
-        if self.planted.has(Canary::SecondGenesis) {
-            holds = holds.filter(|(held, _)| *held == id);
-        }
+        let holds = holds.or(held);
         if let Some((_, durable)) = holds.filter(|(held, _)| *held == id) {
             match &mut self.held {
                 Some(held) if held.write.is_some() => {

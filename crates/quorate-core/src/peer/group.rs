@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{
-    canary::Planted,
+    canary::{Canary, Planted},
     client::{ClientOp, Reply, RequestId},
     configuration::Configuration,
     cursor::{Cursor, Index},
@@ -520,7 +520,8 @@ impl Group {
         for index in out.markers.drain(..) {
             self.markers.insert(index, now.time);
         }
-        if !self.is_bare() && self.raft.is_some() {
+        let followed = !self.is_bare() && !self.planted.has(Canary::FollowedGenesisDropped);
+        if followed && self.raft.is_some() {
             self.formation.established();
         }
         let bare = self.is_bare();

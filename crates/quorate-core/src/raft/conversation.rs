@@ -48,7 +48,7 @@ pub(crate) struct Conversation {
     told_behind: Time,
     /// Up to where it matched when it fell behind.
     behind_at: Index,
-    /// What was committed when it was last told that it is behind; for a planted bug.
+    /// The leader's last index when it was last told that it is behind; for a planted bug.
     pub(crate) requested: Index,
     inflight: VecDeque<(Index, usize)>,
     inflight_bytes: usize,
@@ -209,9 +209,9 @@ impl Conversation {
     }
 
     /// Stops sending: the entries it needs are gone.
-    pub(crate) fn fall_behind(&mut self, commit: Index) {
+    pub(crate) fn fall_behind(&mut self, last: Index) {
         self.behind_at = self.matched;
-        self.requested = commit;
+        self.requested = last;
         self.restart(Mode::Behind, self.next);
     }
 

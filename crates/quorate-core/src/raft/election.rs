@@ -166,7 +166,8 @@ impl Raft {
         let hears_leader = self.is_leader()
             || (self.leader.is_some_and(|leader| leader != from)
                 && now.since(self.leader_heard) < self.profile.election_min);
-        let granted = term > self.ballot.term && last >= self.log.last() && !hears_leader;
+        let whole = last >= self.log.last() || self.planted.has(Canary::VoteByTermAlone);
+        let granted = term > self.ballot.term && whole && !hears_leader;
         out.send(
             from,
             Message::PreVoted {

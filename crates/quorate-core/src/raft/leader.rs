@@ -196,7 +196,7 @@ impl Raft {
     pub(super) fn beat(&mut self, now: Time, only_uninformed: bool, out: &mut Out) {
         let (term, commit, read) = (self.ballot.term, self.commit, self.reads.sequence());
         let behind_every = self.profile.heartbeat * 4;
-        let first = self.log.first();
+        let (first, last) = (self.log.first(), self.log.last().index);
         let RoleState::Leader(leader) = &mut self.role else {
             return;
         };
@@ -216,7 +216,7 @@ impl Raft {
                 },
             );
             if conversation.mode == Mode::Behind && conversation.behind_due(now, behind_every) {
-                conversation.requested = commit;
+                conversation.requested = last;
                 out.send(
                     *member,
                     Message::Behind {
@@ -302,7 +302,7 @@ impl Raft {
             }
             let before = conversation.next.previous().min(last);
             let Some(before_term) = self.log.term_at(before) else {
-                conversation.fall_behind(commit);
+                conversation.fall_behind(last);
                 let (run, first) = (conversation.run, self.log.first());
                 out.mark("raft.follower_behind");
                 out.send(
@@ -405,7 +405,9 @@ impl Raft {
         let probed = conversation.mode == Mode::Probe;
         let restored = conversation.acked(matched, base, now, patience);
         if restored && self.planted.has(Canary::Cockroach87581) {
-            conversation.matched = conversation.matched.max(conversation.requested);
+            let believed = conversation.matched.max(conversation.requested);
+            conversation.matched = believed;
+            conversation.restart(Mode::Replicate, believed.next());
         }
         if probed && conversation.mode == Mode::Replicate && self.state_is_cheaper(matched) {
             self.leave_behind(from, out);
@@ -432,7 +434,7 @@ impl Raft {
 
     /// Has a follower restore although the log still has what it needs.
     fn leave_behind(&mut self, member: Member, out: &mut Out) {
-        let commit = self.commit;
+        let last = self.log.last().index;
         let RoleState::Leader(leader) = &mut self.role else {
             return;
         };
@@ -440,7 +442,7 @@ impl Raft {
             return;
         };
         out.mark("raft.restore_is_cheaper");
-        conversation.fall_behind(commit);
+        conversation.fall_behind(last);
         let run = conversation.run;
         self.say_behind(member, run, out);
     }

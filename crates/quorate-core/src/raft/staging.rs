@@ -221,7 +221,7 @@ impl Raft {
             conversation.stage(anchor);
         } else {
             out.mark("staging.tail_gone");
-            conversation.fall_behind(self.commit);
+            conversation.fall_behind(self.log.last().index);
             self.say_behind(from, run, out);
         }
     }

@@ -74,6 +74,12 @@ impl Fold {
         self.fate
     }
 
+    /// Returns the committed configuration at an index.
+    pub(crate) fn configuration_at(&self, index: Index) -> Option<&Configuration> {
+        let known = self.configurations.range(..=index);
+        known.last().map(|(_, configuration)| configuration)
+    }
+
     /// Takes the next committed entry in; returns what came of it.
     pub(crate) fn commit(&mut self, cursor: Cursor, entry: &Entry) -> Result<Applied, Found> {
         if let Body::Configuration(configuration) = &entry.body {
@@ -189,8 +195,7 @@ impl Fold {
                     replica.tree().digest(),
                     "the installed state",
                 )?;
-                let known = self.configurations.range(..=restored.anchor.index);
-                let expected = known.last().map(|(_, configuration)| configuration);
+                let expected = self.configuration_at(restored.anchor.index);
                 if expected == Some(&restored.configuration) {
                     return Ok(());
                 }

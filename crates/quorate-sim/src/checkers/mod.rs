@@ -9,6 +9,7 @@ mod chatter;
 mod clients;
 mod copies;
 mod dissolved;
+mod effective;
 mod election;
 mod fold;
 mod ledger;
@@ -32,6 +33,7 @@ use chatter::Chatter;
 pub use clients::Told;
 pub(crate) use clients::{Asked, Clients};
 use copies::Copies;
+use effective::Effective;
 use election::Elections;
 use fold::Fold;
 use matching::{Matching, Mirror};
@@ -85,6 +87,7 @@ struct Life {
     mirror: Mirror,
     cursors: Cursors,
     copies: Copies,
+    effective: Effective,
     chatter: Chatter,
 }
 
@@ -213,6 +216,7 @@ impl Checkers {
             life.mirror = Mirror::default();
             life.cursors = Cursors::default();
             life.copies = Copies::default();
+            life.effective = Effective::default();
             life.genesis = Some(genesis);
         }
         let limits = self.limits;
@@ -236,6 +240,8 @@ impl Checkers {
             })?;
         folded?;
         life.cursors.observe(view)?;
+        life.effective
+            .observe(view, |index| history.fold.configuration_at(index))?;
         life.copies.observe(self.group, view, &self.synced)?;
         let more = history.matching.committed() > before;
         let ended = history.fold.fate().dissolved_into();
