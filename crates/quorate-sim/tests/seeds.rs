@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use quorate_sim::{Keep, first_difference, run_batch, run_once};
+use quorate_sim::{Keep, first_difference, run_batch, run_once, run_seed};
 
 /// The sizes of the clusters, in turn.
 const NODES: [usize; 10] = [5, 3, 4, 5, 2, 5, 3, 7, 1, 5];
@@ -59,6 +59,13 @@ fn the_first_hundred_and_twenty_seeds_are_clean() {
 #[test]
 fn the_next_hundred_and_twenty_seeds_are_clean() {
     clean(120..240);
+}
+
+/// A late append made a follower give its restore up while its leader went on to stage for it.
+#[test]
+fn a_follower_that_gives_its_restore_up_is_told_again_that_it_is_behind() {
+    let report = run_seed(5_270, 5, 20);
+    assert!(report.violations.is_empty(), "{report}");
 }
 
 const SAMPLE: [(u64, usize); 3] = [(11, 3), (12, 5), (17, 4)];

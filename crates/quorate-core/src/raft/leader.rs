@@ -461,6 +461,7 @@ impl Raft {
             return;
         }
         let common = self.common_with(hint, previous);
+        let last = self.log.last().index;
         let RoleState::Leader(leader) = &mut self.role else {
             return;
         };
@@ -470,6 +471,12 @@ impl Raft {
         let expected = match conversation.mode {
             Mode::Probe => conversation.probed == previous && !conversation.is_idle(),
             Mode::Replicate => previous.index > conversation.matched,
+            // It stages nothing any more: a late append made it take its restore for needless.
+            Mode::Stage(anchor) if previous.index >= anchor.index => {
+                conversation.fall_behind(last);
+                out.mark("staging.given_up");
+                return self.say_behind(from, run, out);
+            }
             Mode::Behind | Mode::Stage(_) => false,
         };
         if expected {
