@@ -4,7 +4,7 @@
 //! and at what its clients are told. They keep their own books and trust nothing that a peer says
 //! of itself. What one finds is a [`Violation`]; a run ends with the first.
 
-mod bounds;
+pub(crate) mod bounds;
 mod chatter;
 mod clients;
 mod copies;
@@ -16,8 +16,8 @@ mod ledger;
 mod matching;
 mod names;
 mod order;
-mod promises;
-mod synced;
+pub(crate) mod promises;
+pub(crate) mod synced;
 mod table;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -37,17 +37,22 @@ use effective::Effective;
 use election::Elections;
 use fold::Fold;
 use matching::{Matching, Mirror};
-use order::Cursors;
+pub(crate) use order::Cursors;
 use synced::Synced;
 
 /// What a checker found, before it is known where.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Found {
     invariant: &'static str,
     detail: String,
 }
 
 impl Found {
+    /// Returns the invariant's name and what was seen.
+    pub(crate) fn parts(&self) -> (&'static str, String) {
+        (self.invariant, self.detail.clone())
+    }
+
     /// Says that `invariant` does not hold.
     pub(crate) fn new(invariant: &'static str, detail: String) -> Self {
         Self { invariant, detail }
@@ -290,9 +295,10 @@ impl Checkers {
             return;
         }
         let synced = self.synced.get(&from);
+        let log = synced.and_then(|synced| synced.log(self.group));
         let judge = |message: &wire::Control| {
             dissolved::judge_promise(from, message, synced)?;
-            promises::judge(from, to, message, synced)
+            promises::judge(from, to, message, log)
         };
         let result = match wire::decode_control(frame) {
             Ok(messages) => messages.iter().try_for_each(judge),

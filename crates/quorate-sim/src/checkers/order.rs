@@ -10,7 +10,7 @@ use quorate_core::{Ballot, Cursor, GroupView, Index};
 use super::Found;
 
 /// What one start of a peer looked like when it was last looked at.
-#[derive(Debug, Default)]
+#[derive(Clone, Hash, Debug, Default)]
 pub(crate) struct Cursors {
     ballot: Ballot,
     commit: Index,

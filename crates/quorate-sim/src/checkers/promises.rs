@@ -5,29 +5,28 @@
 //! leaves, so a promise that was lost on the way, and did no harm this time, is found all the same.
 
 use quorate_core::{
-    GroupId, Member, PeerId,
+    Member, PeerId,
     wire::{Control, Envelope, Message},
 };
 
-use super::{Found, synced::Synced};
+use super::{Found, synced::DurableLog};
 
-/// Judges one message that `from` sends to the peer `to`.
+/// Judges one message that `from`, with this durable log of the group, sends to the peer `to`.
 pub(crate) fn judge(
     from: Member,
     to: PeerId,
     message: &Control,
-    synced: Option<&Synced>,
+    log: Option<&DurableLog>,
 ) -> Result<(), Found> {
     let Control::Group(Envelope { address, message }) = message else {
         return Ok(());
     };
-    let log = |group: GroupId| synced.and_then(|synced| synced.log(group));
     match message {
         Message::Voted {
             term,
             granted: true,
         } => {
-            let ballot = log(address.group).map(|log| log.ballot).unwrap_or_default();
+            let ballot = log.map(|log| log.ballot).unwrap_or_default();
             // A later ballot keeps the promise of an earlier one.
             let kept = ballot.term > *term
                 || (ballot.term == *term
@@ -44,7 +43,6 @@ pub(crate) fn judge(
             }
         }
         Message::Ack { term, matched, .. } => {
-            let log = log(address.group);
             let durable = log.map(|log| log.ballot).unwrap_or_default();
             if durable.term < *term {
                 return Err(Found::new(
@@ -60,9 +58,7 @@ pub(crate) fn judge(
                 ));
             }
         }
-        Message::Accept(genesis)
-            if log(address.group).and_then(|log| log.genesis) != Some(*genesis) =>
-        {
+        Message::Accept(genesis) if log.and_then(|log| log.genesis) != Some(*genesis) => {
             return Err(Found::new(
                 "promise-after-sync",
                 format!("{from:?} accepts {genesis:?}, which is not durable"),

@@ -12,7 +12,7 @@ use quorate_core::{
 };
 
 /// One group's durable log, folded from operations.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct DurableLog {
     /// The ballot.
     pub(crate) ballot: Ballot,
@@ -27,6 +27,17 @@ pub(crate) struct DurableLog {
 }
 
 impl DurableLog {
+    /// Returns the durable log that a recovered one is.
+    pub(crate) fn of(recovered: &RecoveredGroup) -> Self {
+        Self {
+            ballot: recovered.ballot,
+            genesis: recovered.genesis,
+            base: recovered.base,
+            terms: recovered.entries.iter().map(|entry| entry.term).collect(),
+            tombstones: recovered.tombstones.iter().map(|(one, _)| *one).collect(),
+        }
+    }
+
     /// Returns the last index it covers.
     pub(crate) fn last(&self) -> Index {
         Index(self.base.index.0 + self.terms.len() as u64)
@@ -145,20 +156,9 @@ impl Synced {
         }
         self.logs = found
             .iter()
-            .map(|recovered| (recovered.group, fold(recovered)))
+            .map(|recovered| (recovered.group, DurableLog::of(recovered)))
             .collect();
         Ok(())
-    }
-}
-
-/// Returns the durable log that a recovered one is.
-fn fold(recovered: &RecoveredGroup) -> DurableLog {
-    DurableLog {
-        ballot: recovered.ballot,
-        genesis: recovered.genesis,
-        base: recovered.base,
-        terms: recovered.entries.iter().map(|entry| entry.term).collect(),
-        tombstones: recovered.tombstones.iter().map(|(one, _)| *one).collect(),
     }
 }
 
@@ -169,7 +169,7 @@ fn compare(
     group: GroupId,
     pending: &VecDeque<(DiskOp, bool)>,
 ) -> Result<(), String> {
-    let found = fold(recovered);
+    let found = DurableLog::of(recovered);
     if !durable.tombstones.is_subset(&found.tombstones) {
         return Err(format!(
             "of the tombstones {:?} some are gone",

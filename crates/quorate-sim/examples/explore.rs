@@ -1,0 +1,71 @@
+//! Explores and prints what was seen: `explore [--small] [NAME...] [wakes=2,1,1] [crashes=1] ...`;
+//! everything without a name. Bounds that are named replace those of the exploration.
+#![allow(clippy::print_stdout, reason = "an example is for people")]
+use std::process::ExitCode;
+
+use quorate_core::canary::Canary;
+use quorate_sim::Bounds;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let small = arguments.iter().any(|argument| argument == "--small");
+    let changes: Vec<(&str, &str)> = arguments
+        .iter()
+        .filter_map(|one| one.split_once('='))
+        .filter(|(name, _)| *name != "bug")
+        .collect();
+    let mut names: Vec<&str> = arguments
+        .iter()
+        .map(String::as_str)
+        .filter(|argument| !argument.starts_with("--") && !argument.contains('='))
+        .collect();
+    if names.is_empty() {
+        names = quorate_sim::explorations().collect();
+    }
+    let bug = arguments.iter().find_map(|one| one.strip_prefix("bug="));
+    let bug = bug.and_then(Canary::named);
+    let mut good = true;
+    for name in names {
+        let Some((full, quick)) = quorate_sim::bounds(name) else {
+            let known: Vec<&str> = quorate_sim::explorations().collect();
+            println!(
+                "no exploration is called {name}; there are: {}",
+                known.join(", ")
+            );
+            return ExitCode::from(2);
+        };
+        let mut bounds = if small { quick } else { full };
+        if !changes.iter().all(|change| set(&mut bounds, *change)) {
+            println!("bounds are wakes=A,B,C and elapses, writes, crashes, wipes, cuts, holds=N");
+            return ExitCode::from(2);
+        }
+        if let Some(explored) = quorate_sim::explore(name, bounds, bug) {
+            print!("{explored}");
+            good &= explored.violation.is_none();
+        }
+    }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn set(bounds: &mut Bounds, (name, value): (&str, &str)) -> bool {
+    let numbers: Vec<u8> = value
+        .split(',')
+        .filter_map(|one| one.parse().ok())
+        .collect();
+    match (name, numbers.as_slice()) {
+        ("wakes", [first, second, third]) => bounds.wakes = [*first, *second, *third],
+        ("elapses", [count]) => bounds.elapses = *count,
+        ("writes", [count]) => bounds.writes = *count,
+        ("crashes", [count]) => bounds.crashes = *count,
+        ("wipes", [count]) => bounds.wipes = *count,
+        ("cuts", [count]) => bounds.cuts = *count,
+        ("holds", [count]) => bounds.holds = Some(*count),
+        ("holds", []) if value == "any" => bounds.holds = None,
+        _ => return false,
+    }
+    true
+}

@@ -1,0 +1,268 @@
+//! What is explored: from where, within which bounds, and to where the cluster must come back.
+
+use std::time::Duration;
+
+use quorate_core::{Form, GroupProfile, Role, canary::Planted};
+
+use super::{
+    action::{Bounds, HOSTS},
+    calm::{self, Ended},
+    cluster::{Cluster, State},
+    host::{Ground, Happening},
+};
+use crate::checkers::Found;
+
+/// One part of the protocols, and what is tried on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exploration {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// Where it starts, for people.
+    pub(super) from: &'static str,
+    /// What may happen where there is time.
+    pub(super) bounds: Bounds,
+    /// What may happen in a test between two edits.
+    pub(super) small: Bounds,
+    /// What the cluster comes to when left alone.
+    pub(super) goal: fn(&Cluster, &State) -> bool,
+    start: fn(Planted) -> (Cluster, Result<State, Found>),
+}
+
+impl Exploration {
+    /// Makes the cluster and the state to start from.
+    pub(super) fn start(&self, planted: Planted) -> (Cluster, Result<State, Found>) {
+        (self.start)(planted)
+    }
+}
+
+const NOTHING: Bounds = Bounds {
+    wakes: [0; HOSTS],
+    elapses: 0,
+    writes: 0,
+    crashes: 0,
+    wipes: 0,
+    cuts: 0,
+    holds: None,
+};
+
+/// Everything that is explored.
+pub(super) const ALL: [Exploration; 5] = [
+    Exploration {
+        name: "formation",
+        from: "three machines that expect each other; nothing runs",
+        bounds: Bounds {
+            wakes: [1, 0, 0],
+            crashes: 1,
+            holds: Some(0),
+            ..NOTHING
+        },
+        small: Bounds {
+            holds: Some(0),
+            ..NOTHING
+        },
+        goal: is_whole,
+        start: expect_three,
+    },
+    Exploration {
+        name: "rivals",
+        from: "three machines that each expect one other; nothing runs",
+        bounds: Bounds {
+            wakes: [1, 0, 0],
+            crashes: 1,
+            holds: Some(0),
+            ..NOTHING
+        },
+        small: Bounds {
+            holds: Some(0),
+            ..NOTHING
+        },
+        goal: is_whole,
+        start: expect_two,
+    },
+    Exploration {
+        name: "change",
+        from: "one voter leads, two learners are ready to vote",
+        bounds: Bounds {
+            wakes: [1, 1, 0],
+            elapses: 1,
+            crashes: 1,
+            holds: Some(0),
+            ..NOTHING
+        },
+        small: Bounds {
+            wakes: [1, 0, 0],
+            crashes: 1,
+            holds: Some(0),
+            ..NOTHING
+        },
+        goal: is_whole,
+        start: about_to_grow,
+    },
+    Exploration {
+        name: "replacement",
+        from: "three voters, one of which has lost its disk and is a learner again",
+        bounds: Bounds {
+            wakes: [1, 1, 1],
+            crashes: 1,
+            holds: Some(0),
+            ..NOTHING
+        },
+        small: Bounds {
+            wakes: [1, 0, 0],
+            crashes: 1,
+            holds: Some(0),
+            ..NOTHING
+        },
+        goal: is_whole,
+        start: about_to_replace,
+    },
+    Exploration {
+        name: "install",
+        from: "three voters, one of which comes back to a leader that has dropped what it needs",
+        bounds: Bounds {
+            wakes: [1, 0, 0],
+            wipes: 1,
+            holds: Some(0),
+            ..NOTHING
+        },
+        small: Bounds {
+            wakes: [1, 0, 0],
+            ..NOTHING
+        },
+        goal: is_whole,
+        start: about_to_install,
+    },
+];
+
+/// Parameters that make the least of everything.
+fn profile() -> GroupProfile {
+    GroupProfile {
+        voters: 3,
+        replace_after: Duration::from_secs(60),
+        request_timeout: Duration::from_secs(1),
+        fetch_timeout: Duration::from_millis(500),
+        snapshot_ttl: Duration::from_secs(2),
+        keep_log: true,
+        ..GroupProfile::lan()
+    }
+}
+
+/// All three run, follow one leader in one history, vote in their present lives, and have applied
+/// the same.
+fn is_whole(cluster: &Cluster, state: &State) -> bool {
+    let view = |number| cluster.host(state, number).view(&cluster.ground);
+    let Some(first) = view(0) else { return false };
+    (0..HOSTS).filter_map(view).count() == HOSTS
+        && (0..HOSTS).filter_map(view).all(|one| {
+            one.genesis.is_some()
+                && one.genesis == first.genesis
+                && one.leader.is_some()
+                && one.leader == first.leader
+                && one.commit == one.last.index
+                && one.applied == one.last
+                && one.last == first.last
+                && !one.configuration.is_joint()
+                && one.configuration.voters.len() == HOSTS
+                && one.configuration.voters.contains(&one.me)
+        })
+}
+
+fn nothing_runs(forms: [(Form, Form); HOSTS], planted: Planted) -> (Cluster, Result<State, Found>) {
+    let (cluster, state) = Cluster::new(Ground::new(profile(), &forms, planted));
+    (cluster, Ok(state))
+}
+
+fn expect_three(planted: Planted) -> (Cluster, Result<State, Found>) {
+    nothing_runs([(Form::Expect(3), Form::Expect(3)); HOSTS], planted)
+}
+
+fn expect_two(planted: Planted) -> (Cluster, Result<State, Found>) {
+    nothing_runs([(Form::Expect(2), Form::Expect(2)); HOSTS], planted)
+}
+
+/// Runs until something holds.
+fn go(
+    cluster: &mut Cluster,
+    state: State,
+    wanted: impl FnMut(&Cluster, &State) -> bool,
+) -> Result<State, Found> {
+    match calm::run(cluster, state, 20_000, wanted) {
+        Ended::Reached(state) => Ok(state),
+        Ended::TimeOut(state) => {
+            let detail = format!("the start is not reached:\n{}", cluster.describe(&state));
+            Err(Found::new("comes-back", detail))
+        }
+        Ended::Found(found) => Err(found),
+    }
+}
+
+fn leader_of(cluster: &Cluster, state: &State) -> Option<usize> {
+    (0..HOSTS).find(|number| {
+        let view = cluster.host(state, *number).view(&cluster.ground);
+        view.is_some_and(|view| view.role == Role::Leader)
+    })
+}
+
+/// The last state before a leader proposes a joint configuration, in a calm run.
+fn brink(cluster: &mut Cluster, state: State) -> Result<State, Found> {
+    let mut last = state.clone();
+    go(cluster, state, |cluster, state| {
+        let joint = (0..HOSTS).any(|number| {
+            let view = cluster.host(state, number).view(&cluster.ground);
+            view.is_some_and(|view| view.configuration.is_joint())
+        });
+        if !joint {
+            last = state.clone();
+        }
+        joint
+    })?;
+    Ok(last)
+}
+
+fn about_to_grow(planted: Planted) -> (Cluster, Result<State, Found>) {
+    let forms = [Form::Alone, Form::Join, Form::Join].map(|form| (form, Form::Join));
+    let (mut cluster, state) = Cluster::new(Ground::new(profile(), &forms, planted));
+    let state = brink(&mut cluster, state);
+    (cluster, state)
+}
+
+fn about_to_replace(planted: Planted) -> (Cluster, Result<State, Found>) {
+    let forms = [(Form::Expect(3), Form::Join); HOSTS];
+    let (mut cluster, state) = Cluster::new(Ground::new(profile(), &forms, planted));
+    let state = go(&mut cluster, state, is_whole)
+        .and_then(|mut state| {
+            let leader = leader_of(&cluster, &state).unwrap_or(0);
+            cluster.wipe(&mut state, (leader + 2) % HOSTS)?;
+            Ok(state)
+        })
+        .and_then(|state| brink(&mut cluster, state));
+    (cluster, state)
+}
+
+fn about_to_install(planted: Planted) -> (Cluster, Result<State, Found>) {
+    let forms = [(Form::Expect(3), Form::Join); HOSTS];
+    let profile = GroupProfile {
+        reserve_entries: 1,
+        keep_log: false,
+        ..profile()
+    };
+    let mut ground = Ground::new(profile, &forms, planted);
+    ground.instant_disk = true;
+    let (mut cluster, state) = Cluster::new(ground);
+    let state = go(&mut cluster, state, is_whole).and_then(|mut state| {
+        let leader = leader_of(&cluster, &state).unwrap_or(0);
+        let late = (leader + 2) % HOSTS;
+        cluster.isolate(&mut state, late)?;
+        for value in 101..107 {
+            cluster.happen(&mut state, leader, &Happening::Write(value))?;
+        }
+        let mut state = go(&mut cluster, state, |cluster, state| {
+            let view = |number| cluster.host(state, number).view(&cluster.ground);
+            let base = view(leader).map(|view| view.base.index);
+            base > view(late).map(|view| view.last.index)
+        })?;
+        state.reunite();
+        Ok(state)
+    });
+    (cluster, state)
+}
