@@ -147,7 +147,7 @@ impl fmt::Display for Action {
             Self::Write { host } => write!(f, "{host}: a client writes"),
             Self::Crash { host, log, ballots } => write!(
                 f,
-                "{host}: crashes; {log} unfinished writes of the log and {ballots} of the ballot stay"
+                "{host}: crashes; {log} unfinished log writes and {ballots} ballots stay"
             ),
             Self::Wipe { host } => write!(f, "{host}: crashes and loses its disk"),
             Self::Start { host } => write!(f, "{host}: starts"),

@@ -11,7 +11,7 @@
 //! | committed-same, committed-immutable | who commits an index commits one entry there |
 //! | leader-completeness | a later term's leader has what was committed (figure 3) |
 //! | commits-its-own-term, committed-on-a-quorum | what a leader counts, as the disks hold it |
-//! | changes-overlap | who counts changes by way of a joint configuration, and no half of one has two lives of a peer |
+//! | changes-overlap | voters change by a joint configuration; no half has two lives of a peer |
 //! | state-machine | the state, also an installed one, is the fold of the committed log |
 //! | one-history | at most one history commits more than its genesis |
 //!

@@ -5,16 +5,17 @@
 //! does to a log) deserves to be looked at from all sides: three peers, few faults, and *every*
 //! order in which frames arrive, writes finish and timers fire.
 //!
-//! A state is three hosts (the real `Peer`, the real `Replica`, a logical disk, a clock), the frames
-//! in flight, what may still happen unasked, and the books that the invariants need. From each the
-//! explorer takes every action that is possible. What follows from something is not limited, what
-//! comes out of the blue is ([`Bounds`]); so the number of states is finite, and an exploration that
-//! ends has seen all of them.
+//! A state is three hosts (the real `Peer`, the real `Replica`, a logical disk, a clock), the
+//! frames in flight, what may still happen unasked, and the books that the invariants need. From
+//! each the explorer takes every action that is possible. What follows from something is not
+//! limited, what comes out of the blue is ([`Bounds`]); so the number of states is finite, and an
+//! exploration that ends has seen all of them.
 //!
 //! **Time.** Each host has a clock of its own, which moves only when the peer is woken (to the
 //! deadline it named) or when as long as an election timeout passes everywhere. Clocks of different
-//! hosts owe nothing to each other, so what is found safe here is safe with any drift and any pause.
-//! Between two deadlines of a peer no time passes, which leaves out nothing but finer timings.
+//! hosts owe nothing to each other, so what is found safe here is safe with any drift and any
+//! pause. Between two deadlines of a peer no time passes, which leaves out nothing but finer
+//! timings.
 //!
 //! **When two states are one.** When hosts, frames, bounds and books are equal to the last bit,
 //! clocks and random counters included, by a hash of 128 bits. Nothing is abstracted, so nothing is
@@ -59,7 +60,8 @@ pub fn explorations() -> impl Iterator<Item = &'static str> {
     ALL.iter().map(|exploration| exploration.name)
 }
 
-/// Returns the bounds within which a named start is explored: all of them, and those of a quick look.
+/// Returns the bounds within which a named start is explored: all of them, and those of a quick
+/// look.
 pub fn bounds(name: &str) -> Option<(Bounds, Bounds)> {
     let exploration = named(name)?;
     Some((exploration.bounds, exploration.small))
