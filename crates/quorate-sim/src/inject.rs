@@ -36,6 +36,7 @@ impl World {
     pub fn inject(&mut self, kind: FaultKind) {
         let name = kind.name();
         *self.faults.entry(name).or_insert(0) += 1;
+        self.trace.fault(self.at, || format!("{kind:?}"));
         match kind {
             FaultKind::Crash { peer, away } => {
                 self.crash(peer, away);
@@ -219,6 +220,8 @@ impl World {
     /// Ends every fault for good and starts whoever does not run.
     pub fn heal(&mut self) {
         self.calm = true;
+        self.trace
+            .fault(self.at, || "everything is mended".to_owned());
         let lifts = std::mem::take(&mut self.lifts);
         for (_, lift) in lifts {
             self.carry_out_lift(lift);
@@ -288,6 +291,7 @@ impl World {
     /// Ends a fault, if it was not ended before.
     pub(crate) fn lift(&mut self, number: u64) {
         if let Some(lift) = self.lifts.remove(&number) {
+            self.trace.fault(self.at, || format!("over: {lift:?}"));
             self.carry_out_lift(lift);
         }
     }

@@ -24,6 +24,7 @@ mod explorer;
 mod families;
 mod fault;
 mod hash;
+pub mod history;
 mod inject;
 pub mod limits;
 mod liveness;
@@ -38,7 +39,9 @@ mod operator;
 mod run;
 mod scenario;
 mod scenario_file;
+mod shrink;
 mod start;
+mod swarm;
 mod trace;
 mod turn;
 mod world;
@@ -51,9 +54,14 @@ pub use families::Family;
 pub use fault::{Fault, FaultKind};
 pub use network::{NetworkPlan, Weather};
 pub use operation::{Action, Operation};
-pub use run::{Batch, Operations, Report, run_batch, run_once, run_scenario, run_seed, run_world};
+pub use run::{
+    Batch, Operations, Report, run_batch, run_drawn, run_once, run_scenario, run_seed, run_told,
+    run_world,
+};
 pub use scenario::{PeerPlan, Scenario, Storage};
 pub use scenario_file::{ScenarioError, ScenarioFile};
+pub use shrink::{Shrunk, TRIALS, shrink};
+pub use swarm::{Drawing, Kinds};
 pub use trace::{Keep, first_difference};
 pub use world::{Heard, World};
 

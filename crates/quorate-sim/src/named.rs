@@ -53,12 +53,14 @@ pub(crate) struct NamedClients {
     next_try: u64,
     /// The operations that are not settled.
     jobs: BTreeMap<usize, Job>,
-    dice: Dice,
+    seed: u64,
 }
 
 /// One client.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Client {
+    /// For when and where it asks to be registered.
+    dice: Dice,
     /// Its id: a history, and the index of its registration there.
     id: Option<(GenesisId, Index)>,
     /// Whether it has asked, or is about to ask, to be registered.
@@ -77,6 +79,8 @@ struct Client {
 #[derive(Debug)]
 struct Job {
     client: usize,
+    /// For when and where it is tried; its own, so that leaving one out re-rolls no other.
+    dice: Dice,
     /// The client's id and the command's number.
     name: Option<((GenesisId, Index), u64)>,
     command: Bytes,
@@ -98,7 +102,17 @@ impl NamedClients {
             tries: BTreeMap::new(),
             next_try: TRIES,
             jobs: BTreeMap::new(),
-            dice: Dice::new(seed, "named clients", 0),
+            seed,
+        }
+    }
+}
+
+impl NamedClients {
+    /// Returns the dice of a plan.
+    fn dice(&mut self, plan: Plan) -> Option<&mut Dice> {
+        match plan {
+            Plan::Register(client) => self.clients.get_mut(client).map(|one| &mut one.dice),
+            Plan::Try(operation) => self.jobs.get_mut(&operation).map(|job| &mut job.dice),
         }
     }
 }
@@ -124,17 +138,27 @@ impl World {
         let client = client as usize;
         let named = &mut self.named;
         while named.clients.len() <= client {
-            let hasty = named.clients.len() % 4 == 3;
+            let number = named.clients.len() as u64;
             named.clients.push(Client {
-                hasty,
-                ..Client::default()
+                dice: Dice::new(named.seed, "named client", number),
+                id: None,
+                registering: false,
+                refused: 0,
+                next: 0,
+                open: BTreeSet::new(),
+                waiting: Vec::new(),
+                hasty: number % 4 == 3,
             });
         }
-        let repeats = [0, 0, 0, 1, 3][named.dice.index(5)];
+        // An operation is known by when, where and who, which leaving others out does not change.
+        let mark = self.at ^ ((client as u64) << 56) ^ ((peer as u64) << 48);
+        let mut dice = Dice::new(named.seed, "named operation", mark);
+        let repeats = [0, 0, 0, 1, 3][dice.index(5)];
         named.jobs.insert(
             operation,
             Job {
                 client,
+                dice,
                 name: None,
                 command,
                 patience,
@@ -191,7 +215,7 @@ impl World {
 
     /// Does what a named client planned.
     pub(crate) fn carry_out_plan(&mut self, plan: Plan) {
-        let peer = self.named.dice.index(self.nodes.len());
+        let peer = self.draw_peer(plan);
         match plan {
             Plan::Register(client) => self.register(client, peer),
             Plan::Try(operation) => {
@@ -203,8 +227,15 @@ impl World {
         }
     }
 
+    /// Draws through which peer a plan is carried out.
+    fn draw_peer(&mut self, plan: Plan) -> usize {
+        let peers = self.nodes.len();
+        self.named.dice(plan).map_or(0, |dice| dice.index(peers))
+    }
+
     fn plan_later(&mut self, plan: Plan) {
-        let at = self.at + nanos(self.named.dice.span(PAUSE));
+        let pause = self.named.dice(plan).map(|dice| dice.span(PAUSE));
+        let at = self.at + nanos(pause.unwrap_or_default());
         self.schedule(at, Happening::Named(plan));
     }
 
@@ -257,7 +288,7 @@ impl World {
         state.next = 0;
         state.open.clear();
         for operation in std::mem::take(&mut state.waiting) {
-            let peer = self.named.dice.index(self.nodes.len());
+            let peer = self.draw_peer(Plan::Try(operation));
             self.name_and_try(operation, peer);
         }
     }
@@ -273,7 +304,7 @@ impl World {
             return;
         };
         // Numbers may be left out.
-        let number = client.next + u64::from(named.dice.below(8) == 0);
+        let number = client.next + u64::from(job.dice.below(8) == 0);
         client.next = number + 1;
         client.open.insert(number);
         job.name = Some((id, number));
@@ -282,9 +313,10 @@ impl World {
             sequence: number,
             open: 0,
         };
+        let twice = job.dice.below(10) == 0;
         let ledger = self.checkers.clients.ledger(id.0);
         ledger.names.name(name, operation);
-        if self.named.dice.below(10) == 0 {
+        if twice {
             self.plan_try(operation);
         }
         self.try_once(operation, peer);

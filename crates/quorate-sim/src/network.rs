@@ -154,15 +154,12 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Makes the network of `peers` peers.
-    pub(crate) fn new(plan: NetworkPlan, seed: u64, peers: usize) -> Self {
-        let dice = (0..peers)
-            .map(|from| {
-                (0..peers)
-                    .map(|to| Dice::new(seed, "way", (from * 1_000 + to) as u64))
-                    .collect()
-            })
-            .collect();
+    /// Makes the network between these machines.
+    pub(crate) fn new(plan: NetworkPlan, seed: u64, machines: &[u64]) -> Self {
+        let peers = machines.len();
+        let way = |from, to| Dice::new(seed, "way", from * 1_000 + to);
+        let ways = |from: &u64| machines.iter().map(|to| way(*from, *to)).collect();
+        let dice = machines.iter().map(ways).collect();
         Self {
             weather: plan.weather,
             no_dials: 0,

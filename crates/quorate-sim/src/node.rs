@@ -46,6 +46,7 @@ pub(crate) struct NodeDice {
     pub(crate) finding: Dice,
     pub(crate) crash: Dice,
     pub(crate) reports: Dice,
+    pub(crate) operator: Dice,
 }
 
 /// One start of a peer.
@@ -76,10 +77,10 @@ pub(crate) struct Life {
 
 impl Node {
     /// Makes a machine on which nothing runs yet.
-    pub(crate) fn new(seed: u64, number: usize, plan: PeerPlan, disk: Disk) -> Self {
-        let dice = |purpose| Dice::new(seed, purpose, number as u64);
+    pub(crate) fn new(seed: u64, machine: u64, plan: PeerPlan, disk: Disk) -> Self {
+        let dice = |purpose| Dice::new(seed, purpose, machine);
         Self {
-            peer: peer_id(seed, number),
+            peer: peer_id(seed, machine),
             plan,
             disk,
             lives: 0,
@@ -98,6 +99,7 @@ impl Node {
                 finding: dice("finding"),
                 crash: dice("crash"),
                 reports: dice("reports"),
+                operator: dice("operator"),
             },
         }
     }
@@ -126,8 +128,8 @@ impl Node {
 }
 
 /// Derives a peer's key, so that the order of the keys is another one in each run.
-pub(crate) fn peer_id(seed: u64, number: usize) -> PeerId {
-    let mut dice = Dice::new(seed, "key", number as u64);
+pub(crate) fn peer_id(seed: u64, machine: u64) -> PeerId {
+    let mut dice = Dice::new(seed, "key", machine);
     let mut key = [0; 32];
     for word in key.chunks_exact_mut(8) {
         word.copy_from_slice(&dice.draw().to_le_bytes());

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dice::{Dice, Span};
+use crate::{
+    dice::{Dice, Span},
+    swarm::Features,
+};
 
 /// One thing that a client does at a certain time at a certain peer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -67,18 +70,21 @@ pub(crate) struct OperationPlan {
     reads: u64,
     exchanges: u64,
     removes: u64,
+    on: Features,
 }
 
 impl OperationPlan {
     /// Draws how much is done, and of what.
-    pub(crate) fn draw(dice: &mut Dice) -> Self {
+    pub(crate) fn draw(on: &Features, dice: &mut Dice) -> Self {
+        let share = |name, drawn| if on.has(name) { drawn } else { 0 };
         Self {
             per_second: dice.scaled(4, 200),
             keys: dice.scaled(1, 1_000),
             largest: dice.scaled(8, 2_048),
             reads: dice.below(60),
-            exchanges: dice.below(20),
-            removes: dice.below(15),
+            exchanges: share("exchanges", dice.below(20)),
+            removes: share("removes", dice.below(15)),
+            on: on.clone(),
         }
     }
 
@@ -91,19 +97,16 @@ impl OperationPlan {
             largest: 16,
             exchanges: 0,
             removes: 0,
+            on: Features::all(),
         }
     }
 
     /// Draws the operations themselves.
     pub(crate) fn operations(&self, nodes: usize, whole: Duration, seed: u64) -> Vec<Operation> {
         let mut dice = Dice::new(seed, "operations", 0);
-        // A quarter of the runs has no named clients.
         let mut names = Dice::new(seed, "named operations", 0);
-        let clients = if names.below(4) == 0 {
-            0
-        } else {
-            names.scaled(1, 8)
-        };
+        let clients = names.scaled(1, 8);
+        let named = self.on.has("named-clients");
         let share = names.between(10, 100);
         let whole = u64::try_from(whole.as_micros()).unwrap_or(u64::MAX);
         let between = 2_000_000 / self.per_second.max(1);
@@ -115,12 +118,15 @@ impl OperationPlan {
                 peer: dice.index(nodes),
                 action: self.action(&mut dice),
                 patience: dice.span(Span::micros(100_000, 5_000_000)),
-                client: (names.below(100) < share && clients > 0)
-                    .then(|| names.below(clients) as u32),
+                client: {
+                    let (whether, who) = (names.below(100) < share, names.below(clients) as u32);
+                    (whether && named).then_some(who)
+                },
             });
             // Bursts: every now and then a few operations come at one instant.
-            if dice.below(8) > 0 {
-                at += dice.between(1, between);
+            let (burst, pause) = (dice.below(8) == 0, dice.between(1, between));
+            if !(burst && self.on.has("bursts")) {
+                at += pause;
             }
         }
         operations
@@ -129,24 +135,34 @@ impl OperationPlan {
     fn action(&self, dice: &mut Dice) -> Action {
         let key = dice.below(self.keys) as u32;
         // One value in a few hundred is too large for a leaf of the tree.
-        let size = if dice.below(300) == 0 {
-            dice.scaled(16 << 10, 300 << 10) as u32
+        let (large, huge) = (dice.below(300) == 0, dice.scaled(16 << 10, 300 << 10));
+        let usual = dice.scaled(8, self.largest.max(9));
+        let size = if large && self.on.has("large-values") {
+            huge
         } else {
-            dice.scaled(8, self.largest.max(9)) as u32
-        };
+            usual
+        } as u32;
         let what = dice.below(100);
-        if what < self.reads {
+        // Drawn whether used or not: what one operation is must not re-roll the next.
+        let (coin, informed) = (dice.coin(), dice.below(4) > 0);
+        let (fresh, local) = (
+            self.on.has("linearizable-reads"),
+            self.on.has("local-reads"),
+        );
+        if what < self.reads && (fresh || local) {
             Action::Read {
                 key,
-                linearizable: dice.coin(),
+                linearizable: fresh && (coin || !local),
             }
-        } else if what < self.reads + self.exchanges {
+        } else if (self.reads..self.reads + self.exchanges).contains(&what) {
             Action::Exchange {
                 key,
                 size,
-                informed: dice.below(4) > 0,
+                informed,
             }
-        } else if what < self.reads + self.exchanges + self.removes {
+        } else if (self.reads + self.exchanges..self.reads + self.exchanges + self.removes)
+            .contains(&what)
+        {
             Action::Remove { key }
         } else {
             Action::Insert { key, size }
@@ -162,7 +178,7 @@ mod tests {
     fn operations_fill_the_run_and_name_peers_that_exist() {
         let mut kinds = [0; 4];
         for seed in 0..20 {
-            let plan = OperationPlan::draw(&mut Dice::new(seed, "load", 0));
+            let plan = OperationPlan::draw(&Features::all(), &mut Dice::new(seed, "load", 0));
             let operations = plan.operations(3, Duration::from_secs(10), seed);
             assert!(operations.len() > 10, "{} operations", operations.len());
             assert!(operations.is_sorted_by_key(|operation| operation.at));

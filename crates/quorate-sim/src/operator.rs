@@ -166,7 +166,7 @@ impl World {
         match what {
             What::LeaveFor(away) if done => {
                 // Not at once: a peer that has left is still there for a moment, and stays out.
-                let rest = self.nodes[peer].dice.steps.below(400);
+                let rest = self.nodes[peer].dice.operator.below(400);
                 self.lift_after(Duration::from_millis(rest), Lift::Stop(peer, member, away));
             }
             What::Stop(away) => {

@@ -13,7 +13,10 @@ use quorate_core::Canary;
 use crate::{
     checkers::{Told, Violation},
     hash::Rolling,
+    history::Event,
+    narrate::Narration,
     scenario::Scenario,
+    swarm::{Drawing, Kinds},
     trace::Keep,
     world::World,
 };
@@ -47,8 +50,16 @@ pub struct Report {
     pub operations: Operations,
     /// How many states were compared with the fold of the log, and how many could not be.
     pub compared: (u64, u64),
-    /// The last events of each peer, if the run was told to keep them.
-    pub last_events: Vec<Vec<String>>,
+    /// The last events of each peer beside each other, if the run was told to keep them.
+    pub lanes: Vec<String>,
+    /// The last faults and ends of faults, if the run was told to keep events.
+    pub last_faults: Vec<String>,
+    /// What happened in the event that the run was told to keep.
+    pub wanted: Option<String>,
+    /// What the clients did and were told, if the run was told to keep it.
+    pub history: Vec<Event>,
+    /// How the run is repeated.
+    pub replay: String,
 }
 
 /// What clients were told, counted.
@@ -88,17 +99,30 @@ pub struct Batch {
 }
 
 /// How many events of each peer a report shows.
-const LAST_EVENTS: usize = 50;
+const LAST_EVENTS: usize = 40;
 
 /// Runs one seed: the scenario drawn from it, then the liveness phase.
 ///
 /// If something does not hold, the seed is run again with the last events of each peer kept.
 pub fn run_seed(seed: u64, nodes: usize, seconds: u64) -> Report {
-    let report = run_once(seed, nodes, seconds, Keep::Nothing);
+    run_drawn(seed, &Drawing::new(nodes, seconds))
+}
+
+/// Runs the scenario that a drawing makes of a seed, as [`run_seed`] does.
+pub fn run_drawn(seed: u64, drawing: &Drawing) -> Report {
+    let mut report = run_told(&Scenario::draw_for(seed, drawing));
+    report.replay = drawing.replay(seed);
+    report
+}
+
+/// Runs a scenario; if something does not hold, again with the last events of each peer kept.
+pub fn run_told(scenario: &Scenario) -> Report {
+    let seconds = scenario.safety.as_secs();
+    let report = run_scenario(scenario.clone(), seconds, Keep::Nothing);
     if report.violations.is_empty() {
         return report;
     }
-    run_once(seed, nodes, seconds, Keep::LastEvents(LAST_EVENTS))
+    run_scenario(scenario.clone(), seconds, Keep::LastEvents(LAST_EVENTS))
 }
 
 /// Runs one seed once, keeping what `keep` says.
@@ -132,6 +156,7 @@ pub fn run_world(world: &mut World) {
             .unwrap_or("a panic without a text");
         world.found("no-panic", text.to_owned());
     }
+    world.checkers.clients.finish_history();
 }
 
 /// Runs the seeds of `range`, the end excluded, and hands each report to `each` as it comes.
@@ -184,9 +209,20 @@ impl Batch {
 }
 
 impl World {
+    /// Returns the violation with peers called by their numbers.
+    fn named_violation(&self) -> Option<Violation> {
+        let mut violation = self.violation()?.clone();
+        for (peer, number) in &self.numbers {
+            let key = format!("{peer:?}");
+            violation.detail = violation.detail.replace(&key, &format!("p{number}"));
+        }
+        Some(violation)
+    }
+
     /// Says what became of the run so far.
     pub fn report(&self, seconds: u64) -> Report {
         let clients = &self.checkers.clients;
+        let narration = self.trace.narration.as_ref();
         Report {
             seed: self.scenario.seed,
             nodes: self.peers(),
@@ -194,7 +230,7 @@ impl World {
             bug: self.scenario.bug,
             events: self.events(),
             simulated: self.now(),
-            violations: self.violation().cloned().into_iter().collect(),
+            violations: self.named_violation().into_iter().collect(),
             trace_hash: self.trace.hash(),
             hashes: self.trace.hashes().unwrap_or_default().to_vec(),
             marks: self
@@ -213,53 +249,78 @@ impl World {
                     .count(|told| matches!(told, Told::Unknown | Told::Forgotten | Told::Lost)),
             },
             compared: self.checkers.compared(),
-            last_events: self
-                .trace
-                .narration
-                .as_ref()
-                .map(|narration| narration.lanes())
+            lanes: narration
+                .map(|narration| narration.diagram(self.violation().and_then(|one| one.peer)))
                 .unwrap_or_default(),
+            last_faults: narration.map(Narration::faults).unwrap_or_default(),
+            wanted: self.trace.wanted().map(str::to_owned),
+            history: self.checkers.clients.history().to_vec(),
+            replay: Drawing {
+                bug: self.scenario.bug,
+                ..Drawing::new(self.peers(), seconds)
+            }
+            .replay(self.scenario.seed),
         }
     }
 }
 
-impl Report {
-    /// Returns the command that runs the seed again.
-    pub fn replay(&self) -> String {
-        let bug = self.bug.map(|bug| format!(" --bug {}", bug.name()));
-        format!(
-            "quorate simulate --nodes {} --seed {} --seconds {}{}",
-            self.nodes,
-            self.seed,
-            self.seconds,
-            bug.unwrap_or_default()
-        )
+impl Drawing {
+    /// Returns the command that runs a seed again.
+    pub fn replay(&self, seed: u64) -> String {
+        let Self { nodes, seconds, .. } = self;
+        let mut command = format!("quorate simulate --nodes {nodes} --seed {seed}");
+        command.push_str(&format!(" --seconds {seconds}"));
+        if let Kinds::Only(names) = &self.faults {
+            let names: Vec<&str> = names.iter().copied().collect();
+            let list = if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(",")
+            };
+            command.push_str(&format!(" --faults {list}"));
+        }
+        if let Some(bug) = self.bug {
+            command.push_str(&format!(" --bug {}", bug.name()));
+        }
+        command
     }
 }
 
 /// Tells what did not hold, how to see it again, and what each peer did last.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.replay)?;
         for violation in &self.violations {
+            let place = match violation.peer {
+                Some(peer) => format!(" at peer {peer}"),
+                None => String::new(),
+            };
             writeln!(
                 f,
-                "violation of {} at {:?} (event {}){}: {}",
-                violation.invariant,
-                violation.at,
-                violation.event,
-                match violation.peer {
-                    Some(peer) => format!(" at peer {peer}"),
-                    None => String::new(),
-                },
-                violation.detail
+                "violation of {} at {:?} (event {}){place}:",
+                violation.invariant, violation.at, violation.event,
             )?;
+            writeln!(f, "  {}", violation.detail)?;
         }
-        writeln!(f, "seed {}: {}", self.seed, self.replay())?;
-        for (peer, lane) in self.last_events.iter().enumerate() {
-            writeln!(f, "peer {peer}, last {} events:", lane.len())?;
-            for event in lane {
-                writeln!(f, "  {event}")?;
+        if !self.last_faults.is_empty() {
+            writeln!(f, "faults up to then, the last {}:", self.last_faults.len())?;
+            for fault in &self.last_faults {
+                writeln!(f, "  {fault}")?;
             }
+        }
+        if !self.lanes.is_empty() {
+            writeln!(f, "what each peer did last:")?;
+            for line in &self.lanes {
+                writeln!(f, "{line}")?;
+            }
+        }
+        if !self.lanes.is_empty() && !self.marks.is_empty() {
+            let marks: Vec<String> = self
+                .marks
+                .iter()
+                .map(|(name, count)| format!("{name} ({count})"))
+                .collect();
+            writeln!(f, "situations reached: {}", marks.join(", "))?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@
 //! refusal says where it is and what to do. A file may come from anybody, so it is bounded in every
 //! direction before a world is built of it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use quorate_core::Form;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -249,15 +249,22 @@ fn durations_from_text(value: &mut Value) {
 }
 
 /// Refuses what cannot be run, or would show nothing.
-fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
+pub(crate) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     let unfit = |what: String| Err(ScenarioError::Unfit(what));
     let peers = scenario.peers.len();
     if peers == 0 {
         return unfit("a cluster has at least one peer: add one to \"peers\"".to_owned());
     }
     check_founders(&scenario.peers)?;
+    let mut machines = BTreeSet::new();
     for (number, plan) in scenario.peers.iter().enumerate() {
         check_peer(number, plan)?;
+        let machine = scenario.machine(number);
+        if machine >= 1_000 || !machines.insert(machine) {
+            return unfit(format!(
+                "peers[{number}]: \"machine\" must be one of its own below 1000"
+            ));
+        }
     }
     check_profile(scenario)?;
     if scenario.network.rate == 0 {

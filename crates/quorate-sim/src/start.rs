@@ -20,7 +20,7 @@ impl World {
             return;
         }
         let at = self.at;
-        let seed = self.scenario.seed;
+        let (seed, machine) = (self.scenario.seed, self.scenario.machine(number));
         let node = &mut self.nodes[number];
         node.lives += 1;
         let lives = node.lives;
@@ -50,7 +50,7 @@ impl World {
         let config = PeerConfig {
             peer: node.peer,
             network: NetworkId::from_name("simulated"),
-            seed: Dice::new(seed, "peer seed", number as u64 * 1_000_000 + lives).draw(),
+            seed: Dice::new(seed, "peer seed", machine * 1_000_000 + lives).draw(),
             nonce: node.dice.lives.draw(),
             planted: self.scenario.bug.into(),
         };

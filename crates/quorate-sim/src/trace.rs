@@ -25,6 +25,10 @@ pub enum Keep {
     Hashes,
     /// The last events of each peer, this many, as text.
     LastEvents(usize),
+    /// What the clients did and were told.
+    History,
+    /// What happened in the event with this number, as text.
+    Event(u64),
 }
 
 /// The events of a run so far.
@@ -34,6 +38,8 @@ pub(crate) struct Trace {
     events: u64,
     hashes: Option<Vec<u64>>,
     pub(crate) narration: Option<Narration>,
+    /// The event that is told, by its number, and what it was.
+    wanted: Option<(u64, String)>,
     scratch: Vec<u8>,
 }
 
@@ -46,7 +52,11 @@ impl Trace {
             hashes: (keep == Keep::Hashes).then(Vec::new),
             narration: match keep {
                 Keep::LastEvents(events) => Some(Narration::new(peers, events)),
-                Keep::Nothing | Keep::Hashes => None,
+                Keep::Nothing | Keep::Hashes | Keep::History | Keep::Event(_) => None,
+            },
+            wanted: match keep {
+                Keep::Event(event) => Some((event, String::new())),
+                _ => None,
             },
             scratch: Vec::new(),
         }
@@ -67,11 +77,26 @@ impl Trace {
         self.hashes.as_deref()
     }
 
+    /// Returns what happened in the event that [`Keep::Event`] named.
+    pub(crate) fn wanted(&self) -> Option<&str> {
+        self.wanted.as_ref().map(|(_, text)| text.as_str())
+    }
+
+    /// Keeps what happens now, if it is what is wanted.
+    fn want(&mut self, at: u64, peer: usize, what: &dyn std::fmt::Debug) {
+        if let Some((event, text)) = &mut self.wanted
+            && *event == self.events
+        {
+            *text = format!("event {event} at {at} ns, peer {peer}: {what:?}");
+        }
+    }
+
     /// Takes an input of a peer.
     pub(crate) fn input(&mut self, at: u64, peer: usize, input: &Input) {
         if let Some(narration) = &mut self.narration {
             narration.input(at, peer, input);
         }
+        self.want(at, peer, input);
         self.hash.word(at);
         self.hash.word(peer as u64);
         self.hash_input(input);
@@ -83,6 +108,7 @@ impl Trace {
         if let Some(narration) = &mut self.narration {
             narration.effect(at, peer, effect);
         }
+        self.want(at, peer, effect);
         self.hash.word(peer as u64);
         self.hash_effect(effect);
         self.close();
@@ -93,10 +119,18 @@ impl Trace {
         if let Some(narration) = &mut self.narration {
             narration.note(at, peer, what);
         }
+        self.want(at, peer, &what);
         self.hash.word(at);
         self.hash.word(peer as u64);
         self.hash.bytes(what.as_bytes());
         self.close();
+    }
+
+    /// Tells of something that goes wrong, or of its end; what it does shows in the events.
+    pub(crate) fn fault(&mut self, at: u64, what: impl FnOnce() -> String) {
+        if let Some(narration) = &mut self.narration {
+            narration.fault(at, &what());
+        }
     }
 
     fn close(&mut self) {

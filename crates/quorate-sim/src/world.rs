@@ -65,6 +65,7 @@ pub struct World {
     pub(crate) effects: quorate_core::Effects,
     pub(crate) named: NamedClients,
     ties: Dice,
+    plan_ties: Dice,
 }
 
 /// An event that a peer told its user.
@@ -167,12 +168,13 @@ impl World {
             .map(|(number, plan)| {
                 Node::new(
                     seed,
-                    number,
+                    scenario.machine(number),
                     plan.clone(),
                     Disk::new(scenario.storage, plan.segment_bytes, scenario.bug.into()),
                 )
             })
             .collect();
+        let machines: Vec<u64> = (0..peers).map(|peer| scenario.machine(peer)).collect();
         let numbers = nodes
             .iter()
             .enumerate()
@@ -183,7 +185,7 @@ impl World {
             queue: BinaryHeap::new(),
             slots: 0,
             numbers,
-            network: Network::new(scenario.network.clone(), seed, peers),
+            network: Network::new(scenario.network.clone(), seed, &machines),
             later: Later::new(),
             checkers: Checkers::new(group, peers, scenario.client_limits, scenario.apart),
             trace: Trace::new(keep, peers),
@@ -204,9 +206,16 @@ impl World {
             effects: Vec::new(),
             named: NamedClients::new(seed),
             ties: Dice::new(seed, "ties", u64::MAX),
+            plan_ties: Dice::new(seed, "ties of plans", 0),
             nodes,
             scenario,
         };
+        if keep == Keep::History {
+            world.checkers.clients.keep_history();
+        }
+        if let Some(narration) = &mut world.trace.narration {
+            narration.know(&world.numbers);
+        }
         for number in 0..peers {
             let start = nanos(world.scenario.peers[number].start);
             world.schedule(start, Happening::Start(number));
@@ -333,11 +342,13 @@ impl World {
             }
             if let Some(Reverse(slot)) = self.queue.pop() {
                 self.at = slot.key.0;
+                self.checkers.clients.at = self.at;
                 self.happen(slot.happening);
             }
         }
         if self.violation().is_none() {
             self.at = self.at.max(end);
+            self.checkers.clients.at = self.at;
         }
     }
 
@@ -367,6 +378,7 @@ impl World {
     pub(crate) fn schedule(&mut self, at: u64, happening: Happening) {
         let tie = match happening.peer() {
             Some(peer) => self.nodes[peer].dice.ties.draw(),
+            None if happening.is_planned() => self.plan_ties.draw(),
             None => self.ties.draw(),
         };
         self.slots += 1;
@@ -527,6 +539,15 @@ impl World {
 }
 
 impl Happening {
+    /// Tells whether the scenario has it happen; what the network does must not be re-rolled when
+    /// the scenario is cut down.
+    fn is_planned(&self) -> bool {
+        matches!(
+            self,
+            Self::Fault(_) | Self::Lift(_) | Self::Operation(_) | Self::Named(_)
+        )
+    }
+
     /// Returns the peer at which it happens, if at one.
     fn peer(&self) -> Option<usize> {
         match self {

@@ -24,7 +24,7 @@ fn a_planted_bug_is_found_by_the_invariant_that_it_breaks() {
         let report = hunt.caught.unwrap();
         assert_eq!(report.violations[0].invariant, invariant, "{canary:?}");
         assert_eq!(report.bug, Some(canary));
-        assert!(report.replay().ends_with(canary.name()));
+        assert!(report.replay.ends_with(canary.name()));
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use quorate_sim::{Keep, first_difference, run_batch, run_once, run_seed};
+use quorate_sim::{Keep, Report, first_difference, run_batch, run_once, run_seed};
 
 /// The sizes of the clusters, in turn.
 const NODES: [usize; 10] = [5, 3, 4, 5, 2, 5, 3, 7, 1, 5];
@@ -75,38 +75,76 @@ fn a_seed_run_twice_does_the_same_byte_for_byte() {
     for (seed, nodes) in SAMPLE {
         let one = run_once(seed, nodes, 5, Keep::Hashes);
         let other = run_once(seed, nodes, 5, Keep::Hashes);
-        assert_eq!(
-            first_difference(&one.hashes, &other.hashes),
-            None,
-            "the first differing event of seed {seed}"
-        );
+        if let Some(event) = first_difference(&one.hashes, &other.hashes) {
+            panic!("{}", divergence(seed, nodes, event));
+        }
         assert_eq!(one.trace_hash, other.trace_hash);
         assert_eq!(one.events, one.hashes.len() as u64);
     }
 }
 
-/// Prints the hashes; the next test runs this one in a process of its own.
+/// Tells what the first event in which two runs of a seed differ was in two more of them.
+fn divergence(seed: u64, nodes: usize, event: usize) -> String {
+    let told = || {
+        let report = run_once(seed, nodes, 5, Keep::Event(event as u64));
+        report.wanted.unwrap_or_default()
+    };
+    format!("seed {seed} is two runs:\n  {}\n  {}", told(), told())
+}
+
+#[test]
+fn an_event_is_told_by_its_number() {
+    let (seed, nodes) = SAMPLE[0];
+    let told = |event| run_once(seed, nodes, 5, Keep::Event(event)).wanted.unwrap();
+    assert!(
+        told(0).contains("event 0 at") && told(0).contains("starts"),
+        "{}",
+        told(0)
+    );
+    assert_ne!(told(500), told(501));
+    assert!(told(500).contains("event 500 at"), "{}", told(500));
+}
+
+/// Prints the hash after each event; the next test runs this one in a process of its own.
 #[test]
 fn print_trace_hashes() {
     for (seed, nodes) in SAMPLE {
-        println!("{}", line(seed, nodes));
+        println!("{}", line(&run(seed, nodes)));
     }
 }
 
 #[test]
-fn a_seed_run_in_a_fresh_process_has_the_same_trace_hash() {
+fn a_seed_run_in_a_fresh_process_does_the_same_byte_for_byte() {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "print_trace_hashes", "--nocapture"])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     for (seed, nodes) in SAMPLE {
-        let line = line(seed, nodes);
-        assert!(text.contains(&line), "{line} is not in {text}");
+        let report = run(seed, nodes);
+        let start = format!("seed {seed}:");
+        let fresh = text.lines().find_map(|line| line.split_once(&start));
+        let fresh: Vec<u64> = fresh
+            .unwrap_or_else(|| panic!("{start} is not in {text}"))
+            .1
+            .split_whitespace()
+            .map(|hash| u64::from_str_radix(hash, 16).unwrap())
+            .collect();
+        if let Some(event) = first_difference(&report.hashes, &fresh) {
+            panic!("{}", divergence(seed, nodes, event));
+        }
     }
 }
 
-fn line(seed: u64, nodes: usize) -> String {
-    let report = run_once(seed, nodes, 5, Keep::Nothing);
-    format!("seed {seed} of {nodes} peers: {:032x}", report.trace_hash)
+fn run(seed: u64, nodes: usize) -> Report {
+    run_once(seed, nodes, 5, Keep::Hashes)
+}
+
+fn line(report: &Report) -> String {
+    let hashes: Vec<String> = report
+        .hashes
+        .iter()
+        .map(|hash| format!("{hash:x}"))
+        .collect();
+    format!("seed {}: {}", report.seed, hashes.join(" "))
 }

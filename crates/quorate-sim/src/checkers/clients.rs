@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     hash::Rolling,
+    history::History,
     machine::{self, Answer},
     operation::Action,
 };
@@ -52,16 +53,16 @@ pub enum Told {
 
 /// One operation of a client.
 #[derive(Clone, Debug)]
-struct Record {
-    action: Action,
+pub(super) struct Record {
+    pub(super) action: Action,
     peer: usize,
     /// What had been shown of each history when it began.
     floors: Vec<(GenesisId, Index)>,
-    expect: Option<usize>,
+    pub(super) expect: Option<usize>,
     /// The cursor that a read must not be older than, and of which history.
     at_least: Option<(GenesisId, Cursor)>,
     command: u128,
-    committed: Option<(GenesisId, Cursor)>,
+    pub(super) committed: Option<(GenesisId, Cursor)>,
     told: Option<Told>,
     /// Whether a named client sends it, which asks again until it settles it.
     named: bool,
@@ -85,12 +86,16 @@ impl Record {
 #[derive(Debug)]
 pub(crate) struct Clients {
     limits: ClientLimits,
-    ledgers: BTreeMap<GenesisId, Ledger>,
-    records: Vec<Record>,
+    pub(super) ledgers: BTreeMap<GenesisId, Ledger>,
+    pub(super) records: Vec<Record>,
     commands: BTreeMap<u128, Vec<usize>>,
     outstanding: BTreeSet<usize>,
     /// Commands and registrations behind the end of their history.
     superseded: u64,
+    /// What is told to other checkers, if it was asked for.
+    pub(super) history: Option<History>,
+    /// The present time.
+    pub(crate) at: u64,
 }
 
 /// What a client asks its peer for.
@@ -110,6 +115,8 @@ impl Clients {
             commands: BTreeMap::new(),
             outstanding: BTreeSet::new(),
             superseded: 0,
+            history: None,
+            at: 0,
         }
     }
 
@@ -191,6 +198,7 @@ impl Clients {
         }
         self.outstanding.insert(number);
         self.records.push(record);
+        self.tell_begin(number);
         (number, asked)
     }
 
@@ -220,15 +228,16 @@ impl Clients {
 
     /// Takes the death of a peer: its clients hear nothing more.
     pub(crate) fn died(&mut self, peer: usize) {
-        let records = &mut self.records;
-        self.outstanding.retain(|number| {
-            let record = &mut records[*number];
-            let dies = record.peer == peer && !record.named;
-            if dies {
-                record.told = Some(Told::Lost);
-            }
-            !dies
-        });
+        let lost = |number: &usize| {
+            let record = &self.records[*number];
+            record.peer == peer && !record.named
+        };
+        let lost: Vec<usize> = self.outstanding.iter().copied().filter(lost).collect();
+        for number in lost {
+            self.outstanding.remove(&number);
+            self.records[number].told = Some(Told::Lost);
+            self.tell_end(number, None, Told::Lost);
+        }
     }
 
     /// Takes a committed entry, and what the state made of it.
@@ -374,6 +383,7 @@ impl Clients {
             | Reply::Done => Told::Refused,
         };
         self.records[number].told = Some(told);
+        self.tell_end(number, Some(genesis), told);
         if matches!(told, Told::Superseded | Told::Refused) {
             self.release(number);
         }
@@ -427,9 +437,9 @@ impl Clients {
     /// Ends an operation of a named client, which will ask no more.
     pub(crate) fn settle(&mut self, number: usize, told: Told) -> Result<(), Found> {
         self.outstanding.remove(&number);
-        let record = &mut self.records[number];
-        record.told = Some(told);
-        match (told, record.committed) {
+        self.records[number].told = Some(told);
+        self.tell_end(number, None, told);
+        match (told, self.records[number].committed) {
             (Told::Refused, Some(cursor)) => Err(Found::new(
                 "exactly-once",
                 format!("operation {number} was refused every time and stands at {cursor:?}"),

@@ -19,6 +19,7 @@ mod order;
 pub(crate) mod promises;
 pub(crate) mod synced;
 mod table;
+mod telling;
 
 use std::{collections::BTreeMap, time::Duration};
 

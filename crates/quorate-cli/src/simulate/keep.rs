@@ -1,0 +1,108 @@
+//! Writes what is kept of a run: its history, and the scenario that is left when a failing one is
+//! cut down.
+
+use std::{
+    fs,
+    io::{IsTerminal, Write as _},
+    panic,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use quorate_sim::{
+    Keep, Report, Scenario, ScenarioError, ScenarioFile, Shrunk, history, limits, run_scenario,
+    run_told, shrink,
+};
+
+use super::summary::ShrunkDetail;
+
+/// How long shrinking takes at most: what somebody waits for.
+const PATIENCE: Duration = Duration::from_secs(110);
+
+/// Reads a scenario.
+pub(crate) fn read(path: &Path) -> anyhow::Result<ScenarioFile> {
+    let name = path.display();
+    let hint = || format!("{name} cannot be read; name a file that `--shrink` wrote");
+    let size = fs::metadata(path).with_context(hint)?.len();
+    if size > limits::FILE_BYTES as u64 {
+        return Err(ScenarioError::TooLarge).with_context(|| format!("{name} is no scenario"));
+    }
+    let text = fs::read_to_string(path).with_context(hint)?;
+    ScenarioFile::parse(&text).with_context(|| format!("{name} is no scenario to run"))
+}
+
+/// Writes a history: one event a line.
+pub(crate) fn write_history(path: &Path, events: &[history::Event]) -> anyhow::Result<()> {
+    let write = || {
+        let mut file = std::io::BufWriter::new(fs::File::create(path)?);
+        for event in events {
+            writeln!(file, "{}", event.to_json())?;
+        }
+        file.flush()
+    };
+    write().with_context(|| format!("the history cannot be written to {}", path.display()))
+}
+
+/// Cuts a failing scenario down, writes what is left beside the caller, and shows it.
+pub(crate) fn shrink_and_write(
+    scenario: Scenario,
+    report: &Report,
+    json: bool,
+) -> anyhow::Result<Option<ShrunkDetail>> {
+    let Some(violation) = report.violations.first().cloned() else {
+        return Ok(None);
+    };
+    let before = (scenario.faults.len(), scenario.operations.len());
+    let began = Instant::now();
+    let tell = std::io::stderr().is_terminal() && !json;
+    // Trials that panic are caught and counted; a backtrace for each would bury the result.
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let run = |scenario: &Scenario| {
+        let report = run_scenario(scenario.clone(), 0, Keep::Nothing);
+        report.violations.into_iter().next()
+    };
+    let shrunk = shrink(scenario, violation, run, |trials| {
+        if tell {
+            eprint!("\rshrinking: {trials} trials ");
+        }
+        began.elapsed() < PATIENCE
+    });
+    panic::set_hook(hook);
+    if tell {
+        eprintln!();
+    }
+    let file = write(&shrunk, report)?;
+    let (faults, operations) = (
+        shrunk.scenario.faults.len(),
+        shrunk.scenario.operations.len(),
+    );
+    let mut smaller = run_told(&shrunk.scenario);
+    smaller.replay = format!("quorate simulate --scenario {}", file.display());
+    eprintln!(
+        "shrunk in {} trials from {} faults and {} operations to {faults} and {operations}:",
+        shrunk.trials, before.0, before.1,
+    );
+    eprintln!("{smaller}");
+    Ok(Some(ShrunkDetail {
+        file: file.display().to_string(),
+        invariant: shrunk.violation.invariant,
+        faults,
+        operations,
+        peers: shrunk.scenario.peers.len(),
+        trials: shrunk.trials,
+    }))
+}
+
+fn write(shrunk: &Shrunk, report: &Report) -> anyhow::Result<PathBuf> {
+    let invariant = shrunk.violation.invariant;
+    let file = PathBuf::from(format!("seed-{}-{invariant}.json", report.seed));
+    let scenario = ScenarioFile {
+        story: format!("violates {invariant}; cut down from `{}`", report.replay),
+        scenario: shrunk.scenario.clone(),
+    };
+    fs::write(&file, scenario.to_json())
+        .with_context(|| format!("the scenario cannot be written to {}", file.display()))?;
+    Ok(file)
+}
