@@ -64,6 +64,8 @@ enum Command {
     Status(client::StatusArgs),
     /// List who belongs to the group.
     Members(client::MembersArgs),
+    /// Change who does what in the group.
+    Member(client::MemberArgs),
     /// Have a peer give up its seat and stop.
     Leave(client::LeaveArgs),
     /// Run the main job on this machine: five peers, and a sixth that catches up from all of them.
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         Command::Watch(args) => client::watch(args),
         Command::Status(args) => client::status(args),
         Command::Members(args) => client::members(args),
+        Command::Member(args) => client::member(args),
         Command::Leave(args) => client::leave(args),
         Command::Demo(args) => demo::run(args, started),
         Command::Simulate(args) => simulate::run(&args),

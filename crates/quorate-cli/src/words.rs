@@ -51,6 +51,7 @@ pub(crate) fn why_learner(why: WhyLearner) -> &'static str {
         WhyLearner::Enough => "there are enough voters",
         WhyLearner::Odd => "one more voter would make their number even: it waits for another",
         WhyLearner::Leaving => "it is leaving",
+        WhyLearner::Reader => "it only reads",
         WhyLearner::Next => "it becomes a voter next",
     }
 }

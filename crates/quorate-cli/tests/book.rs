@@ -62,19 +62,31 @@ fn the_page_on_the_command_line_is_what_the_program_says() {
 
 /// Returns the names of the subcommands, as the program's help lists them.
 fn subcommands() -> Vec<String> {
-    let help = quorate(&["--help"]).out();
-    let (_, listed) = help.split_once("Commands:\n").unwrap();
-    let names: Vec<String> = listed
+    let names = subcommands_of("");
+    assert!(names.len() >= 8, "{names:?}");
+    names
+}
+
+/// Returns the commands that `command` has, and those that they have.
+fn subcommands_of(command: &str) -> Vec<String> {
+    let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+    let help = quorate(&arguments).out();
+    let Some((_, listed)) = help.split_once("Commands:\n") else {
+        return Vec::new();
+    };
+    listed
         .lines()
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.strip_prefix("  "))
         .filter(|line| !line.starts_with(' '))
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| *name != "help")
-        .map(str::to_owned)
-        .collect();
-    assert!(names.len() >= 8, "{names:?}");
-    names
+        .flat_map(|name| {
+            let name = format!("{command} {name}").trim_start().to_owned();
+            let nested = subcommands_of(&name);
+            std::iter::once(name).chain(nested)
+        })
+        .collect()
 }
 
 #[test]

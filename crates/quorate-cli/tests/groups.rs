@@ -86,6 +86,38 @@ fn a_seat_is_given_up_and_the_rest_goes_on() {
 }
 
 #[test]
+fn the_lead_is_handed_over_from_any_peer_to_any_voter() {
+    let world = World::new();
+    let peers = world.group(3);
+    eventually("three voters", || {
+        (voters(&peers[0]).len() == 3).then_some(())
+    });
+    for (asked, to) in [(0, 1), (1, 2), (2, 0)] {
+        let http = peers[asked].http.to_string();
+        let id = peers[to].status()["peer"].as_str().unwrap().to_owned();
+        let to = &id[..12];
+        let done = ["member", "transfer-leader", to, "--http", &http, "--json"];
+        assert_eq!(world.run(&done).code(0).json()["leader"], id);
+        let put = Request::put("/v1/kv/k", "v")
+            .send(peers[asked].http)
+            .unwrap();
+        assert_eq!(put.status, 200);
+    }
+    let before = peers[0].status()["leader"].clone();
+    let http = peers[1].http.to_string();
+    let done = world.run(&["member", "transfer-leader", "--http", &http, "--json"]);
+    assert_ne!(done.code(0).json()["leader"], before);
+    world
+        .run(&["member", "transfer-leader", "nobody", "--http", &http])
+        .fails(1, "no voter's id begins with", "quorate members");
+    let wish = |to: Value| Request::post("/v1/transfer-leader", &json!({"to": to}));
+    let refused = wish(json!("")).send(peers[0].http).unwrap();
+    assert_eq!(refused.error(409), "not_voter");
+    let malformed = wish(json!(7)).send(peers[0].http).unwrap();
+    assert_eq!(malformed.error(400), "malformed");
+}
+
+#[test]
 fn a_ticket_lets_a_peer_of_another_machine_in() {
     let (here, there) = (World::new(), World::new());
     let first = here.up(&["--network", "shop", "--group", "stock", "--form", "alone"]);

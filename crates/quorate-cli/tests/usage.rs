@@ -99,6 +99,7 @@ fn where_no_peer_runs_the_way_to_one_is_said() {
         &["status"],
         &["members"],
         &["leave"],
+        &["member", "transfer-leader"],
     ] {
         world
             .run(command)

@@ -14,8 +14,13 @@ pub struct GroupProfile {
     pub election_min: Duration,
     /// The longest such time.
     pub election_max: Duration,
-    /// The wanted number of voters; odd.
+    /// The wanted number of voters; odd, an even number counts as the odd one below it.
     pub voters: usize,
+    /// Whether this peer never becomes a voter: as a learner it holds the state and serves it.
+    ///
+    /// A seat that it already has it keeps, until it leaves.
+    #[serde(default)]
+    pub reader: bool,
     /// How long a voter must be gone before a healthy learner replaces it.
     pub replace_after: Duration,
     /// How many applied entries the log keeps.
@@ -44,6 +49,7 @@ impl GroupProfile {
             election_min: Duration::from_millis(250),
             election_max: Duration::from_millis(500),
             voters: 5,
+            reader: false,
             replace_after: Duration::from_secs(10),
             reserve_entries: 8_192,
             reserve_bytes: 8 << 20,

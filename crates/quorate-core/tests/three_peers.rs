@@ -199,6 +199,7 @@ fn indexes_out_of_reach_in_answers_to_the_leader_change_nothing() {
                 run,
                 matched: huge.index,
                 read: u64::MAX,
+                reader: false,
             },
             Message::Reject {
                 term,

@@ -1,5 +1,5 @@
-//! The commands that ask a running peer: `put`, `get`, `delete`, `watch`, `status`, `members` and
-//! `leave`.
+//! The commands that ask a running peer: `put`, `get`, `delete`, `watch`, `status`, `members`,
+//! `member` and `leave`.
 //!
 //! Each is one HTTP request to one peer. Which one: the one named by `--http` or `QUORATE_HTTP`,
 //! else a live peer of the network that the directory of this machine's peers knows.
@@ -9,6 +9,7 @@ mod call;
 mod find;
 mod kv;
 mod leave;
+mod member;
 mod sse;
 mod status;
 mod watch;
@@ -27,6 +28,7 @@ use crate::{
 use call::Peer;
 pub(crate) use kv::{DeleteArgs, GetArgs, PutArgs, delete, get, put};
 pub(crate) use leave::{LeaveArgs, leave};
+pub(crate) use member::{MemberArgs, member};
 pub(crate) use status::{MembersArgs, StatusArgs, members, status};
 pub(crate) use watch::{WatchArgs, watch};
 

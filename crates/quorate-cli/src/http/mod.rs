@@ -8,6 +8,7 @@
 //! GET            /v1/status          how the group stands on this peer
 //! GET            /v1/digest          the digest of what this peer holds
 //! POST           /v1/leave           gives up this peer's seat, and stops it
+//! POST           /v1/transfer-leader  has another voter lead
 //! GET            /healthz            whether a linearizable read can be served
 //! GET            /metrics            what the peer counts, in the OpenMetrics text format
 //! ```
@@ -29,6 +30,7 @@ mod metrics;
 mod params;
 mod server;
 mod status;
+mod transfer_leader;
 mod watch;
 mod writer;
 
@@ -68,6 +70,10 @@ pub(crate) fn router(app: Arc<App>, guard: Arc<Guard>) -> Router {
             post(clients::clients).fallback(method("POST")),
         )
         .route("/v1/leave", post(leave::leave).fallback(method("POST")))
+        .route(
+            "/v1/transfer-leader",
+            post(transfer_leader::transfer_leader).fallback(method("POST")),
+        )
         .route("/metrics", get(metrics::metrics).fallback(method("GET")))
         .route("/v1/watch", get(watch::watch).fallback(method("GET")))
         .route("/v1/status", get(status::status).fallback(method("GET")))

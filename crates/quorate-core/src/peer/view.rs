@@ -131,6 +131,8 @@ pub enum WhyLearner {
     Odd,
     /// It is leaving the group.
     Leaving,
+    /// It never wants to vote.
+    Reader,
     /// Nothing speaks against it: it becomes a voter by the next change.
     Next,
 }

@@ -34,6 +34,8 @@ pub(crate) struct Conversation {
     pub(crate) matched: Index,
     /// The highest read sequence the follower has confirmed.
     pub(crate) read: u64,
+    /// Whether it said that it never wants to vote.
+    pub(crate) reader: bool,
     /// When the follower was last heard.
     pub(crate) heard: Time,
     /// Since when it has been heard without a pause; for judging whether it is stable.
@@ -80,6 +82,7 @@ impl Conversation {
             next,
             matched: Index(0),
             read: 0,
+            reader: false,
             heard: now,
             stable_since: now,
             told_commit: Index(0),
@@ -242,3 +245,6 @@ impl Conversation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use crate::{
     canary::Canary,
     cursor::{Cursor, Term},
     disk_op::{Ballot, DiskId},
-    event::{GroupEvent, Role},
+    event::GroupEvent,
     id::Member,
     out::Out,
     random::Purpose,
@@ -18,7 +18,10 @@ use crate::{
     wire::Message,
 };
 
-use super::{Raft, RoleState, leader::Leader};
+use super::{
+    Raft,
+    role::{Cause, RoleState},
+};
 
 /// A campaign under way.
 #[derive(Clone, Hash, Debug)]
@@ -80,28 +83,24 @@ impl Raft {
     /// Asks whether a campaign would be won, without disturbing anybody's term.
     fn pre_campaign(&mut self, now: Time, out: &mut Out) {
         if self.planted.has(Canary::Openraft1220) {
-            return self.campaign(now, out);
+            self.change_role(Cause::ElectionTimeout, out);
+            return self.campaign(now, Cause::PreVotes, out);
         }
         self.reset_election(now);
         self.set_leader(None, out);
-        let term = self.ballot.term.next();
-        let was = self.role();
-        self.role = RoleState::PreCandidate(Campaign::new(term, self.me));
-        if was != Role::PreCandidate {
-            out.event(GroupEvent::RoleChanged {
-                term: self.ballot.term,
-                role: Role::PreCandidate,
-            });
+        if matches!(self.role, RoleState::Candidate(_)) {
+            out.mark("raft.election_without_a_winner");
         }
+        self.change_role(Cause::ElectionTimeout, out);
         if self.won() {
-            self.campaign(now, out);
+            self.campaign(now, Cause::PreVotes, out);
         } else {
             self.ask(now, out);
         }
     }
 
     /// Campaigns in the next term; the vote for oneself counts once it is durable.
-    pub(super) fn campaign(&mut self, now: Time, out: &mut Out) {
+    fn campaign(&mut self, now: Time, cause: Cause, out: &mut Out) {
         let term = self.ballot.term.next();
         self.ballot = Ballot {
             term,
@@ -110,23 +109,14 @@ impl Raft {
         self.write_ballot(out);
         self.reset_election(now);
         self.set_leader(None, out);
-        self.role = RoleState::Candidate(Campaign {
-            term,
-            granted: BTreeSet::new(),
-            answered: BTreeSet::new(),
-            // Asked once the ballot is durable.
-            ask_again_at: Time::NEVER,
-        });
-        out.event(GroupEvent::RoleChanged {
-            term,
-            role: Role::Candidate,
-        });
+        self.change_role(cause, out);
     }
 
     /// Campaigns at once: the leader hands over.
     pub(super) fn on_timeout_now(&mut self, now: Time, from: Member, term: Term, out: &mut Out) {
         if term == self.ballot.term && self.leader == Some(from) && self.may_campaign() {
-            self.campaign(now, out);
+            out.mark("raft.told_to_campaign");
+            self.campaign(now, Cause::ToldTo, out);
         }
     }
 
@@ -168,6 +158,11 @@ impl Raft {
                 && now.since(self.leader_heard) < self.profile.election_min);
         let whole = last >= self.log.last() || self.planted.has(Canary::VoteByTermAlone);
         let granted = term > self.ballot.term && whole && !hears_leader;
+        if hears_leader {
+            out.mark("raft.pre_vote_refused_under_a_leader");
+        } else if !whole {
+            out.mark("raft.pre_vote_refused_to_a_shorter_log");
+        }
         out.send(
             from,
             Message::PreVoted {
@@ -189,7 +184,8 @@ impl Raft {
         out: &mut Out,
     ) {
         if term > self.ballot.term {
-            self.become_follower(now, term, None, out);
+            out.mark("raft.term_learned_from_a_refusal");
+            self.become_follower(now, (Cause::HigherTerm, term), None, out);
             return;
         }
         let from = self.answer_of(from);
@@ -204,7 +200,7 @@ impl Raft {
             campaign.granted.insert(from);
         }
         if self.won() {
-            self.campaign(now, out);
+            self.campaign(now, Cause::PreVotes, out);
         }
     }
 
@@ -220,7 +216,7 @@ impl Raft {
         let unread = (self.is_leader() && self.planted.has(Canary::Openraft1220))
             || self.planted.has(Canary::VoteByTermAlone);
         if term > self.ballot.term {
-            self.become_follower(now, term, None, out);
+            self.become_follower(now, (Cause::HigherTerm, term), None, out);
         }
         let free = self.ballot.voted_for.is_none_or(|voted| voted == from)
             || self.planted.has(Canary::SecondVote);
@@ -229,6 +225,11 @@ impl Raft {
             && (unread || last >= self.log.last())
             && matches!(self.role, RoleState::Follower | RoleState::PreCandidate(_));
         if !granted {
+            if term == self.ballot.term && !free {
+                out.mark("raft.vote_was_given_away");
+            } else if term == self.ballot.term && last < self.log.last() {
+                out.mark("raft.vote_refused_to_a_shorter_log");
+            }
             out.send(
                 from,
                 Message::Voted {
@@ -238,13 +239,17 @@ impl Raft {
             );
             return;
         }
-        self.role = RoleState::Follower;
+        if !self.configurations.latest().1.is_voter(self.me) {
+            out.mark("raft.vote_of_a_non_voter");
+        }
+        self.change_role(Cause::VoteGiven, out);
         self.reset_election(now);
         let write = if self.ballot.voted_for != Some(from) {
             self.ballot.voted_for = Some(from);
             self.write_ballot(out)
         } else {
             // The vote was given before; its ballot may still be on its way.
+            out.mark("raft.vote_asked_for_again");
             self.ballots
                 .keys()
                 .next_back()
@@ -315,7 +320,7 @@ impl Raft {
         out: &mut Out,
     ) {
         if term > self.ballot.term {
-            self.become_follower(now, term, None, out);
+            self.become_follower(now, (Cause::HigherTerm, term), None, out);
             return;
         }
         let from = self.answer_of(from);
@@ -373,14 +378,14 @@ impl Raft {
     fn lead(&mut self, now: Time, out: &mut Out) {
         let term = self.ballot.term;
         self.election_at = Time::NEVER;
-        self.role = RoleState::Leader(Box::new(Leader::new(now, self.log.last().index.next())));
+        if self.configurations.latest().1.is_joint() {
+            out.mark("raft.elected_while_joint");
+        }
+        self.change_role(Cause::Votes, out);
+        self.count_uncommitted();
         self.staging = None;
         self.leader = Some(self.me);
         self.reads.ask_again();
-        out.event(GroupEvent::RoleChanged {
-            term,
-            role: Role::Leader,
-        });
         out.event(GroupEvent::LeaderChanged {
             term,
             leader: self.leader,
@@ -391,11 +396,22 @@ impl Raft {
 }
 
 impl Campaign {
-    fn new(term: Term, me: Member) -> Self {
+    /// Begins to ask who would vote in `term`; this peer would.
+    pub(super) fn asking(term: Term, me: Member) -> Self {
         Self {
             term,
             granted: BTreeSet::from([me]),
             answered: BTreeSet::from([me]),
+            ask_again_at: Time::NEVER,
+        }
+    }
+
+    /// Begins to ask for votes in `term`, once the own one is durable.
+    pub(super) fn for_votes(term: Term) -> Self {
+        Self {
+            term,
+            granted: BTreeSet::new(),
+            answered: BTreeSet::new(),
             ask_again_at: Time::NEVER,
         }
     }

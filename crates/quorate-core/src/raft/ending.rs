@@ -6,14 +6,14 @@
 
 use crate::{client::Reply, event::GroupEvent, out::Out, time::Time};
 
-use super::{Raft, RoleState};
+use super::{Raft, role::Cause};
 
 impl Raft {
     /// Stops taking part: this peer's own durable state contradicts itself.
     pub(crate) fn poison(&mut self, reason: &'static str, out: &mut Out) {
         if self.poisoned.is_none() {
             self.poisoned = Some(reason);
-            self.role = RoleState::Follower;
+            self.change_role(Cause::Poisoned, out);
             self.leader = None;
             self.proposals.close(&Reply::Closed, &Reply::Unknown, out);
             self.reads.close(&Reply::Closed, out);

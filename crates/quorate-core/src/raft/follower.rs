@@ -14,7 +14,7 @@ use crate::{
     wire::{Append, Message},
 };
 
-use super::{Raft, RoleState, staging::Stage};
+use super::{Raft, role::Cause, staging::Stage};
 
 impl Raft {
     /// Takes a message of a leader; returns whether it is the leader of this term.
@@ -30,6 +30,7 @@ impl Raft {
     ) -> bool {
         if term < self.ballot.term {
             // Tells a leader that was deposed so, by the term alone.
+            out.mark("raft.deposed_leader_told");
             let last = self.log.last();
             let term = self.ballot.term;
             out.send(
@@ -52,8 +53,10 @@ impl Raft {
             out.mark("raft.second_leader_of_a_term");
             return false;
         }
-        if term > self.ballot.term || !matches!(self.role, RoleState::Follower) {
-            self.become_follower(now, term, Some(from), out);
+        if term > self.ballot.term {
+            self.become_follower(now, (Cause::HigherTerm, term), Some(from), out);
+        } else if self.role() != Role::Follower {
+            self.become_follower(now, (Cause::LeaderHeard, term), Some(from), out);
         }
         self.set_leader(Some(from), out);
         self.leader_heard = now;
@@ -139,6 +142,9 @@ impl Raft {
             })
             .map_or(entries.len(), |(offset, _)| offset as usize);
         let end = Index(previous.index.0 + entries.len() as u64);
+        if first_new > 0 {
+            out.mark("raft.entries_sent_again");
+        }
         if self.planted.has(Canary::StaleAppendTruncates) && end < self.log.last().index {
             self.log.truncate(end);
             self.configurations.truncate(end);
@@ -165,6 +171,7 @@ impl Raft {
     /// Drops the entries after `keep`, unless something committed is among them.
     fn drop_after(&mut self, keep: Index, from: Member, out: &mut Out) -> bool {
         if keep < self.commit {
+            out.mark("raft.committed_truncation_refused");
             out.event(GroupEvent::CommittedTruncationRefused { peer: from.peer });
             out.misbehaved.push(from.peer);
             return false;
@@ -250,6 +257,7 @@ impl Raft {
                         .map_or(matched, |staging| staging.last().index);
                 }
                 let (term, run, read) = (self.ballot.term, self.run, self.read_seen);
+                let reader = self.profile.reader;
                 out.send(
                     leader,
                     Message::Ack {
@@ -257,6 +265,7 @@ impl Raft {
                         run,
                         matched,
                         read,
+                        reader,
                     },
                 );
             }
@@ -280,7 +289,7 @@ impl Raft {
         });
         // A member that leaves campaigns no more; one that became a voter may.
         if self.role() != Role::Leader && !configuration.is_voter(self.me) {
-            self.role = RoleState::Follower;
+            self.change_role(Cause::NotVoter, out);
         }
     }
 }

@@ -17,15 +17,24 @@
 //! left. A leader answers only when it has committed an entry of its own term: before that it may
 //! not know the latest committed configuration.
 //!
-//! **A leader that leaves** hands over first and then asks the next leader like anybody else. It
-//! could propose its own removal and lead on until that is committed (Raft dissertation, section
-//! 4.2.2), counting others only; but then every rule of the leader has a second case, in which it
-//! counts without itself, and a leader that dies in the middle leaves a change that nobody asked
-//! its successor for. After a handover the removal is the change of an ordinary member. One case
-//! remains: the only voter, with a learner that is ready. It proposes the change of seats itself,
-//! leads while the joint configuration is committed (there it still counts), and hands over to the
-//! new voter, which completes the change. A leader that is not in the half being entered never
-//! completes a change, it hands over.
+//! **A leader that leaves** hands over first and then asks the next leader like anybody else. The
+//! dissertation (section 4.2.2) has it propose its own removal and lead on until that is committed,
+//! counting others only, and then step down. Handing over first is better where it succeeds: the
+//! group is led all the time by somebody that stays, no election timeout passes, and the removal is
+//! the change of an ordinary member, asked for again if its leader dies. It does not always
+//! succeed: there may be nobody that may be handed to, or whoever is cannot campaign. So after
+//! [`ASIDE`] election timeouts the leader does as the dissertation says:
+//!
+//! | the leader | counts itself | goes on when |
+//! |---|---|---|
+//! | proposes the joint configuration that lets it go | in the old half | both halves have it |
+//! | proposes the configuration without it | no more | a quorum of the others has it |
+//! | says what is committed, calls the one that has most, and is a follower of nobody | | |
+//!
+//! Nothing else changes for such a leader: its log counts in no half that it is not in, a read or
+//! its lead is confirmed by those who are, so it can decide nothing alone. The same happens to a
+//! voter of the old half that is elected while somebody else's joint change lets it go, and to the
+//! only voter whose seat a learner takes.
 //!
 //! **What can go wrong.** The leaver dies in the middle: its wish lapses on the leader, unless it
 //! is in the log already; then it was removed, as it wanted. The leader dies: the next one is
@@ -58,7 +67,14 @@ use crate::{
     wire::Message,
 };
 
-use super::{Raft, RoleState};
+use super::{
+    Raft,
+    role::{Cause, RoleState},
+};
+
+/// For how many election timeouts a leader that has to go tries to hand over: one handover, the
+/// pause after it, and a second one.
+const ASIDE: u32 = 3;
 
 /// A client that waits until this peer has left.
 #[derive(Clone, Copy, Hash, Debug)]
@@ -118,7 +134,11 @@ impl Raft {
             return;
         }
         if configuration.voters != [self.me] {
-            self.step_aside(now, out);
+            let by_itself =
+                self.has_tried_to_step_aside(now) && self.without(now, self.me).is_some();
+            if !by_itself {
+                self.step_aside(now, out);
+            }
             return;
         }
         if !self.replacements(now).is_empty() {
@@ -155,7 +175,7 @@ impl Raft {
     fn be_gone(&mut self, now: Time, out: &mut Out) {
         self.left = true;
         if self.role() != crate::event::Role::Follower {
-            self.become_follower(now, self.ballot.term, None, out);
+            self.become_follower(now, (Cause::Left, self.ballot.term), None, out);
         }
         self.set_leader(None, out);
         for leaver in std::mem::take(&mut self.leaving) {
@@ -263,7 +283,7 @@ impl Raft {
 
     /// On the leader: forgets wishes that were not repeated for long, and returns the
     /// configuration that lets the next of the others go.
-    pub(super) fn let_go(&mut self, now: Time) -> Option<Configuration> {
+    pub(super) fn let_go(&mut self, now: Time, out: &mut Out) -> Option<Configuration> {
         let lapse = self.profile.election_max * 4;
         self.leaves
             .retain(|_, (_, asked)| now.since(*asked) < lapse);
@@ -276,11 +296,24 @@ impl Raft {
                 .retain(|learner| !wishes.clone().any(|member| member == *learner));
             return Some(next);
         }
-        let fresh = self.replacements(now);
         let leaver = wishes.find(|member| configuration.voters.contains(member));
-        let alone = configuration.voters == [self.me] && self.is_leaving();
-        let leaver = leaver.or((alone && !fresh.is_empty()).then_some(self.me))?;
-        let enter: Vec<Member> = fresh.into_iter().take(1).collect();
+        if let Some(leaver) = leaver {
+            return self.without(now, leaver);
+        }
+        let alone = configuration.voters == [self.me] && !self.replacements(now).is_empty();
+        let own = self.is_leaving() && (alone || self.has_tried_to_step_aside(now));
+        let next = own.then(|| self.without(now, self.me)).flatten();
+        if next.is_some() && !alone {
+            out.mark("leave.leader_lets_itself_go");
+        }
+        next
+    }
+
+    /// Returns the joint configuration that lets a voter go, if those who remain can decide; a
+    /// learner that is ready takes its seat.
+    fn without(&self, now: Time, leaver: Member) -> Option<Configuration> {
+        let (_, configuration) = self.configurations.latest();
+        let enter: Vec<Member> = self.replacements(now).into_iter().take(1).collect();
         let next = super::membership::joint(configuration, &[leaver], &enter);
         let lives = |member: &&Member| **member == self.me || self.is_heard(now, **member);
         (next.voters.iter().filter(lives).count() > next.voters.len() / 2).then_some(next)
@@ -292,6 +325,47 @@ impl Raft {
         let mut ready = self.ready_learners(now);
         ready.retain(|learner| voters.iter().all(|voter| voter.peer != learner.peer));
         ready
+    }
+
+    /// On a leader that has to go: hands over to anybody that votes, if anybody may be handed to.
+    pub(super) fn step_aside(&mut self, now: Time, out: &mut Out) {
+        self.aside_since.get_or_insert(now);
+        if self.hand_over(now, None, out).is_err() {
+            out.mark("transfer.nobody_else_votes");
+        }
+    }
+
+    /// Tells whether this leader has tried for long enough to hand over before it goes.
+    pub(super) fn has_tried_to_step_aside(&self, now: Time) -> bool {
+        let patience = self.profile.election_max * ASIDE;
+        self.aside_since
+            .is_some_and(|since| now.since(since) >= patience)
+    }
+
+    /// On the leader: steps down once a configuration is committed in which it does not vote.
+    ///
+    /// The others are told of the commit, and the one that has most of the log to campaign at once:
+    /// courtesies, without which an election timeout does the same.
+    pub(super) fn retire(&mut self, now: Time, out: &mut Out) {
+        let (index, configuration) = self.configurations.latest();
+        if index > self.commit || configuration.is_voter(self.me) {
+            return;
+        }
+        let RoleState::Leader(leader) = &self.role else {
+            return;
+        };
+        let matched = |voter: &Member| Some((leader.conversations.get(voter)?.matched, *voter));
+        let next = configuration.voters.iter().filter_map(matched).max();
+        self.beat(now, true, out);
+        let term = self.ballot.term;
+        if let Some((_, next)) = next {
+            out.send(next, Message::TimeoutNow { term });
+        }
+        out.mark("raft.removed_leader_steps_down");
+        self.become_follower(now, (Cause::Removed, term), None, out);
+        if self.is_leaving() {
+            self.be_gone(now, out);
+        }
     }
 
     /// Tells whether a member was heard from just now.

@@ -9,12 +9,15 @@
 //! becomes a learner; a voter's new life takes the place of its old one; a voter gone for long is
 //! replaced by a healthy learner and asks to join when it is back; the number of voters grows to
 //! the next odd one, two at a time, up to the wanted number. Never fewer voters, unless one wants
-//! to go. Learners that are gone for very long are let go with the next change of learners.
+//! to go. A *reader* is a learner that says in every ack that it never wants to vote: it is its own
+//! wish, local like a timeout, so it is stated to each leader anew and stands in no configuration;
+//! and since a learner is promoted only after acks, no leader can miss it. Learners that are gone for very long are let go with the next change of learners.
 //!
-//! A leader that is not in the half being entered does not complete the change: it hands over to
-//! one that is, so that no leader ever counts without itself. Nothing is proposed while the lead is
+//! A leader that is not in the half being entered hands over to one that is, and completes the
+//! change itself if that does not succeed ([`super::leave`]). Nothing is proposed while the lead is
 //! being handed over.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{
@@ -23,8 +26,9 @@ use crate::{
 };
 
 use super::{
-    Raft, RoleState,
+    Raft,
     conversation::{Conversation, Mode},
+    role::RoleState,
 };
 
 /// What the leader knows of the members' health.
@@ -55,7 +59,10 @@ impl Raft {
 
     /// Proposes the next change of the configuration, if one is due and none is in flight.
     pub(super) fn tick_membership(&mut self, now: Time, out: &mut Out) {
-        self.judge_learners(now);
+        self.judge_learners(now, out);
+        if self.is_handing_over() {
+            out.mark("membership.change_waits_for_handover");
+        }
         let (index, configuration) = self.configurations.latest();
         let early = self.planted.has(Canary::RaftSingleServer2015) && self.is_leader();
         let may = self.is_established_leader() || early;
@@ -63,8 +70,14 @@ impl Raft {
             return;
         }
         let next = if !configuration.is_joint() {
-            self.next_change(now)
+            if !self.is_leaving() {
+                self.aside_since = None;
+            }
+            self.next_change(now, out)
         } else if configuration.voters.contains(&self.me) {
+            Some(leave_joint(configuration))
+        } else if self.has_tried_to_step_aside(now) {
+            out.mark("raft.leader_completes_its_removal");
             Some(leave_joint(configuration))
         } else {
             self.step_aside(now, out);
@@ -79,14 +92,44 @@ impl Raft {
             next => next,
         };
         if let Some(next) = next.filter(Configuration::is_valid) {
+            out.mark(self.kind_of_change(&next));
             self.append_own(vec![Body::Configuration(Box::new(next))], out);
             self.refresh_conversations(now);
         }
     }
 
+    /// Names the change from the latest configuration to `next`, for simulations.
+    fn kind_of_change(&self, next: &Configuration) -> &'static str {
+        let (index, now) = self.configurations.latest();
+        let older = |one: &Member| {
+            let same = |other: &Member| other.peer == one.peer && other != one;
+            now.voters.iter().any(same)
+        };
+        let (before, after) = (now.voters.len(), next.voters.len());
+        if now.is_joint() && self.log.term_at(index) != Some(self.ballot.term) {
+            "membership.successor_completes_joint"
+        } else if now.is_joint() {
+            "membership.joint_completed"
+        } else if !next.is_joint() && next.learners.len() < now.learners.len() {
+            "membership.learners_let_go"
+        } else if !next.is_joint() {
+            "membership.learners_admitted"
+        } else if after == before + 2 {
+            "membership.grows_by_two"
+        } else if after > before {
+            "membership.grows_by_one"
+        } else if after < before {
+            "membership.shrinks"
+        } else if next.voters.iter().any(older) {
+            "membership.new_life_takes_its_seat"
+        } else {
+            "membership.voter_replaced"
+        }
+    }
+
     /// Returns the configuration to go to from one that is not joint.
-    fn next_change(&mut self, now: Time) -> Option<Configuration> {
-        if let Some(next) = self.let_go(now) {
+    fn next_change(&mut self, now: Time, out: &mut Out) -> Option<Configuration> {
+        if let Some(next) = self.let_go(now, out) {
             return Some(next);
         }
         let configuration = self.configurations.latest().1;
@@ -143,6 +186,7 @@ impl Raft {
             .filter(|(member, conversation)| {
                 self.configurations.latest().1.is_learner(**member)
                     && !self.leaves.contains_key(&member.peer)
+                    && !conversation.reader
                     && self.is_caught_up(conversation)
                     && self.is_steady(now, conversation)
             })
@@ -153,7 +197,7 @@ impl Raft {
     }
 
     /// Notes for people why each learner does not vote.
-    fn judge_learners(&mut self, now: Time) {
+    fn judge_learners(&mut self, now: Time, out: &mut Out) {
         let RoleState::Leader(leader) = &self.role else {
             return;
         };
@@ -166,6 +210,8 @@ impl Raft {
             let conversation = leader.conversations.get(learner)?;
             let why = if self.leaves.contains_key(&learner.peer) {
                 WhyLearner::Leaving
+            } else if conversation.reader {
+                WhyLearner::Reader
             } else if !self.is_caught_up(conversation) {
                 WhyLearner::NotCaughtUp
             } else if !self.is_steady(now, conversation) {
@@ -179,7 +225,14 @@ impl Raft {
             };
             Some((*learner, why))
         };
-        let learners = configuration.learners.iter().filter_map(why).collect();
+        let learners: BTreeMap<Member, WhyLearner> =
+            configuration.learners.iter().filter_map(why).collect();
+        let was_next = |learner: &Member| leader.learners.get(learner) == Some(&WhyLearner::Next);
+        for (learner, why) in &learners {
+            if was_next(learner) && *why == WhyLearner::NotCaughtUp {
+                out.mark("membership.next_voter_starts_to_lag");
+            }
+        }
         if let RoleState::Leader(leader) = &mut self.role {
             leader.learners = learners;
         }

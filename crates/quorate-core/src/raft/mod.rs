@@ -11,34 +11,48 @@
 //! - Nothing is promised before it is durable: votes, acks and the leader's own share of a commit
 //!   are built from tokens of finished disk operations.
 //!
-//! | role | on | becomes |
+//! Where to look for what, in the paper's order (its sections; D is the dissertation):
+//!
+//! | file | what | where it is from |
 //! |---|---|---|
-//! | follower | election timeout, a voter with a log | pre-candidate (or candidate when told to) |
-//! | pre-candidate | a quorum would vote for it | candidate, in the next term |
-//! | pre-candidate | a leader of its term, or a higher term | follower |
-//! | candidate | votes of a quorum, its own durable | leader |
-//! | candidate | a leader of its term, or a higher term | follower |
-//! | candidate, pre-candidate | election timeout | pre-candidate |
-//! | leader | a higher term, or no quorum heard for an election timeout | follower |
+//! | [`role`] | roles, and all ways between them | 5.1, figure 4 |
+//! | [`election`] | pre-votes and votes | 5.2, 5.4.1; D 9.6 |
+//! | [`leader`], [`replication`], [`follower`] | the log, from the leader to the others | 5.3 |
+//! | [`conversation`] | one stream of it: windows, lost frames, late answers | D 10.2.1; run ids ours |
+//! | [`heartbeat`] | keeping the lead, and giving it up without a quorum | 5.2; D 6.2 |
+//! | [`commit`] | counting durable replicas | 5.4.2, figure 8 |
+//! | [`log`] | entries, and how much of them is durable | 5.3; D 10.2.1 |
+//! | [`configurations`], [`membership`] | who counts, and how that changes | 6; D 4.2, 4.3 |
+//! | [`leave`] | members that go, the leader too | D 4.2.2 |
+//! | [`transfer`] | handing the lead over | D 3.10 |
+//! | [`reserve`], [`staging`] | what is kept of the log, and what replaces it | 7; staging ours |
+//! | [`proposal`], [`proposals`], [`outcome`] | clients' commands | 8; D 6.3 |
+//! | [`read`] | linearizable reads | 8; D 6.4 |
 //!
 //! What can go wrong is answered where it is handled: lost and late messages in [`conversation`],
 //! writes that finish out of order in [`log`], stale reads in [`read`], lost commands in
 //! [`proposal`], leaders that hand over in [`transfer`], members that go in [`leave`].
 
+mod commit;
 mod configurations;
 mod conversation;
 mod election;
 mod ending;
 mod follower;
+mod heartbeat;
 mod leader;
 mod leave;
 mod log;
 mod membership;
+mod outcome;
 mod planted;
 mod proposal;
 mod proposals;
 mod read;
+mod receive;
+mod replication;
 mod reserve;
+mod role;
 mod staging;
 mod transfer;
 
@@ -47,29 +61,20 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     canary::Planted,
     configuration::Configuration,
-    cursor::{Cursor, Index, Term},
+    cursor::{Cursor, Index},
     disk_op::{Ballot, DiskId, DiskWrite},
     entry::Entry,
-    event::{GroupEvent, Role},
+    event::GroupEvent,
     id::{GenesisId, Member, PeerId},
-    limits,
     out::Out,
     profile::GroupProfile,
     random::{Purpose, Random},
     time::{Now, Time, Wall},
-    wire::{Message, Replication},
 };
 
 use self::{
-    configurations::Configurations,
-    election::{Campaign, VoteDue},
-    leader::Leader,
-    leave::Leaver,
-    log::Log,
-    proposals::Proposals,
-    read::Reads,
-    staging::Staging,
-    transfer::Wish,
+    configurations::Configurations, election::VoteDue, leave::Leaver, log::Log,
+    proposals::Proposals, read::Reads, role::RoleState, staging::Staging, transfer::Wish,
 };
 
 /// What one group's consensus starts with.
@@ -130,6 +135,8 @@ pub(crate) struct Raft {
     leaving: Vec<Leaver>,
     /// Whether this peer has given up its seat, in this life.
     left: bool,
+    /// Since when it has tried, in the lead, to hand over because it has to go.
+    aside_since: Option<Time>,
     /// Set when the leader says that the entries needed here are gone there.
     behind: Option<Behind>,
     /// Up to how many bytes of log the last look for what to drop holds.
@@ -145,14 +152,6 @@ pub(crate) struct Raft {
 pub(crate) struct Behind {
     /// The leader's first log index.
     pub(crate) first: Index,
-}
-
-#[derive(Clone, Hash, Debug)]
-enum RoleState {
-    Follower,
-    PreCandidate(Campaign),
-    Candidate(Campaign),
-    Leader(Box<Leader>),
 }
 
 /// How often waiting requests are looked through for passed deadlines; their precision.
@@ -195,6 +194,7 @@ impl Raft {
             wishes: Vec::new(),
             leaving: Vec::new(),
             left: false,
+            aside_since: None,
             behind: None,
             prune_above: 0,
             state_bytes: None,
@@ -208,112 +208,6 @@ impl Raft {
     /// Makes the next campaign start at `at`, because nobody else will be ready earlier.
     pub(crate) fn campaign_at(&mut self, at: Time) {
         self.election_at = at;
-    }
-
-    /// Takes a control message from `from`.
-    pub(crate) fn on_message(&mut self, now: Time, from: Member, message: Message, out: &mut Out) {
-        if self.poisoned.is_some() || !self.believes(from, message_term(&message), out) {
-            return;
-        }
-        match message {
-            Message::PreVote { term, last } => self.on_pre_vote(now, from, term, last, out),
-            Message::PreVoted {
-                asked,
-                term,
-                granted,
-            } => {
-                self.on_pre_voted(now, from, asked, term, granted, out);
-            }
-            Message::Vote { term, last } => self.on_vote(now, from, term, last, out),
-            Message::Voted { term, granted } => self.on_voted(now, from, term, granted, out),
-            Message::Heartbeat {
-                term,
-                run,
-                commit,
-                read,
-            } => {
-                self.on_heartbeat(now, from, (term, run), (commit, read), out);
-            }
-            Message::Ack {
-                term,
-                run,
-                matched,
-                read,
-            } => {
-                self.on_ack(now, from, (term, run), (matched, read), out);
-            }
-            Message::Reject {
-                term,
-                run,
-                previous,
-                hint,
-            } => {
-                self.on_reject(now, from, (term, run), (previous, hint), out);
-            }
-            Message::Behind {
-                term,
-                run,
-                first,
-                commit,
-            } => {
-                self.on_behind(now, from, (term, run), (first, commit), out);
-            }
-            Message::StageFrom { term, run, anchor } => {
-                self.on_stage_from(now, from, term, run, anchor, out);
-            }
-            Message::Staged { term, run, upto } => self.on_staged(now, from, term, run, upto, out),
-            Message::TimeoutNow { term } => self.on_timeout_now(now, from, term, out),
-            Message::ReadIndex { id } => self.on_read_index(from, id, out),
-            Message::ReadAt { id, index } => self.on_read_at(id, index),
-            Message::Join { member } => self.on_join(from, member, out),
-            Message::Leave { member } => self.on_leave(now, from, member, out),
-            Message::Left {
-                member,
-                term,
-                index,
-            } => self.on_left(now, (from, member), term, index, out),
-            Message::Transfer { term, to } => self.on_transfer(now, from, term, to, out),
-            Message::TransferRefused { to, last_voter } => {
-                self.on_transfer_refused(from, to, last_voter, out);
-            }
-            // Formation and state sync are not of the consensus.
-            _ => {}
-        }
-    }
-
-    /// Takes a frame of the entries lane from `from`.
-    pub(crate) fn on_replication(
-        &mut self,
-        now: Time,
-        from: Member,
-        message: Replication,
-        out: &mut Out,
-    ) {
-        let term = match &message {
-            Replication::Append(append) => append.term,
-            Replication::Forward(_) | Replication::Outcomes(_) => Term(0),
-        };
-        if self.poisoned.is_some() || !self.believes(from, term, out) {
-            return;
-        }
-        match message {
-            Replication::Append(append) => self.on_append(now, from, append, out),
-            Replication::Forward(forward) => self.on_forward(from, forward, out),
-            Replication::Outcomes(outcomes) => self.on_outcomes(outcomes, out),
-        }
-    }
-
-    /// Tells whether a term may be true.
-    ///
-    /// Terms grow by elections. One that is out of reach of elections would leave no term to
-    /// campaign in; whoever names it costs itself its link, not the group its elections.
-    fn believes(&mut self, from: Member, term: Term, out: &mut Out) -> bool {
-        if term.0.saturating_sub(self.ballot.term.0) <= limits::TERM_JUMP {
-            return true;
-        }
-        out.mark("raft.unbelievable_term");
-        out.misbehaved.push(from.peer);
-        false
     }
 
     /// Takes the completion of a disk operation.
@@ -433,26 +327,6 @@ impl Raft {
         self.state_bytes = Some(bytes);
     }
 
-    /// Returns what this peer is.
-    pub(crate) fn role(&self) -> Role {
-        match self.role {
-            RoleState::Follower => Role::Follower,
-            RoleState::PreCandidate(_) => Role::PreCandidate,
-            RoleState::Candidate(_) => Role::Candidate,
-            RoleState::Leader(_) => Role::Leader,
-        }
-    }
-
-    /// Tells whether this peer leads.
-    pub(crate) fn is_leader(&self) -> bool {
-        matches!(self.role, RoleState::Leader(_))
-    }
-
-    /// Tells whether this peer leads and has committed an entry of its term.
-    pub(crate) fn is_established_leader(&self) -> bool {
-        matches!(&self.role, RoleState::Leader(leader) if self.commit >= leader.first)
-    }
-
     /// Returns whom this peer follows, or itself if it leads.
     pub(crate) fn leader(&self) -> Option<Member> {
         self.leader
@@ -492,37 +366,12 @@ impl Raft {
         self.poisoned
     }
 
-    /// Follows `term`, under `leader` if it is known.
-    fn become_follower(&mut self, now: Time, term: Term, leader: Option<Member>, out: &mut Out) {
-        let was = self.role();
-        if term > self.ballot.term {
-            let voted_for = None;
-            self.ballot = Ballot { term, voted_for };
-            self.write_term(out);
-        }
-        self.role = RoleState::Follower;
-        if was == Role::Leader {
-            self.proposals.lose_leadership(&self.log, out);
-            self.reads.lose_leadership(out);
-            self.joins.clear();
-            self.leaves.clear();
-            self.reset_election(now);
-        }
-        self.run = 0;
-        self.matched = Index(0);
-        self.read_seen = 0;
-        if was != Role::Follower {
-            out.event(GroupEvent::RoleChanged {
-                term,
-                role: Role::Follower,
-            });
-        }
-        self.set_leader(leader, out);
-    }
-
     fn set_leader(&mut self, leader: Option<Member>, out: &mut Out) {
         if self.leader != leader {
             self.leader = leader;
+            if leader.is_some_and(|leader| leader != self.me) {
+                self.aside_since = None;
+            }
             self.proposals.resend();
             self.reads.ask_again();
             out.event(GroupEvent::LeaderChanged {
@@ -548,23 +397,5 @@ impl Raft {
     fn raise_commit(&mut self, commit: Index) {
         let matched = self.known_to_match();
         self.commit = self.commit.max(commit.min(matched));
-    }
-}
-
-/// Returns the term that a message would make its receiver adopt; 0 if none.
-fn message_term(message: &Message) -> Term {
-    match message {
-        Message::PreVote { term, .. }
-        | Message::PreVoted { term, .. }
-        | Message::Vote { term, .. }
-        | Message::Voted { term, .. }
-        | Message::Heartbeat { term, .. }
-        | Message::Ack { term, .. }
-        | Message::Reject { term, .. }
-        | Message::Behind { term, .. }
-        | Message::StageFrom { term, .. }
-        | Message::Staged { term, .. }
-        | Message::TimeoutNow { term } => *term,
-        _ => Term(0),
     }
 }

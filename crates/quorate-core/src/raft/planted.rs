@@ -13,7 +13,7 @@ use crate::{
     time::Time,
 };
 
-use super::{Raft, RoleState, membership::joint};
+use super::{Raft, membership::joint, role::RoleState};
 
 /// Match indexes kept in an order of their own, as a planted bug does.
 #[derive(Clone, Hash, Debug, Default)]

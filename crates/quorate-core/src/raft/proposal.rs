@@ -44,8 +44,9 @@ use crate::{
 };
 
 use super::{
-    Raft, RoleState,
+    Raft,
     proposals::{Origin, Queued},
+    role::RoleState,
 };
 
 impl Raft {
@@ -62,6 +63,7 @@ impl Raft {
         } else if is_too_large(&proposal) {
             out.reply(request, Reply::TooLarge);
         } else if self.proposals.len() >= limits::WAITING || self.is_full() {
+            out.mark("proposal.busy");
             out.reply(request, Reply::Busy);
         } else {
             self.proposals.enqueue(Queued {

@@ -23,6 +23,7 @@ use crate::{
 
 use super::{
     log::Log,
+    outcome,
     proposal::{may_repeat, name_of},
 };
 
@@ -152,7 +153,7 @@ impl Proposals {
 
     pub(super) fn finish(&mut self, origin: Origin, outcome: ForwardOutcome, out: &mut Out) {
         match origin {
-            Origin::Local(request) => out.reply(request, reply(outcome)),
+            Origin::Local(request) => out.reply(request, outcome::reply(outcome)),
             Origin::Remote(member, number) => {
                 self.outcomes
                     .entry(member)
@@ -226,7 +227,9 @@ impl Proposals {
                 .checked_sub(first)
                 .and_then(|place| applied.get(usize::try_from(place).ok()?));
             let outcome = match (log.term_at(waiter.index), place) {
-                (Some(term), Some(applied)) if term == waiter.term => waiter.outcome(applied),
+                (Some(term), Some(applied)) if term == waiter.term => {
+                    outcome::of_entry(Cursor::new(term, waiter.index), waiter.sent, applied)
+                }
                 (Some(term), _) if term != waiter.term => ForwardOutcome::Superseded,
                 _ => ForwardOutcome::Unknown,
             };
@@ -259,7 +262,7 @@ impl Proposals {
     pub(super) fn recalled(&mut self, recalled: &[(ClientSequence, Recalled)], out: &mut Out) {
         let known: BTreeMap<ClientSequence, ForwardOutcome> = recalled
             .iter()
-            .filter_map(|(name, recalled)| Some((*name, known(recalled)?)))
+            .filter_map(|(name, recalled)| Some((*name, outcome::known(recalled)?)))
             .collect();
         let outcome = |proposal: &Proposal| known.get(&name_of(proposal)?).cloned();
         let bytes = &mut self.queue_bytes;
@@ -271,7 +274,7 @@ impl Proposals {
                 return true;
             };
             *bytes -= queued.proposal.size();
-            out.reply(request, reply(outcome));
+            out.reply(request, outcome::reply(outcome));
             false
         });
         let bytes = &mut self.forwarded_bytes;
@@ -280,7 +283,7 @@ impl Proposals {
                 return true;
             };
             *bytes -= forwarded.proposal.size();
-            out.reply(forwarded.request, reply(outcome));
+            out.reply(forwarded.request, outcome::reply(outcome));
             false
         });
     }
@@ -354,7 +357,10 @@ impl Proposals {
                 Some(forwarded.again(true))
             }
             outcome => {
-                out.reply(forwarded.request, reply(in_view_of(sent, outcome)));
+                out.reply(
+                    forwarded.request,
+                    outcome::reply(outcome::in_view_of(sent, outcome)),
+                );
                 None
             }
         }
@@ -519,39 +525,6 @@ impl Forwarded {
     }
 }
 
-impl Waiter {
-    /// Says what came of the entry that was waited for.
-    fn outcome(&self, applied: &Applied) -> ForwardOutcome {
-        let cursor = Cursor::new(self.term, self.index);
-        let outcome = match applied {
-            Applied::Outcome(outcome) => ForwardOutcome::Committed {
-                cursor,
-                outcome: outcome.clone(),
-            },
-            Applied::Repeated(remembered) => ForwardOutcome::Committed {
-                cursor: remembered.cursor,
-                outcome: remembered.outcome.clone(),
-            },
-            Applied::Registered => ForwardOutcome::Registered { cursor },
-            Applied::Expired => ForwardOutcome::Expired,
-            Applied::Dropped => ForwardOutcome::Dropped,
-            Applied::Full => ForwardOutcome::Busy,
-            Applied::Superseded => ForwardOutcome::Superseded,
-            Applied::Silent => ForwardOutcome::Unknown,
-        };
-        in_view_of(self.sent, outcome)
-    }
-}
-
-/// Takes back what cannot be said of a command of which another copy may stand in a log: that it
-/// was surely not applied.
-fn in_view_of(sent: bool, outcome: ForwardOutcome) -> ForwardOutcome {
-    match outcome {
-        ForwardOutcome::Busy if sent => ForwardOutcome::Unknown,
-        outcome => outcome,
-    }
-}
-
 /// Returns what was proposed at `cursor`, if it may be sent again.
 fn proposal_at(log: &Log, cursor: Cursor) -> Option<Proposal> {
     let entry = log.get(cursor.index)?;
@@ -565,30 +538,5 @@ fn proposal_at(log: &Log, cursor: Cursor) -> Option<Proposal> {
         })),
         Body::Register { .. } => Some(Proposal::Register),
         _ => None,
-    }
-}
-
-/// Returns what can be told of a command that the client table was asked for.
-fn known(recalled: &Recalled) -> Option<ForwardOutcome> {
-    Some(match recalled {
-        Recalled::Applied(remembered) => ForwardOutcome::Committed {
-            cursor: remembered.cursor,
-            outcome: remembered.outcome.clone(),
-        },
-        Recalled::Expired => ForwardOutcome::Expired,
-        Recalled::Dropped => ForwardOutcome::Dropped,
-        Recalled::NotSeen => return None,
-    })
-}
-
-fn reply(outcome: ForwardOutcome) -> Reply {
-    match outcome {
-        ForwardOutcome::Committed { cursor, outcome } => Reply::Committed { cursor, outcome },
-        ForwardOutcome::Registered { cursor } => Reply::Registered { cursor },
-        ForwardOutcome::Busy | ForwardOutcome::NotLeader => Reply::Busy,
-        ForwardOutcome::Unknown => Reply::Unknown,
-        ForwardOutcome::Superseded => Reply::Superseded,
-        ForwardOutcome::Expired => Reply::Expired,
-        ForwardOutcome::Dropped => Reply::Dropped,
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     wire::Message,
 };
 
-use super::{Raft, RoleState, planted::Contexts};
+use super::{Raft, planted::Contexts, role::RoleState};
 
 /// The reads that wait on one peer for one group.
 #[derive(Clone, Hash, Debug, Default)]
@@ -119,11 +119,15 @@ impl Reads {
     }
 
     /// Puts the round under way back: its reads wait for the next one, with a new sequence.
-    pub(super) fn put_back(&mut self) {
-        if let Some(round) = self.round.take() {
-            let later = std::mem::replace(&mut self.arrived, round.askers);
-            self.arrived.extend(later);
-        }
+    ///
+    /// Tells whether there was one.
+    pub(super) fn put_back(&mut self) -> bool {
+        let Some(round) = self.round.take() else {
+            return false;
+        };
+        let later = std::mem::replace(&mut self.arrived, round.askers);
+        self.arrived.extend(later);
+        true
     }
 
     /// Asks the leader on behalf of the reads that wait, one question for all of them; a question
@@ -278,6 +282,9 @@ impl Raft {
 
     /// On the leader: takes a question of another peer.
     pub(super) fn on_read_index(&mut self, from: Member, id: u64, out: &mut Out) {
+        if self.is_leader() && !self.is_established_leader() {
+            out.mark("read.waits_for_own_term");
+        }
         if self.is_leader() && self.reads.arrived.len() < limits::WAITING {
             self.reads.arrived.push(Asker::Remote(from, id));
         } else {

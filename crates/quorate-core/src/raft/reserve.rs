@@ -12,7 +12,7 @@ use crate::{
     wire::entry_size,
 };
 
-use super::{Raft, RoleState};
+use super::{Raft, role::RoleState};
 
 impl Raft {
     /// Drops the entries up to `applied` that nothing needs any more.

@@ -17,7 +17,7 @@ use crate::{
     wire::{Message, entry_size},
 };
 
-use super::{Raft, RoleState};
+use super::{Raft, role::RoleState};
 
 /// The entries after one anchor, from one conversation.
 #[derive(Clone, Hash, Debug)]

@@ -41,7 +41,7 @@ use crate::{
     wire::Message,
 };
 
-use super::{Raft, RoleState, conversation::Mode};
+use super::{Raft, conversation::Mode, role::RoleState};
 
 /// A handover under way, on the leader.
 #[derive(Clone, Hash, Debug)]
@@ -109,6 +109,7 @@ impl Raft {
                 None => leader != from,
             };
             if fulfilled {
+                out.mark("transfer.fulfilled");
                 out.reply(wish.request, Reply::Done);
                 return false;
             }
@@ -226,6 +227,12 @@ impl Raft {
         let Some((_, std::cmp::Reverse(target))) = best.max() else {
             return Ok(());
         };
+        if leader.conversations.get(&target).map(|one| one.matched) != Some(self.log.last().index) {
+            out.mark("transfer.target_lags");
+        }
+        if self.configurations.latest().1.is_joint() {
+            out.mark("transfer.while_joint");
+        }
         let handover = Handover {
             target,
             until: now.after(self.profile.election_max),
@@ -234,16 +241,11 @@ impl Raft {
         if let RoleState::Leader(leader) = &mut self.role {
             leader.handover = Some(handover);
         }
-        self.reads.put_back();
+        if self.reads.put_back() {
+            out.mark("read.round_put_back");
+        }
         out.mark("transfer.begun");
         Ok(())
-    }
-
-    /// On the leader: hands over to anybody that votes.
-    pub(super) fn step_aside(&mut self, now: Time, out: &mut Out) {
-        if self.hand_over(now, None, out).is_err() {
-            out.mark("transfer.nobody_else_votes");
-        }
     }
 
     /// On the leader: moves a handover on; tells whether one is under way.

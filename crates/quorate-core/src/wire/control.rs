@@ -174,6 +174,8 @@ pub enum Message {
         matched: Index,
         /// The highest read sequence seen from this leader.
         read: u64,
+        /// Whether the follower never wants to vote.
+        reader: bool,
     },
     /// The entry before those sent is not here.
     Reject {

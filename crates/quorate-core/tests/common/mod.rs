@@ -9,12 +9,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_core::wire::{Replication, decode_replication};
+use quorate_core::wire::{
+    Control, Message, Replication, decode_control, decode_replication, encode_control,
+};
 use quorate_core::{
-    Applied, Body, ClientOp, ClientSequence, Command, Cursor, Effect, Entry, Fate, Form, GroupId,
-    GroupKey, GroupProfile, Incarnation, Index, Input, Lane, LinkId, NetworkId, Now, OpenGroup,
-    Peer, PeerConfig, PeerId, Planted, Recovered, Remembered, Reply, RequestId, Role, StateDone,
-    StateOp, Time, Wall,
+    Applied, Body, ClientOp, ClientSequence, Command, Cursor, Effect, Entry, Event, Fate, Form,
+    GroupId, GroupKey, GroupProfile, Incarnation, Index, Input, Lane, LinkId, NetworkId, Now,
+    OpenGroup, Peer, PeerConfig, PeerId, Planted, Recovered, Remembered, Reply, RequestId, Role,
+    StateDone, StateOp, Time, Wall,
 };
 
 /// One peer and its state.
@@ -26,6 +28,10 @@ pub struct Node {
     pub up: bool,
     /// What took effect, in order.
     pub effects: Vec<Bytes>,
+    /// Situations it has reached.
+    pub marks: BTreeSet<&'static str>,
+    /// What it told its user.
+    pub events: Vec<Event>,
     /// A client table without limits.
     clients: BTreeSet<Index>,
     named: BTreeMap<(Index, u64), Remembered>,
@@ -92,6 +98,12 @@ pub struct Wire {
     pub isolated: BTreeSet<usize>,
     /// Which frames of the entries lanes get lost.
     pub lost: fn(&Replication) -> bool,
+    /// Which messages of the control lanes get lost.
+    pub lost_control: fn(&Message) -> bool,
+    /// After how many turns of peers which one dies.
+    pub fuse: Option<(u64, usize)>,
+    /// What was sent on control lanes: frames, and messages of groups in them.
+    pub control: (u64, u64),
 }
 
 pub fn key() -> GroupKey {
@@ -112,6 +124,9 @@ impl Wire {
             group: key().group_id("count"),
             isolated: BTreeSet::new(),
             lost: |_| false,
+            lost_control: |_| false,
+            fuse: None,
+            control: (0, 0),
         };
         for _ in 0..count {
             wire.add(form);
@@ -155,6 +170,8 @@ impl Wire {
             applied: 0,
             up: true,
             effects: Vec::new(),
+            marks: BTreeSet::new(),
+            events: Vec::new(),
             clients: BTreeSet::new(),
             named: BTreeMap::new(),
         });
@@ -197,6 +214,13 @@ impl Wire {
         loop {
             let mut worked = false;
             for number in 0..self.nodes.len() {
+                let idle = self.nodes[number].inbox.is_empty() || !self.nodes[number].up;
+                if let Some((turns, doomed)) = self.fuse.filter(|_| !idle) {
+                    self.fuse = Some((turns - 1, doomed)).filter(|_| turns > 1);
+                    if self.fuse.is_none() {
+                        self.kill(doomed);
+                    }
+                }
                 let inbox = std::mem::take(&mut self.nodes[number].inbox);
                 if inbox.is_empty() || !self.nodes[number].up {
                     continue;
@@ -231,6 +255,10 @@ impl Wire {
             Effect::Send { link, lane, frame } => {
                 let lost = matches!(lane, Lane::Entries(_))
                     && decode_replication(frame.clone()).is_ok_and(|(_, m)| (self.lost)(&m));
+                if lane == Lane::Control {
+                    self.send_control(number, link, &frame);
+                    return;
+                }
                 if let Some((a, b)) = self.links.get(&link).filter(|_| !lost) {
                     let other = if *a == number { *b } else { *a };
                     let input = Input::Frame {
@@ -248,10 +276,12 @@ impl Wire {
                 });
             }
             Effect::State { group, op } => {
+                let ours = group == self.group;
                 let node = &mut self.nodes[number];
                 let done = match op {
                     StateOp::Begin { genesis } => StateDone::Begun { genesis },
-                    StateOp::Apply { first, entries, .. } => node.apply(first, &entries),
+                    StateOp::Apply { first, entries, .. } if ours => node.apply(first, &entries),
+                    StateOp::Apply { first, entries, .. } => applied_elsewhere(first, &entries),
                     _ => return,
                 };
                 node.inbox.push_back(Input::State { group, done });
@@ -259,8 +289,46 @@ impl Wire {
             Effect::Reply { request, reply } => {
                 self.nodes[number].replies.insert(request, reply);
             }
-            Effect::Authenticated(_) | Effect::Event(_) | Effect::Mark(_) => {}
+            Effect::Mark(mark) => {
+                self.nodes[number].marks.insert(mark);
+            }
+            Effect::Event(event) => self.nodes[number].events.push(event),
+            Effect::Authenticated(_) => {}
         }
+    }
+
+    /// Passes a control frame on, without what gets lost, and counts.
+    fn send_control(&mut self, number: usize, link: LinkId, frame: &Bytes) {
+        let mut messages = decode_control(frame).expect("peers send what can be read");
+        let grouped = |message: &Control| matches!(message, Control::Group(_));
+        self.control.0 += 1;
+        self.control.1 += messages.iter().filter(|one| grouped(one)).count() as u64;
+        messages.retain(|message| match message {
+            Control::Group(envelope) => !(self.lost_control)(&envelope.message),
+            _ => true,
+        });
+        if let Some((a, b)) = self.links.get(&link) {
+            let other = if *a == number { *b } else { *a };
+            let inbox = &mut self.nodes[other].inbox;
+            encode_control(&messages, |bytes| {
+                let lane = Lane::Control;
+                inbox.push_back(Input::Frame { link, lane, bytes });
+            });
+        }
+    }
+
+    /// Has every peer open another group.
+    pub fn open_everywhere(&mut self, name: &str, form: Form) -> GroupId {
+        let key = GroupKey::named(name);
+        for node in &mut self.nodes {
+            node.inbox.push_back(Input::Open(OpenGroup {
+                key: key.clone(),
+                machine: "count".to_owned(),
+                form,
+                profile: GroupProfile::lan(),
+            }));
+        }
+        key.group_id("count")
     }
 
     pub fn dial(&mut self, number: usize, peer: PeerId) {
@@ -368,6 +436,18 @@ impl Wire {
             "request {request:?} at {number} was never answered"
         );
         self.nodes[number].replies[&request].clone()
+    }
+}
+
+/// Applies entries of a group whose state is of no interest.
+fn applied_elsewhere(first: Cursor, entries: &[Entry]) -> StateDone {
+    let last = entries.last().expect("something is applied");
+    StateDone::Applied {
+        last: Cursor::new(last.term, Index(first.index.0 + entries.len() as u64 - 1)),
+        outcomes: vec![Applied::Silent; entries.len()],
+        fate: Fate::Used,
+        items: 0,
+        bytes: 0,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Scenarios directed by hand, each after a story that a cluster must get through.
 
 mod catch_up;
+mod changes;
 mod clients;
 mod cluster;
 mod formation;

@@ -152,7 +152,7 @@ fn what_was_overwritten_is_sent_again_if_it_has_a_name() {
             answer(&mut waiting, 0, outcome.clone(), out);
             answer(&mut waiting, 1, outcome.clone(), out);
         });
-        assert_eq!(told, [(0, reply(outcome))]);
+        assert_eq!(told, [(0, outcome::reply(outcome))]);
         assert_eq!(waiting.queue.len(), 1);
         assert!(waiting.queue[0].sent);
     }
