@@ -180,7 +180,8 @@ impl Search {
     fn come_back(&mut self, exploration: &Exploration, state: &State) -> Result<(), Found> {
         self.lasts += 1;
         // The first few, and then ever fewer.
-        let tried = self.lasts <= 16 || self.lasts.is_power_of_two() || self.lasts % 97 == 0;
+        let tried =
+            self.lasts <= 16 || self.lasts.is_power_of_two() || self.lasts.is_multiple_of(97);
         if !tried || self.came_back >= TRIALS {
             return Ok(());
         }

@@ -60,7 +60,7 @@ mod tests {
         let (mut visited, mut model) = (Visited::new(), BTreeSet::new());
         for round in 0..20_000_u128 {
             // Many share their lowest bits, and every third comes again.
-            let hash = (round / 3 * 0x1_0001) % 9_000 << 7;
+            let hash = ((round / 3 * 0x1_0001) % 9_000) << 7;
             assert_eq!(visited.insert(hash), model.insert(hash.max(1)));
         }
     }
