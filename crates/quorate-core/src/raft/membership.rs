@@ -11,7 +11,8 @@
 //! the next odd one, two at a time, up to the wanted number. Never fewer voters, unless one wants
 //! to go. A *reader* is a learner that says in every ack that it never wants to vote: it is its own
 //! wish, local like a timeout, so it is stated to each leader anew and stands in no configuration;
-//! and since a learner is promoted only after acks, no leader can miss it. Learners that are gone for very long are let go with the next change of learners.
+//! and since a learner is promoted only after acks, no leader can miss it.
+//! Learners that are gone for very long are let go with the next change of learners.
 //!
 //! A leader that is not in the half being entered hands over to one that is, and completes the
 //! change itself if that does not succeed ([`super::leave`]). Nothing is proposed while the lead is
