@@ -143,6 +143,22 @@ fn wait_missed(peer: &Up, id: &Value) {
     });
 }
 
+/// Waits until the log of the leader among `peers` no longer holds the entry at `cursor`.
+fn wait_pruned(peers: &[&Up], cursor: &str) {
+    let index: u64 = cursor.rsplit('/').next().unwrap().parse().unwrap();
+    eventually("the log is pruned", || {
+        let leader = peers
+            .iter()
+            .find(|peer| peer.status()["role"] == "leader")?;
+        let metrics = Request::get("/metrics").send(leader.http)?;
+        let text = String::from_utf8_lossy(&metrics.body).into_owned();
+        let mut lines = text.lines();
+        let base = lines.find(|line| line.starts_with("quorate_group_base_index"))?;
+        let base: u64 = base.rsplit(' ').next()?.parse().ok()?;
+        (base > index).then_some(())
+    });
+}
+
 #[test]
 fn a_watcher_that_a_snapshot_passes_over_is_told_the_difference() {
     let world = World::new();
@@ -160,7 +176,7 @@ fn a_watcher_that_a_snapshot_passes_over_is_told_the_difference() {
     put(other, "goes", "1");
     let changed = put(other, "changes", "1");
     let mut stream = watch(late, &format!("?from={changed}"));
-    assert_eq!(stream.event().unwrap().id, Some(changed));
+    assert_eq!(stream.event().unwrap().id, Some(changed.clone()));
     let id = late.status()["peer"].clone();
     late.signal("STOP");
     for peer in peers.iter().filter(|peer| peer.pid() != late.pid()) {
@@ -173,6 +189,8 @@ fn a_watcher_that_a_snapshot_passes_over_is_told_the_difference() {
     }
     put(other, "changes", "2");
     delete(other, "goes");
+    let living: Vec<&Up> = peers.iter().filter(|it| it.pid() != late.pid()).collect();
+    wait_pruned(&living, &changed);
     late.signal("CONT");
 
     // What was on its way to it comes as it did before.
