@@ -18,11 +18,8 @@ const SESSION: SessionId = SessionId(1);
 
 fn replica() -> Replica {
     let mut replica = Replica::new(Arc::new(Collections));
-    assert!(
-        replica
-            .execute(StateOp::Begin { genesis: GENESIS })
-            .is_none()
-    );
+    let begun = replica.execute(StateOp::Begin { genesis: GENESIS });
+    assert_eq!(begun, Some(StateDone::Begun { genesis: GENESIS }));
     replica
 }
 
