@@ -135,211 +135,248 @@ impl Canary {
     }
 
     fn about(self) -> (&'static str, &'static str, &'static str) {
-        match self {
-            Self::AckBeforeSync => (
-                "ack-before-sync",
-                "A follower acknowledges entries, and a leader counts its own, while \
-                 they are on their way to the disk.",
-                "",
-            ),
-            Self::VoteBeforeSync => (
-                "vote-before-sync",
-                "A vote leaves while the ballot that holds it is on its way to the \
-                 disk: after a crash the peer votes again.",
-                "",
-            ),
-            Self::TermNotWritten => (
-                "term-not-written",
-                "A peer that hears of a higher term follows it without writing it down: \
-                 after a crash it is back in the older one.",
-                "",
-            ),
-            Self::SecondVote => (
-                "second-vote",
-                "A peer that has voted in a term votes for whoever else asks in it.",
-                "",
-            ),
-            Self::VoteByTermAlone => (
-                "vote-by-term-alone",
-                "A vote is granted by the term alone, to candidates that lack what is \
-                 committed.",
-                "",
-            ),
-            Self::FigureEight => (
-                "figure-eight",
-                "A leader commits entries of an earlier term by counting copies; \
-                 another leader may still replace them (figure 8 of the Raft paper).",
-                "",
-            ),
-            Self::QuorumOffByOne => (
-                "quorum-off-by-one",
-                "One voter fewer than a majority is enough for a leader to commit.",
-                "",
-            ),
-            Self::VisibleQuorum => (
-                "visible-quorum",
-                "A majority of the voters in sight decides, instead of one of all \
-                 voters: in a partition both sides do.",
-                "",
-            ),
-            Self::LearnersCount => (
-                "learners-count",
-                "The copies of learners count toward a commit.",
-                "",
-            ),
-            Self::JointAsUnion => (
-                "joint-as-union",
-                "While a configuration is joint, a majority of both halves together \
-                 commits, instead of one of each.",
-                "",
-            ),
-            Self::InstallKeepsConfiguration => (
-                "install-keeps-configuration",
-                "A peer that installs a snapshot goes on with the configuration that it \
-                 had, not the snapshot's.",
-                "",
-            ),
-            Self::ConflictKept => (
-                "conflict-kept",
-                "A follower whose entries differ from the leader's keeps them and \
-                 acknowledges the leader's.",
-                "",
-            ),
-            Self::StaleAppendTruncates => (
-                "stale-append-truncates",
-                "A follower cuts its log where an append ends, also when it is a late \
-                 one that it has passed long ago.",
-                "",
-            ),
-            Self::CommitPastMatch => (
-                "commit-past-match",
-                "A follower takes the leader's commit index for its own log up to its \
-                 end, also where that was never compared with the leader's.",
-                "",
-            ),
-            Self::ReadWithoutRound => (
-                "read-without-round",
-                "A leader answers linearizable reads at once: it may have been deposed \
-                 without having heard of it.",
-                "",
-            ),
-            Self::ReadBeforeOwnEntry => (
-                "read-before-own-entry",
-                "A new leader answers reads before it has committed an entry of its own \
-                 term: it does not know yet what is committed.",
-                "",
-            ),
-            Self::DeposedMeansSuperseded => (
-                "deposed-means-superseded",
-                "A leader that is deposed tells its clients that their writes will \
-                 never take effect; the next leader may have them.",
-                "",
-            ),
-            Self::UnnamedResent => (
-                "unnamed-resent",
-                "A command without a name is sent again when its answer is missing, and \
-                 applied twice.",
-                "",
-            ),
-            Self::StagedIsAcked => (
-                "staged-is-acked",
-                "Entries behind the hole of a restore are acknowledged when they are \
-                 staged.",
-                "",
-            ),
-            Self::CutPastTheMarker => (
-                "cut-past-the-marker",
-                "A batch goes on past a marker, so that snapshots under one anchor hold \
-                 different states.",
-                "",
-            ),
-            Self::ClientTableDropped => (
-                "client-table-dropped",
-                "A restored snapshot comes without the client table: what was applied \
-                 before is applied again.",
-                "",
-            ),
-            Self::MixedAnchors => (
-                "mixed-anchors",
-                "A restore that moves to a newer anchor keeps what it has fetched of \
-                 the older one by its ranks, unverified.",
-                "",
-            ),
-            Self::FounderBySight => (
-                "founder-by-sight",
-                "Whoever has seen nobody for a while founds the group, without the lock that \
-                 picks one founder: peers that find each other late found it twice.",
-                "",
-            ),
-            Self::FollowedGenesisDropped => (
-                "followed-genesis-dropped",
-                "A genesis is dropped when refusals leave it no quorum, although \
-                 entries follow it.",
-                "",
-            ),
-            Self::KeyIsIdentity => (
-                "key-is-identity",
-                "A peer is known by its key alone: one that has lost its memory answers \
-                 and counts as its former self.",
-                "",
-            ),
-            Self::Openraft1802 => (
-                "openraft-1802",
-                "The match indexes are kept in order, but a voter that was ahead \
-                 already is not moved when it advances; a prefix that is no longer \
-                 sorted is taken for a quorum, and entries are committed without one.",
-                "https://github.com/databendlabs/openraft/issues/1802",
-            ),
-            Self::Openraft1220 => (
-                "openraft-1220",
-                "A leader that hears of a higher vote adopts it and steps down; that \
-                 counts as its vote, although it has not compared the logs. (That \
-                 system has no pre-vote by default; nor has this core with the bug.)",
-                "https://github.com/databendlabs/openraft/pull/1220",
-            ),
-            Self::Openraft1960 => (
-                "openraft-1960",
-                "The last write that was reported finished is taken for how far the log \
-                 is durable, so that reports that come out of order move it past what \
-                 is not and back before what is.",
-                "https://github.com/databendlabs/openraft/issues/1960",
-            ),
-            Self::RaftRs571 => (
-                "raft-rs-571",
-                "Answers carry nothing that names the conversation: one that a peer \
-                 sent before it left counts for the conversation after it came back.",
-                "https://github.com/tikv/raft-rs/issues/571",
-            ),
-            Self::Etcd20418 => (
-                "etcd-20418",
-                "A question for a read index that is asked again goes under its old \
-                 number; answers to the first round that are still on their way, as \
-                 after a pause, confirm the second one and all reads that wait with it.",
-                "https://github.com/etcd-io/etcd/issues/20418",
-            ),
-            Self::Cockroach87581 => (
-                "cockroach-87581",
-                "A follower restores from another peer's snapshot, and the leader takes \
-                 it to have what the leader wanted it to have, although that snapshot \
-                 may be an older one.",
-                "https://github.com/cockroachdb/cockroach/issues/87581",
-            ),
-            Self::RaftSingleServer2015 => (
-                "raft-single-server-2015",
-                "Voters change one at a time without a joint configuration, and a \
-                 leader may begin a change before it has committed an entry of its own \
-                 term: two changes of two leaders make majorities that do not meet.",
-                "https://groups.google.com/g/raft-dev/c/t4xj6dJTP6E/m/d2D9LrWRza8J",
-            ),
-            Self::NatsLazyFsync => (
-                "nats-lazy-fsync",
-                "Writes are acknowledged when the operating system has them; the disk \
-                 has them when the store is next idle.",
-                "https://github.com/nats-io/nats-server/issues/7564",
-            ),
-        }
+        let row = ABOUT.iter().find(|row| row.0 == self);
+        row.map_or(("", "", ""), |row| (row.1, row.2, row.3))
     }
 }
+
+/// What there is to say of each: its name, its story, and where it was published, if it was.
+const ABOUT: [(Canary, &str, &str, &str); 33] = [
+    (
+        Canary::AckBeforeSync,
+        "ack-before-sync",
+        "A follower acknowledges entries, and a leader counts its own, while \
+         they are on their way to the disk.",
+        "",
+    ),
+    (
+        Canary::VoteBeforeSync,
+        "vote-before-sync",
+        "A vote leaves while the ballot that holds it is on its way to the \
+         disk: after a crash the peer votes again.",
+        "",
+    ),
+    (
+        Canary::TermNotWritten,
+        "term-not-written",
+        "A peer that hears of a higher term follows it without writing it down: \
+         after a crash it is back in the older one.",
+        "",
+    ),
+    (
+        Canary::SecondVote,
+        "second-vote",
+        "A peer that has voted in a term votes for whoever else asks in it.",
+        "",
+    ),
+    (
+        Canary::VoteByTermAlone,
+        "vote-by-term-alone",
+        "A vote is granted by the term alone, to candidates that lack what is \
+         committed.",
+        "",
+    ),
+    (
+        Canary::FigureEight,
+        "figure-eight",
+        "A leader commits entries of an earlier term by counting copies; \
+         another leader may still replace them (figure 8 of the Raft paper).",
+        "",
+    ),
+    (
+        Canary::QuorumOffByOne,
+        "quorum-off-by-one",
+        "One voter fewer than a majority is enough for a leader to commit.",
+        "",
+    ),
+    (
+        Canary::VisibleQuorum,
+        "visible-quorum",
+        "A majority of the voters in sight decides, instead of one of all \
+         voters: in a partition both sides do.",
+        "",
+    ),
+    (
+        Canary::LearnersCount,
+        "learners-count",
+        "The copies of learners count toward a commit.",
+        "",
+    ),
+    (
+        Canary::JointAsUnion,
+        "joint-as-union",
+        "While a configuration is joint, a majority of both halves together \
+         commits, instead of one of each.",
+        "",
+    ),
+    (
+        Canary::InstallKeepsConfiguration,
+        "install-keeps-configuration",
+        "A peer that installs a snapshot goes on with the configuration that it \
+         had, not the snapshot's.",
+        "",
+    ),
+    (
+        Canary::ConflictKept,
+        "conflict-kept",
+        "A follower whose entries differ from the leader's keeps them and \
+         acknowledges the leader's.",
+        "",
+    ),
+    (
+        Canary::StaleAppendTruncates,
+        "stale-append-truncates",
+        "A follower cuts its log where an append ends, also when it is a late \
+         one that it has passed long ago.",
+        "",
+    ),
+    (
+        Canary::CommitPastMatch,
+        "commit-past-match",
+        "A follower takes the leader's commit index for its own log up to its \
+         end, also where that was never compared with the leader's.",
+        "",
+    ),
+    (
+        Canary::ReadWithoutRound,
+        "read-without-round",
+        "A leader answers linearizable reads at once: it may have been deposed \
+         without having heard of it.",
+        "",
+    ),
+    (
+        Canary::ReadBeforeOwnEntry,
+        "read-before-own-entry",
+        "A new leader answers reads before it has committed an entry of its own \
+         term: it does not know yet what is committed.",
+        "",
+    ),
+    (
+        Canary::DeposedMeansSuperseded,
+        "deposed-means-superseded",
+        "A leader that is deposed tells its clients that their writes will \
+         never take effect; the next leader may have them.",
+        "",
+    ),
+    (
+        Canary::UnnamedResent,
+        "unnamed-resent",
+        "A command without a name is sent again when its answer is missing, and \
+         applied twice.",
+        "",
+    ),
+    (
+        Canary::StagedIsAcked,
+        "staged-is-acked",
+        "Entries behind the hole of a restore are acknowledged when they are \
+         staged.",
+        "",
+    ),
+    (
+        Canary::CutPastTheMarker,
+        "cut-past-the-marker",
+        "A batch goes on past a marker, so that snapshots under one anchor hold \
+         different states.",
+        "",
+    ),
+    (
+        Canary::ClientTableDropped,
+        "client-table-dropped",
+        "A restored snapshot comes without the client table: what was applied \
+         before is applied again.",
+        "",
+    ),
+    (
+        Canary::MixedAnchors,
+        "mixed-anchors",
+        "A restore that moves to a newer anchor keeps what it has fetched of \
+         the older one by its ranks, unverified.",
+        "",
+    ),
+    (
+        Canary::FounderBySight,
+        "founder-by-sight",
+        "Whoever has seen nobody for a while founds the group, without the lock that \
+         picks one founder: peers that find each other late found it twice.",
+        "",
+    ),
+    (
+        Canary::FollowedGenesisDropped,
+        "followed-genesis-dropped",
+        "A genesis is dropped when refusals leave it no quorum, although \
+         entries follow it.",
+        "",
+    ),
+    (
+        Canary::KeyIsIdentity,
+        "key-is-identity",
+        "A peer is known by its key alone: one that has lost its memory answers \
+         and counts as its former self.",
+        "",
+    ),
+    (
+        Canary::Openraft1802,
+        "openraft-1802",
+        "The match indexes are kept in order, but a voter that was ahead \
+         already is not moved when it advances; a prefix that is no longer \
+         sorted is taken for a quorum, and entries are committed without one.",
+        "https://github.com/databendlabs/openraft/issues/1802",
+    ),
+    (
+        Canary::Openraft1220,
+        "openraft-1220",
+        "A leader that hears of a higher vote adopts it and steps down; that \
+         counts as its vote, although it has not compared the logs. (That \
+         system has no pre-vote by default; nor has this core with the bug.)",
+        "https://github.com/databendlabs/openraft/pull/1220",
+    ),
+    (
+        Canary::Openraft1960,
+        "openraft-1960",
+        "The last write that was reported finished is taken for how far the log \
+         is durable, so that reports that come out of order move it past what \
+         is not and back before what is.",
+        "https://github.com/databendlabs/openraft/issues/1960",
+    ),
+    (
+        Canary::RaftRs571,
+        "raft-rs-571",
+        "Answers carry nothing that names the conversation: one that a peer \
+         sent before it left counts for the conversation after it came back.",
+        "https://github.com/tikv/raft-rs/issues/571",
+    ),
+    (
+        Canary::Etcd20418,
+        "etcd-20418",
+        "A question for a read index that is asked again goes under its old \
+         number; answers to the first round that are still on their way, as \
+         after a pause, confirm the second one and all reads that wait with it.",
+        "https://github.com/etcd-io/etcd/issues/20418",
+    ),
+    (
+        Canary::Cockroach87581,
+        "cockroach-87581",
+        "A follower restores from another peer's snapshot, and the leader takes \
+         it to have what the leader wanted it to have, although that snapshot \
+         may be an older one.",
+        "https://github.com/cockroachdb/cockroach/issues/87581",
+    ),
+    (
+        Canary::RaftSingleServer2015,
+        "raft-single-server-2015",
+        "Voters change one at a time without a joint configuration, and a \
+         leader may begin a change before it has committed an entry of its own \
+         term: two changes of two leaders make majorities that do not meet.",
+        "https://groups.google.com/g/raft-dev/c/t4xj6dJTP6E/m/d2D9LrWRza8J",
+    ),
+    (
+        Canary::NatsLazyFsync,
+        "nats-lazy-fsync",
+        "Writes are acknowledged when the operating system has them; the disk \
+         has them when the store is next idle.",
+        "https://github.com/nats-io/nats-server/issues/7564",
+    ),
+];
 
 /// A canary is written as its name.
 #[cfg(feature = "canary")]

@@ -275,6 +275,18 @@ impl FaultKind {
                 chance: dice.scaled(100_000, u64::from(MILLION)) as u32,
                 lasts,
             },
+            "late-reports" => Self::LateReports {
+                peer,
+                delay: Span::micros(1, dice.scaled(1_000, 200_000)),
+                lasts,
+            },
+            name => Self::draw_stop(name, peer, other, lasts, dice),
+        }
+    }
+
+    /// Draws what an operator does, or a crash.
+    fn draw_stop(name: &str, peer: usize, other: usize, lasts: Duration, dice: &mut Dice) -> Self {
+        match name {
             "transfer" => Self::Transfer {
                 peer,
                 to: dice.coin().then_some(other),
@@ -286,11 +298,6 @@ impl FaultKind {
                 patience: dice.span(Span::micros(50_000, 5_000_000)),
             },
             "stop" => Self::Stop { peer, away: lasts },
-            "late-reports" => Self::LateReports {
-                peer,
-                delay: Span::micros(1, dice.scaled(1_000, 200_000)),
-                lasts,
-            },
             _ => Self::Crash { peer, away: lasts },
         }
     }

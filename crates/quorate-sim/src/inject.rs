@@ -80,18 +80,6 @@ impl World {
                 rate,
                 lasts,
             } => self.narrow((one, other), rate, lasts),
-            FaultKind::SlowDisk { peer, delay, lasts } => {
-                self.nodes[peer].slow_disk = Some(delay);
-                self.lift_after(lasts, Lift::Disk(peer));
-            }
-            FaultKind::LateReports { peer, delay, lasts } => {
-                self.nodes[peer].late_reports = Some(delay);
-                self.lift_after(lasts, Lift::Reports(peer));
-            }
-            FaultKind::SlowPeer { peer, delay, lasts } => {
-                self.nodes[peer].slow_steps = Some(delay);
-                self.lift_after(lasts, Lift::Steps(peer));
-            }
             FaultKind::WallJump { peer, by } => {
                 if let Some(life) = &mut self.nodes[peer].life {
                     life.clock.jump(by);
@@ -104,6 +92,25 @@ impl World {
             FaultKind::NoDials { chance, lasts } => {
                 self.network.set_no_dials(chance);
                 self.lift_after(lasts, Lift::Dials);
+            }
+            kind => self.slow_down(kind),
+        }
+    }
+
+    /// Slows a machine down; else an operator does something.
+    fn slow_down(&mut self, kind: FaultKind) {
+        match kind {
+            FaultKind::SlowDisk { peer, delay, lasts } => {
+                self.nodes[peer].slow_disk = Some(delay);
+                self.lift_after(lasts, Lift::Disk(peer));
+            }
+            FaultKind::LateReports { peer, delay, lasts } => {
+                self.nodes[peer].late_reports = Some(delay);
+                self.lift_after(lasts, Lift::Reports(peer));
+            }
+            FaultKind::SlowPeer { peer, delay, lasts } => {
+                self.nodes[peer].slow_steps = Some(delay);
+                self.lift_after(lasts, Lift::Steps(peer));
             }
             kind => self.have_operator(kind),
         }

@@ -293,8 +293,7 @@ mod tests {
             .map(|line| line.trim_start_matches("//! "))
             .collect();
         let drawn = diagram();
-        println!("{drawn}");
-        assert_eq!(header.join("\n"), drawn);
+        assert_eq!(header.join("\n"), drawn, "the diagram is:\n{drawn}");
     }
 
     #[test]
