@@ -1,20 +1,29 @@
-//! Quorate beside the raw transport, in one run, on one machine.
+//! Quorate beside the raw transport and other libraries of consensus, in one run, on one machine.
 //!
 //! Every figure that the documentation gives comes from here. The raw rows move the same bytes
 //! through plain iroh between two endpoints of the same process, so that the others can be judged
 //! against what the transport allows on the machine at hand rather than against a number from
-//! somewhere else. Each value is the median of several rounds.
+//! somewhere else. The rows of the core have no network at all and stand beside those of the crate
+//! `raft`, the rows of the driver beside those of `openraft`. Each value is the median of several
+//! rounds.
 
 #![forbid(unsafe_code)]
 
 mod catch_up;
 mod cluster;
+mod core_loop;
+mod in_process;
 mod memory;
+mod openraft_nodes;
+mod order;
+mod raft_rs;
 mod raw;
 mod row;
 mod sample;
 mod start;
+mod sums;
 mod table;
+mod version;
 mod write;
 
 use clap::Parser;
@@ -23,7 +32,7 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measures Quorate beside the raw transport.
+/// Measures Quorate beside the raw transport and other libraries.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Print one JSON object per line instead of a table.

@@ -2,11 +2,35 @@
 
 use std::collections::BTreeMap;
 
-use crate::{catch_up, memory, raw, start, write};
+use crate::{
+    catch_up, in_process, memory,
+    order::{self, Pair},
+    raw, start, write,
+};
 
 /// One row of the table. Names stay as they are, so that runs can be compared.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Row {
+    /// Three peers of the core on one thread, one command at a time.
+    CoreDepth1,
+    /// The same with the crate `raft`.
+    RaftRsDepth1,
+    /// Three peers of the core on one thread, 256 commands under way.
+    CoreDepth256,
+    /// The same with the crate `raft`.
+    RaftRsDepth256,
+    /// The driver, one client.
+    InprocC1,
+    /// The same with the crate `openraft`.
+    OpenraftC1,
+    /// The driver, 64 clients.
+    InprocC64,
+    /// The same with the crate `openraft`.
+    OpenraftC64,
+    /// The driver, 4,096 clients.
+    InprocC4096,
+    /// The same with the crate `openraft`.
+    OpenraftC4096,
     /// Round trip of 100 bytes through plain iroh.
     RawRtt,
     /// One stream of plain iroh.
@@ -38,7 +62,17 @@ pub(crate) enum Target {
     AtLeast(f64),
 }
 
-const ALL: [Row; 10] = [
+const ALL: [Row; 20] = [
+    Row::CoreDepth1,
+    Row::RaftRsDepth1,
+    Row::CoreDepth256,
+    Row::RaftRsDepth256,
+    Row::InprocC1,
+    Row::OpenraftC1,
+    Row::InprocC64,
+    Row::OpenraftC64,
+    Row::InprocC4096,
+    Row::OpenraftC4096,
     Row::RawRtt,
     Row::RawThroughput,
     Row::RawMillion,
@@ -55,6 +89,16 @@ impl Row {
     /// Returns the row's name.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::CoreDepth1 => "core.depth1_per_s",
+            Self::RaftRsDepth1 => "raft_rs.depth1_per_s",
+            Self::CoreDepth256 => "core.depth256_per_s",
+            Self::RaftRsDepth256 => "raft_rs.depth256_per_s",
+            Self::InprocC1 => "inproc.c1_per_s",
+            Self::OpenraftC1 => "openraft.c1_per_s",
+            Self::InprocC64 => "inproc.c64_per_s",
+            Self::OpenraftC64 => "openraft.c64_per_s",
+            Self::InprocC4096 => "inproc.c4096_per_s",
+            Self::OpenraftC4096 => "openraft.c4096_per_s",
             Self::RawRtt => "raw.rtt_us",
             Self::RawThroughput => "raw.mib_s",
             Self::RawMillion => "raw.1m_ms",
@@ -73,9 +117,29 @@ impl Row {
         match self {
             Self::RawRtt | Self::WriteLeader | Self::WriteFollower => "us",
             Self::RawThroughput => "MiB/s",
-            Self::WritePipelined => "1/s",
+            Self::CoreDepth1
+            | Self::RaftRsDepth1
+            | Self::CoreDepth256
+            | Self::RaftRsDepth256
+            | Self::InprocC1
+            | Self::OpenraftC1
+            | Self::InprocC64
+            | Self::OpenraftC64
+            | Self::InprocC4096
+            | Self::OpenraftC4096
+            | Self::WritePipelined => "1/s",
             Self::RawMillion | Self::CatchUpSmall | Self::CatchUpMillion | Self::Start => "ms",
             Self::Memory => "MB",
+        }
+    }
+
+    /// Returns whose row it is.
+    pub(crate) fn package(self) -> &'static str {
+        match self {
+            Self::RaftRsDepth1 | Self::RaftRsDepth256 => "raft",
+            Self::OpenraftC1 | Self::OpenraftC64 | Self::OpenraftC4096 => "openraft",
+            Self::RawRtt | Self::RawThroughput | Self::RawMillion => "iroh",
+            _ => "quorate",
         }
     }
 }
@@ -107,6 +171,32 @@ impl Measured {
             return Ok(*value);
         }
         let value = match row {
+            Row::CoreDepth1 | Row::RaftRsDepth1 => {
+                let Pair { quorate, raft_rs } = order::depth1_per_s()?;
+                self.values.insert(Row::CoreDepth1, quorate);
+                self.values.insert(Row::RaftRsDepth1, raft_rs);
+                return Ok(self.values[&row]);
+            }
+            Row::CoreDepth256 | Row::RaftRsDepth256 => {
+                let Pair { quorate, raft_rs } = order::depth256_per_s()?;
+                self.values.insert(Row::CoreDepth256, quorate);
+                self.values.insert(Row::RaftRsDepth256, raft_rs);
+                return Ok(self.values[&row]);
+            }
+            Row::InprocC1 | Row::OpenraftC1 => {
+                return self
+                    .beside_openraft(row, [Row::InprocC1, Row::OpenraftC1], 1)
+                    .await;
+            }
+            Row::InprocC64 | Row::OpenraftC64 => {
+                return self
+                    .beside_openraft(row, [Row::InprocC64, Row::OpenraftC64], 64)
+                    .await;
+            }
+            Row::InprocC4096 | Row::OpenraftC4096 => {
+                let rows = [Row::InprocC4096, Row::OpenraftC4096];
+                return self.beside_openraft(row, rows, 4_096).await;
+            }
             Row::RawRtt => raw::rtt_us().await?,
             Row::RawThroughput => raw::mib_s().await?,
             Row::RawMillion => raw::entries_ms(1_000_000).await?,
@@ -122,11 +212,37 @@ impl Measured {
         Ok(value)
     }
 
+    /// Measures the driver and `openraft` together, and returns one of them.
+    async fn beside_openraft(
+        &mut self,
+        row: Row,
+        [ours, theirs]: [Row; 2],
+        clients: u64,
+    ) -> anyhow::Result<f64> {
+        let pair = in_process::per_s(clients).await?;
+        self.values.insert(ours, pair.quorate);
+        self.values.insert(theirs, pair.openraft);
+        Ok(self.values[&row])
+    }
+
     /// Returns what a row should reach on this machine, if anything is asked of it.
     pub(crate) async fn target_of(&mut self, row: Row) -> anyhow::Result<Option<Target>> {
         use Target::{AtLeast, AtMost};
         Ok(match row {
-            Row::RawRtt | Row::RawThroughput | Row::RawMillion | Row::CatchUpSmall => None,
+            Row::RaftRsDepth1
+            | Row::RaftRsDepth256
+            | Row::OpenraftC1
+            | Row::OpenraftC64
+            | Row::OpenraftC4096
+            | Row::RawRtt
+            | Row::RawThroughput
+            | Row::RawMillion
+            | Row::CatchUpSmall => None,
+            Row::CoreDepth1 => Some(AtLeast(300_000.0)),
+            Row::CoreDepth256 => Some(AtLeast(3_000_000.0)),
+            Row::InprocC1 => Some(AtLeast(self.value_of(Row::OpenraftC1).await?)),
+            Row::InprocC64 => Some(AtLeast(self.value_of(Row::OpenraftC64).await?)),
+            Row::InprocC4096 => Some(AtLeast(self.value_of(Row::OpenraftC4096).await?)),
             Row::WriteLeader => Some(AtMost(1.3 * self.value_of(Row::RawRtt).await?)),
             Row::WriteFollower => Some(AtMost(2.3 * self.value_of(Row::RawRtt).await?)),
             Row::WritePipelined => Some(AtLeast(250_000.0)),

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::row::{Row, Target};
+use crate::{
+    row::{Row, Target},
+    version,
+};
 
 /// Prints rows as they are measured.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ struct Line {
     row: &'static str,
     value: f64,
     unit: &'static str,
+    /// What was measured, with its version.
+    of: String,
     /// The bound in the same unit; nothing if nothing is asked of the row.
     target: Option<f64>,
 }
@@ -24,7 +29,10 @@ impl Output {
     /// Starts the output.
     pub(crate) fn new(json: bool) -> Self {
         if !json {
-            println!("{:<24} {:>12} {:<8} target", "row", "value", "unit");
+            println!(
+                "{:<24} {:>12} {:<8} {:<26} target",
+                "row", "value", "unit", "of"
+            );
         }
         Self { json }
     }
@@ -36,6 +44,7 @@ impl Output {
                 row: row.name(),
                 value: round(value),
                 unit: row.unit(),
+                of: version::of(row.package()),
                 target: target.map(|target| match target {
                     Target::AtMost(bound) | Target::AtLeast(bound) => round(bound),
                 }),
@@ -44,7 +53,11 @@ impl Output {
             println!("{line}");
         } else {
             let (name, value, unit) = (row.name(), number(value), row.unit());
-            println!("{name:<24} {value:>12} {unit:<8} {}", verdict(target));
+            let of = version::of(row.package());
+            println!(
+                "{name:<24} {value:>12} {unit:<8} {of:<26} {}",
+                verdict(target)
+            );
         }
     }
 }

@@ -1,0 +1,89 @@
+//! The real driver beside the crate `openraft`: three peers of one process, and a number of client
+//! tasks that each wait for their write before they begin the next.
+//!
+//! Not yet the same ground: `openraft`'s nodes call each other, while Quorate's peers talk over
+//! QUIC on loopback, encryption included, because there is no other way between them. And Quorate's
+//! machine is its map on a Merkle tree, `openraft`'s a table of sums.
+
+use std::{sync::Arc, time::Instant};
+
+use quorate::Map;
+
+use crate::{cluster, openraft_nodes::Nodes, sample::median};
+
+const ROUNDS: usize = 5;
+
+/// Keys of the map: as many as the other machine has sums.
+const KEYS: u64 = 1_024;
+
+/// Both libraries' writes per second.
+pub(crate) struct Pair {
+    pub(crate) quorate: f64,
+    pub(crate) openraft: f64,
+}
+
+/// Measures with this many clients.
+pub(crate) async fn per_s(clients: u64) -> anyhow::Result<Pair> {
+    let cluster = cluster::start(3).await?;
+    let (leader, _) = cluster.leader().await?;
+    let map: Map<u64, u64> = cluster.peer(leader).group.map("sums");
+    let nodes = Arc::new(Nodes::start().await?);
+    let each = (40_960 / clients).clamp(40, 4_000);
+    let (mut quorate, mut openraft) = (Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        let written = map.clone();
+        let one = run(clients, each, move |number| {
+            let map = written.clone();
+            async move {
+                map.insert(number % KEYS, number).await?;
+                Ok(())
+            }
+        })
+        .await?;
+        let written = Arc::clone(&nodes);
+        let other = run(clients, each, move |number| {
+            let write = written.write(number);
+            async move { write.await.map(drop) }
+        })
+        .await?;
+        if round > 0 {
+            quorate.push(one);
+            openraft.push(other);
+        }
+    }
+    cluster.close().await;
+    if let Some(nodes) = Arc::into_inner(nodes) {
+        nodes.close().await?;
+    }
+    Ok(Pair {
+        quorate: median(quorate),
+        openraft: median(openraft),
+    })
+}
+
+/// Has `clients` tasks write `each` times; returns how many writes were answered per second.
+async fn run<W>(
+    clients: u64,
+    each: u64,
+    write: impl Fn(u64) -> W + Clone + Send + 'static,
+) -> anyhow::Result<f64>
+where
+    W: Future<Output = anyhow::Result<()>> + Send,
+{
+    let began = Instant::now();
+    let tasks: Vec<_> = (0..clients)
+        .map(|client| {
+            let write = write.clone();
+            tokio::spawn(async move {
+                for number in 0..each {
+                    write(client + number * clients).await?;
+                }
+                anyhow::Ok(())
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await??;
+    }
+    Ok((clients * each) as f64 / began.elapsed().as_secs_f64())
+}

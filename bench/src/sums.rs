@@ -1,0 +1,41 @@
+//! The machine of the consensus rows: sums in a table, one command adds to one of them.
+//!
+//! Small on purpose: these rows compare how commands are ordered, so what a command does costs a
+//! few nanoseconds, and yet a command that is lost, doubled or out of place shows in the sums.
+
+/// Bytes of a command: which sum, and what is added to it.
+pub(crate) const COMMAND: usize = 16;
+
+const SUMS: u64 = 1_024;
+
+/// The sums.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Sums {
+    sums: Vec<u64>,
+}
+
+impl Sums {
+    /// Starts with nothing but zeros.
+    pub(crate) fn new() -> Self {
+        Self {
+            sums: vec![0; SUMS as usize],
+        }
+    }
+
+    /// Applies a command; returns the sum that it made.
+    pub(crate) fn apply(&mut self, command: [u8; COMMAND]) -> u64 {
+        let (which, added) = command.split_at(8);
+        let word = |half: &[u8]| u64::from_le_bytes(half.try_into().expect("half of a command"));
+        let sum = &mut self.sums[(word(which) % SUMS) as usize];
+        *sum = sum.wrapping_mul(3).wrapping_add(word(added));
+        *sum
+    }
+}
+
+/// Makes the `number`th command of a run.
+pub(crate) fn command(number: u64) -> [u8; COMMAND] {
+    let mut command = [0; COMMAND];
+    command[..8].copy_from_slice(&number.to_le_bytes());
+    command[8..].copy_from_slice(&(number + 1).to_le_bytes());
+    command
+}
