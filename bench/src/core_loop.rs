@@ -13,9 +13,9 @@ use std::{
 
 use bytes::Bytes;
 use quorate_core::{
-    Applied, Body, ClientOp, Command, Cursor, Effect, Effects, Entry, Fate, Form, GroupId, GroupKey,
-    GroupProfile, Incarnation, Index, Input, LinkId, NetworkId, Now, OpenGroup, Peer, PeerConfig,
-    PeerId, Recovered, Reply, RequestId, Role, StateDone, StateOp, Time, Wall,
+    Applied, Body, ClientOp, Command, Cursor, Effect, Effects, Entry, Fate, Form, GroupId,
+    GroupKey, GroupProfile, Incarnation, Index, Input, LinkId, NetworkId, Now, OpenGroup, Peer,
+    PeerConfig, PeerId, Recovered, Reply, RequestId, Role, StateDone, StateOp, Time, Wall,
 };
 
 use crate::sums::{self, COMMAND, Sums};
@@ -208,15 +208,17 @@ impl Trio {
                 }
                 Effect::State { group, op } => {
                     let node = &mut self.nodes[number];
-                    if let StateOp::Apply {
-                        first,
-                        entries,
-                        outcomes,
-                    } = op
-                    {
-                        let done = node.apply(first, &entries, outcomes);
-                        node.inbox.push_back(Input::State { group, done });
-                    }
+                    let done = match op {
+                        StateOp::Begin { genesis } => StateDone::Begun { genesis },
+                        StateOp::Apply {
+                            first,
+                            entries,
+                            outcomes,
+                        } => node.apply(first, &entries, outcomes),
+                        // Nobody asks for a snapshot here.
+                        _ => continue,
+                    };
+                    node.inbox.push_back(Input::State { group, done });
                 }
                 Effect::Reply { reply, .. } => {
                     assert!(
