@@ -57,6 +57,8 @@ pub enum DiskWrite {
         /// The one that its members go to.
         into: GenesisId,
     },
+    /// Forgets the floor of the log ([`RecoveredGroup::floor`]): what it stood for is here again.
+    Whole,
     /// Puts entries behind `previous`, dropping whatever was there.
     Append {
         /// The cursor of the entry before the first one.
@@ -79,16 +81,14 @@ pub enum DiskWrite {
 
 /// Why a disk operation did not finish.
 ///
-/// Each is final for the store: nothing after it may be taken for durable.
+/// Each is final for the store: nothing after it may be taken for durable. (That no space is left
+/// is no error here: the operation waits, see [`crate::Input::Space`].)
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiskError {
     /// The device reported an error; what was written since the last sync is in doubt.
     #[error("the device reported an error")]
     Device,
-    /// No space is left; nothing was written.
-    #[error("no space is left on the device")]
-    NoSpace,
 }
 
 /// What the durable log of one peer held when the peer was started.
@@ -123,4 +123,10 @@ pub struct RecoveredGroup {
     pub configuration: Configuration,
     /// The entries after `base`.
     pub entries: Vec<Entry>,
+    /// Where the log once ended, or later, if damage has taken the end of it.
+    ///
+    /// Until the log ends there again (by term, then index), the peer votes as if it did and does
+    /// not campaign: what it has acknowledged is not there, and a vote for a candidate without it
+    /// could undo it.
+    pub floor: Option<Cursor>,
 }

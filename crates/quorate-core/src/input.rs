@@ -55,6 +55,11 @@ pub enum Input {
         /// How.
         result: Result<(), DiskError>,
     },
+    /// There is no space for what was to be written to the durable log, or there is again.
+    Space {
+        /// Whether there is.
+        enough: bool,
+    },
     /// An operation on a group's state was answered.
     State {
         /// Whose state.

@@ -9,11 +9,11 @@ use std::collections::VecDeque;
 
 use quorate_core::{DiskOp, Incarnation, Planted, Recovered};
 use quorate_store::{
-    DiskCompletion, Fate, FileOp, FileRequest, MemoryFiles, Opened, Recovery, RecoveryError, Store,
-    StoreEffects, StoreOptions, Unsynced,
+    DiskCompletion, Fate, FileError, FileOp, FileOpId, FileRequest, FileResult, MemoryFiles,
+    Opened, Recovery, RecoveryError, Report, Store, StoreEffects, StoreOptions, Unsynced,
 };
 
-use crate::{dice::Dice, scenario::Storage};
+use crate::{dice::Dice, fault::Damage, rot, scenario::Storage};
 
 /// The disk of one machine.
 #[derive(Debug)]
@@ -23,6 +23,41 @@ pub(crate) struct Disk {
     planted: Planted,
     files: MemoryFiles,
     running: Option<Running>,
+    ills: Ills,
+}
+
+/// What is wrong with a disk just now.
+#[derive(Debug, Default)]
+struct Ills {
+    unreadable: bool,
+    /// What the next write or sync, if any, comes to.
+    fails: Option<Fails>,
+}
+
+/// What fails, once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fails {
+    /// A write.
+    Write,
+    /// A sync; what it was to cover may or may not be on the disk.
+    Sync,
+}
+
+impl Ills {
+    /// Carries a request out, as well as the disk can.
+    fn execute(&mut self, request: FileRequest, files: &mut MemoryFiles) -> (FileOpId, FileResult) {
+        let fails = match &request.op {
+            FileOp::Read { .. } => self.unreadable,
+            FileOp::Write { .. } => self.fails == Some(Fails::Write),
+            FileOp::Sync { .. } => self.fails == Some(Fails::Sync),
+            _ => false,
+        };
+        if !fails {
+            return files.execute(request);
+        }
+        self.fails = None;
+        (request.id, Err(FileError::Device))
+    }
 }
 
 /// The store of the peer that runs now.
@@ -42,11 +77,12 @@ impl Disk {
             planted,
             files: empty(storage),
             running: None,
+            ills: Ills::default(),
         }
     }
 
     /// Starts the store from what the disk holds.
-    pub(crate) fn open(&mut self, dice: &mut Dice) -> Result<Recovered, RecoveryError> {
+    pub(crate) fn open(&mut self, dice: &mut Dice) -> Result<(Recovered, Report), RecoveryError> {
         // Drawn at every start and used at the first, so that no start re-rolls another's draws.
         let options = StoreOptions {
             incarnation: Incarnation(dice.draw()),
@@ -63,7 +99,7 @@ impl Disk {
                         effects: StoreEffects::default(),
                         queue: VecDeque::new(),
                     });
-                    return Ok(opened.recovered);
+                    return Ok((opened.recovered, opened.report));
                 }
                 Some(Err(error)) => return Err(error),
                 None => self.crash(dice),
@@ -84,7 +120,7 @@ impl Disk {
                 if let Some(left) = &mut patience {
                     *left = left.checked_sub(1)?;
                 }
-                let (id, result) = self.files.execute(request);
+                let (id, result) = self.ills.execute(request, &mut self.files);
                 if let Some(ended) = recovery.completed(id, result, &mut requests) {
                     return Some(ended);
                 }
@@ -97,7 +133,7 @@ impl Disk {
     pub(crate) fn submit(&mut self, op: DiskOp, done: &mut Vec<DiskCompletion>) {
         if let Some(running) = &mut self.running {
             running.store.submit(op, &mut running.effects);
-            running.run_cached(&mut self.files, done);
+            running.run_cached(&mut self.files, &mut self.ills, done);
         }
     }
 
@@ -119,7 +155,7 @@ impl Disk {
     pub(crate) fn seal(&mut self, done: &mut Vec<DiskCompletion>) {
         if let Some(running) = &mut self.running {
             running.store.seal(&mut running.effects);
-            running.run_cached(&mut self.files, done);
+            running.run_cached(&mut self.files, &mut self.ills, done);
         }
     }
 
@@ -127,10 +163,56 @@ impl Disk {
     pub(crate) fn work(&mut self, done: &mut Vec<DiskCompletion>) {
         if let Some(running) = &mut self.running {
             if let Some(request) = running.queue.pop_front() {
-                running.execute(request, &mut self.files);
+                running.execute(request, &mut self.files, &mut self.ills);
             }
-            running.run_cached(&mut self.files, done);
+            running.run_cached(&mut self.files, &mut self.ills, done);
         }
+    }
+
+    /// Tells whether there was no space for a write.
+    pub(crate) fn is_short_of_space(&self) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|running| running.store.is_short_of_space())
+    }
+
+    /// Tries again what there was no space for.
+    pub(crate) fn retry(&mut self, done: &mut Vec<DiskCompletion>) {
+        if let Some(running) = &mut self.running {
+            running.store.retry(&mut running.effects);
+            running.run_cached(&mut self.files, &mut self.ills, done);
+        }
+    }
+
+    /// Lets no file grow any more, or any again.
+    pub(crate) fn set_full(&mut self, full: bool) {
+        let bytes = self.files.bytes();
+        self.files.set_capacity(full.then_some(bytes));
+    }
+
+    /// Lets no file be read, or any again.
+    pub(crate) fn set_unreadable(&mut self, unreadable: bool) {
+        self.ills.unreadable = unreadable;
+    }
+
+    /// Lets the next write or sync fail.
+    pub(crate) fn fail(&mut self, fails: Fails) {
+        self.ills.fails = Some(fails);
+    }
+
+    /// Mends everything but what is lost.
+    pub(crate) fn mend(&mut self) {
+        self.ills = Ills::default();
+        self.set_full(false);
+    }
+
+    /// Damages what was synced, while nothing runs; tells whether there was anything to damage.
+    pub(crate) fn damage(&mut self, damage: Damage) -> bool {
+        rot::damage(&mut self.files, damage)
+    }
+
+    /// Ends the process, not the machine: what was written stays readable, synced or not.
+    pub(crate) fn kill(&mut self) {
+        self.running = None;
     }
 
     /// Loses what a crash loses.
@@ -145,21 +227,26 @@ impl Disk {
 
 impl Running {
     /// Carries requests out up to the next sync.
-    fn run_cached(&mut self, files: &mut MemoryFiles, done: &mut Vec<DiskCompletion>) {
+    fn run_cached(
+        &mut self,
+        files: &mut MemoryFiles,
+        ills: &mut Ills,
+        done: &mut Vec<DiskCompletion>,
+    ) {
         self.take_requests();
         while let Some(request) = self.queue.front() {
             if matches!(request.op, FileOp::Sync { .. } | FileOp::SyncDirectory) {
                 break;
             }
             if let Some(request) = self.queue.pop_front() {
-                self.execute(request, files);
+                self.execute(request, files, ills);
             }
         }
         done.append(&mut self.effects.done);
     }
 
-    fn execute(&mut self, request: FileRequest, files: &mut MemoryFiles) {
-        let (id, result) = files.execute(request);
+    fn execute(&mut self, request: FileRequest, files: &mut MemoryFiles, ills: &mut Ills) {
+        let (id, result) = ills.execute(request, files);
         self.store.completed(id, &result, &mut self.effects);
         self.take_requests();
     }

@@ -167,11 +167,98 @@ pub enum FaultKind {
         /// How long the fault lasts.
         lasts: Duration,
     },
+    /// A peer's disk cannot be read when the peer, which dies, is started again.
+    ReadError {
+        /// Which peer.
+        peer: usize,
+        /// How long.
+        lasts: Duration,
+    },
+    /// The next write to a peer's disk fails; its process ends, and comes back.
+    WriteError {
+        /// Which peer.
+        peer: usize,
+        /// How long it is away.
+        away: Duration,
+    },
+    /// The next sync of a peer's disk fails; its process ends, and comes back.
+    SyncError {
+        /// Which peer.
+        peer: usize,
+        /// Whether the power fails, too, so that what was not synced may be lost.
+        power: bool,
+        /// How long it is away.
+        away: Duration,
+    },
+    /// A peer's disk is full.
+    NoSpace {
+        /// Which peer.
+        peer: usize,
+        /// How long.
+        lasts: Duration,
+    },
+    /// A peer dies, and comes back to a disk that lost what it had synced.
+    Damage {
+        /// Which peer.
+        peer: usize,
+        /// What happened to the disk.
+        damage: Damage,
+        /// How long it is away.
+        away: Duration,
+    },
+}
+
+/// What happens to synced bytes of a peer's disk.
+///
+/// Places are parts of a million of what can be damaged: the log up to its seal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Damage {
+    /// A bit is another one.
+    Rot {
+        /// Where.
+        place: u32,
+    },
+    /// What was meant for one place is at another one.
+    Misdirected {
+        /// The place that it was meant for.
+        from: u32,
+        /// Where it is.
+        to: u32,
+    },
+    /// A file has lost its end.
+    Truncated {
+        /// From where on.
+        place: u32,
+    },
+    /// A file is gone.
+    Missing {
+        /// Somewhere in it.
+        place: u32,
+    },
+    /// A name was not synced, whatever the disk said: the newest file of the log is gone.
+    LostName,
+    /// One copy of the superblock is bad.
+    Superblock {
+        /// Which.
+        second: bool,
+    },
+    /// Both copies of the superblock are bad.
+    Superblocks,
+    /// Nothing is left.
+    Wiped,
+}
+
+impl Damage {
+    /// Tells whether the peer comes back as another incarnation.
+    pub(crate) fn ends_incarnation(self) -> bool {
+        matches!(self, Self::Superblocks | Self::Wiped)
+    }
 }
 
 impl FaultKind {
     /// The name of each kind, in order.
-    pub const NAMES: [&'static str; 18] = [
+    pub const NAMES: [&'static str; 30] = [
         "crash",
         "crash-within",
         "pause",
@@ -190,6 +277,18 @@ impl FaultKind {
         "leave",
         "stop",
         "late-reports",
+        "read-error",
+        "write-error",
+        "sync-error",
+        "no-space",
+        "bit-rot",
+        "misdirected-write",
+        "truncated-file",
+        "missing-file",
+        "lost-name",
+        "bad-superblock",
+        "bad-superblocks",
+        "wiped-disk",
     ];
 
     /// Returns the kind's name.
@@ -213,6 +312,20 @@ impl FaultKind {
             Self::Leave { .. } => 15,
             Self::Stop { .. } => 16,
             Self::LateReports { .. } => 17,
+            Self::ReadError { .. } => 18,
+            Self::WriteError { .. } => 19,
+            Self::SyncError { .. } => 20,
+            Self::NoSpace { .. } => 21,
+            Self::Damage { damage, .. } => match damage {
+                Damage::Rot { .. } => 22,
+                Damage::Misdirected { .. } => 23,
+                Damage::Truncated { .. } => 24,
+                Damage::Missing { .. } => 25,
+                Damage::LostName => 26,
+                Damage::Superblock { .. } => 27,
+                Damage::Superblocks => 28,
+                Damage::Wiped => 29,
+            },
         };
         Self::NAMES[number]
     }
@@ -298,8 +411,52 @@ impl FaultKind {
                 patience: dice.span(Span::micros(50_000, 5_000_000)),
             },
             "stop" => Self::Stop { peer, away: lasts },
-            _ => Self::Crash { peer, away: lasts },
+            name => Self::draw_disk(name, peer, lasts, dice),
         }
+    }
+
+    /// Draws what a disk does wrong, or a crash.
+    fn draw_disk(name: &str, peer: usize, lasts: Duration, dice: &mut Dice) -> Self {
+        match name {
+            "read-error" => Self::ReadError { peer, lasts },
+            "write-error" => Self::WriteError { peer, away: lasts },
+            "sync-error" => Self::SyncError {
+                peer,
+                power: dice.coin(),
+                away: lasts,
+            },
+            "no-space" => Self::NoSpace { peer, lasts },
+            _ => match Damage::draw(name, dice) {
+                Some(damage) => Self::Damage {
+                    peer,
+                    damage,
+                    away: lasts,
+                },
+                None => Self::Crash { peer, away: lasts },
+            },
+        }
+    }
+}
+
+impl Damage {
+    fn draw(name: &str, dice: &mut Dice) -> Option<Self> {
+        let mut place = || dice.below(u64::from(MILLION)) as u32;
+        Some(match name {
+            "bit-rot" => Self::Rot { place: place() },
+            "misdirected-write" => Self::Misdirected {
+                from: place(),
+                to: place(),
+            },
+            "truncated-file" => Self::Truncated { place: place() },
+            "missing-file" => Self::Missing { place: place() },
+            "lost-name" => Self::LostName,
+            "bad-superblock" => Self::Superblock {
+                second: dice.coin(),
+            },
+            "bad-superblocks" => Self::Superblocks,
+            "wiped-disk" => Self::Wiped,
+            _ => return None,
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use quorate_core::{CloseCode, Configuration, Input, Member};
 
 use crate::{
+    disk::Fails,
     fault::FaultKind,
     network::{Later, nanos},
     scenario::Storage,
@@ -29,6 +30,9 @@ pub(crate) enum Lift {
     Steps(usize),
     Found(usize),
     Dials,
+    Full(usize),
+    Unreadable(usize),
+    DiskLost(usize, u64),
 }
 
 impl World {
@@ -128,8 +132,52 @@ impl World {
                 patience,
             } => self.leave_for(peer, away, patience),
             FaultKind::Stop { peer, away } => self.stop_for(peer, away),
+            kind => self.harm_disk(kind),
+        }
+    }
+
+    /// Has something go wrong with a disk.
+    fn harm_disk(&mut self, kind: FaultKind) {
+        if self.scenario.storage == Storage::Memory {
+            return self.mark("fault left out: no disk");
+        }
+        match kind {
+            FaultKind::ReadError { peer, lasts } => {
+                if self.crash(peer, lasts / 2) {
+                    self.nodes[peer].disk.set_unreadable(true);
+                    self.lift_after(lasts, Lift::Unreadable(peer));
+                }
+            }
+            FaultKind::NoSpace { peer, lasts } => {
+                self.nodes[peer].disk.set_full(true);
+                self.lift_after(lasts, Lift::Full(peer));
+            }
+            FaultKind::WriteError { peer, away } => self.fail_disk(peer, Fails::Write, true, away),
+            FaultKind::SyncError { peer, power, away } => {
+                self.fail_disk(peer, Fails::Sync, power, away);
+            }
+            FaultKind::Damage { peer, damage, away } => self.damage(peer, damage, away),
             _ => {}
         }
+    }
+
+    fn fail_disk(&mut self, number: usize, fails: Fails, power: bool, away: Duration) {
+        if self.nodes[number].life.is_none() || !self.outlives(number) {
+            return self.mark("fault left out: not survivable");
+        }
+        self.nodes[number].failing = Some((power, away));
+        self.nodes[number].disk.fail(fails);
+    }
+
+    /// Ends a process whose disk has failed under it, and starts it again some time later.
+    fn disk_lost(&mut self, number: usize, life: u64) {
+        if self.nodes[number].living(life).is_none() {
+            return;
+        }
+        let (power, away) = self.nodes[number].failing.take().unwrap_or_default();
+        self.nodes[number].keeps_cache = !power;
+        self.end(number, "ends: its disk failed", None);
+        self.lift_after(away, Lift::Start(number));
     }
 
     /// Makes the way between two peers slow, both ways.
@@ -183,6 +231,7 @@ impl World {
     /// Ends a process; its links are closed with `code`, or silently.
     pub(crate) fn end(&mut self, number: usize, how: &'static str, code: Option<CloseCode>) {
         let at = self.at;
+        let configuration = self.view(number).map(|view| view.configuration.clone());
         let node = &mut self.nodes[number];
         node.doomed = None;
         let Some(life) = node.life.take() else {
@@ -192,7 +241,12 @@ impl World {
         self.network
             .died(at, number, life.number, code, &mut self.later);
         let node = &mut self.nodes[number];
-        node.disk.crash(&mut node.dice.crash);
+        node.kept.configuration = configuration;
+        if std::mem::take(&mut node.keeps_cache) {
+            node.disk.kill();
+        } else {
+            node.disk.crash(&mut node.dice.crash);
+        }
         self.checkers.died(number);
         self.named_died(number);
         self.errands.retain(|_, errand| !errand.is_at(number));
@@ -229,6 +283,9 @@ impl World {
         self.calm = true;
         self.trace
             .fault(self.at, || "everything is mended".to_owned());
+        for node in &mut self.nodes {
+            node.disk.mend();
+        }
         let lifts = std::mem::take(&mut self.lifts);
         for (_, lift) in lifts {
             self.carry_out_lift(lift);
@@ -323,6 +380,9 @@ impl World {
             Lift::Steps(peer) => self.nodes[peer].slow_steps = None,
             Lift::Found(peer) => self.tell_others(peer, Input::Found),
             Lift::Dials => self.network.set_no_dials(0),
+            Lift::Full(peer) => self.nodes[peer].disk.set_full(false),
+            Lift::Unreadable(peer) => self.nodes[peer].disk.set_unreadable(false),
+            Lift::DiskLost(peer, life) => self.disk_lost(peer, life),
         }
     }
 

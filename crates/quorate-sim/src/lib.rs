@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod apart;
+mod atlas;
 mod canaries;
 mod checkers;
 mod clock;
@@ -36,6 +37,7 @@ mod network;
 mod node;
 mod operation;
 mod operator;
+mod rot;
 mod run;
 mod scenario;
 mod scenario_file;

@@ -9,6 +9,7 @@ use quorate_core::{Input, LinkId, Member, Peer, PeerId, StateOp};
 use quorate_state::Replica;
 
 use crate::{
+    atlas::Kept,
     clock::Clock,
     dice::{Dice, Span},
     disk::Disk,
@@ -21,6 +22,7 @@ pub(crate) struct Node {
     pub(crate) peer: PeerId,
     pub(crate) plan: PeerPlan,
     pub(crate) disk: Disk,
+    pub(crate) kept: Kept,
     /// How often the peer was started.
     pub(crate) lives: u64,
     /// The life it is in, while it runs.
@@ -30,6 +32,10 @@ pub(crate) struct Node {
     /// After how many more effects it dies, and for how long.
     pub(crate) doomed: Option<(u64, Duration)>,
     pub(crate) slow_disk: Option<Span>,
+    /// When its disk has failed: whether the power fails too, and how long the peer is away.
+    pub(crate) failing: Option<(bool, Duration)>,
+    /// Whether the end that is coming is one of the process only.
+    pub(crate) keeps_cache: bool,
     pub(crate) slow_steps: Option<Span>,
     pub(crate) late_reports: Option<Span>,
     pub(crate) dice: NodeDice,
@@ -73,6 +79,8 @@ pub(crate) struct Life {
     pub(crate) writing: bool,
     /// Whether a seal is scheduled.
     pub(crate) sealing: bool,
+    /// Whether it was told that there is no space.
+    pub(crate) full: bool,
 }
 
 impl Node {
@@ -83,11 +91,14 @@ impl Node {
             peer: peer_id(seed, machine),
             plan,
             disk,
+            kept: Kept::default(),
             lives: 0,
             life: None,
             paused: 0,
             doomed: None,
             slow_disk: None,
+            failing: None,
+            keeps_cache: false,
             slow_steps: None,
             late_reports: None,
             dice: NodeDice {

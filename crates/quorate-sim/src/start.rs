@@ -1,17 +1,26 @@
 //! How a peer is started, and how it and the others find each other.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use quorate_core::{Form, Input, Member, NetworkId, OpenGroup, Peer, PeerConfig};
+
+use quorate_store::{RecoveryError, Report};
 
 use crate::{
     clock::Clock,
     dice::Dice,
+    inject::Lift,
     machine,
     network::nanos,
     node::Life,
     world::{MACHINE, World},
 };
+
+/// How long a machine waits before it tries again to start a peer whose disk cannot be used.
+const RESTART: Duration = Duration::from_millis(300);
 
 impl World {
     /// Starts a peer that does not run.
@@ -25,13 +34,19 @@ impl World {
         node.lives += 1;
         let lives = node.lives;
         let opened = node.disk.open(&mut node.dice.lives);
-        let recovered = match opened {
-            Ok(recovered) => recovered,
+        let (recovered, report) = match opened {
+            Ok(opened) => opened,
+            Err(RecoveryError::File(_)) => {
+                // The disk cannot be used just now; somebody will try again.
+                self.mark("disk: cannot be used at a start");
+                return self.lift_after(RESTART, Lift::Start(number));
+            }
             Err(error) => {
                 let error = error.to_string();
                 return self.found_at(number, "synced-is-recovered", error);
             }
         };
+        self.mark_report(&report);
         let node = &mut self.nodes[number];
         let member = Member {
             peer: node.peer,
@@ -54,8 +69,12 @@ impl World {
             nonce: node.dice.lives.draw(),
             planted: self.scenario.bug.into(),
         };
+        node.kept.renew(member);
         let form = if lives == 1 {
             node.plan.form
+        } else if node.kept.emptied && recovered.groups.is_empty() {
+            // Whoever put a new disk in knows that there is a group to join.
+            Form::Join
         } else {
             node.plan.again
         };
@@ -74,10 +93,26 @@ impl World {
             asked: VecDeque::new(),
             writing: false,
             sealing: false,
+            full: false,
         });
         self.open(number, lives, form);
         self.find(number, lives);
         self.want_lock(number, form);
+    }
+
+    /// Counts what recovery found.
+    fn mark_report(&mut self, report: &Report) {
+        if report.torn.is_some() {
+            self.mark("disk: torn tail repaired");
+        }
+        if !report.damage.is_empty() {
+            self.mark("disk: damage found");
+        }
+        if report.ended {
+            self.mark("disk: incarnation ended");
+        } else if report.bad_copies > 0 {
+            self.mark("disk: superblock copy bad");
+        }
     }
 
     fn open(&mut self, number: usize, life: u64, form: Form) {

@@ -177,6 +177,7 @@ impl Trace {
             | Input::LinkDown { .. }
             | Input::DialFailed(_)
             | Input::Open(_)
+            | Input::Space { .. }
             | Input::Founder(_) => hash_text(hash, input),
         }
     }

@@ -6,11 +6,15 @@ use quorate_core::{
     ClientOp, Command, Effect, Event, Freshness, GroupEvent, Input, LinkId, RequestId,
 };
 
-use quorate_store::{DiskCompletion, limits::SEAL_IDLE};
+use quorate_store::{
+    DiskCompletion,
+    limits::{SEAL_IDLE, SPACE_RETRY},
+};
 
 use crate::{
     checkers::Asked,
     checkers::Spot,
+    inject::Lift,
     named::TRIES,
     network::nanos,
     operation::Action,
@@ -350,6 +354,9 @@ impl World {
         for DiskCompletion { id, result } in done {
             if result.is_ok() {
                 self.checkers.finished(number, id);
+            } else if self.checkers.disk_failed(number) {
+                self.mark("disk: failed under a peer");
+                self.lift_after(Duration::from_millis(1), Lift::DiskLost(number, life));
             }
             let input = Input::Disk { id, result };
             let node = &mut self.nodes[number];
@@ -362,7 +369,40 @@ impl World {
                 }
             }
         }
+        self.tell_space(number, life);
         self.plan_disk(number, life);
+    }
+
+    /// Tells a peer whether there is space, if that has changed; while there is none, has the disk
+    /// try again.
+    fn tell_space(&mut self, number: usize, life: u64) {
+        let full = self.nodes[number].disk.is_short_of_space();
+        let Some(living) = self.nodes[number].living(life) else {
+            return;
+        };
+        if full != std::mem::replace(&mut living.full, full) {
+            self.give(number, life, Input::Space { enough: !full });
+            if full {
+                self.schedule_retry(number, life);
+            }
+        }
+    }
+
+    fn schedule_retry(&mut self, number: usize, life: u64) {
+        let at = self.at + nanos(SPACE_RETRY);
+        self.schedule(at, Happening::Space { peer: number, life });
+    }
+
+    /// Lets a disk that was full try again.
+    pub(crate) fn retry_disk(&mut self, number: usize, life: u64) {
+        let node = &mut self.nodes[number];
+        if node.living(life).is_none() || !node.disk.is_short_of_space() {
+            return;
+        }
+        let mut done = Vec::new();
+        node.disk.retry(&mut done);
+        self.finish_disk(number, life, done);
+        self.schedule_retry(number, life);
     }
 
     fn plan_state(&mut self, number: usize, life: u64) {

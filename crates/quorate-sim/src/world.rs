@@ -103,6 +103,11 @@ pub(crate) enum Happening {
         peer: usize,
         life: u64,
     },
+    /// A peer's disk tries again what there was no space for.
+    Space {
+        peer: usize,
+        life: u64,
+    },
     /// A peer's replica does its next operation.
     State {
         peer: usize,
@@ -432,6 +437,7 @@ impl World {
             Happening::Wake { peer, life } => self.wake(peer, life),
             Happening::Disk { peer, life } => self.work_disk(peer, life),
             Happening::Seal { peer, life } => self.seal_disk(peer, life),
+            Happening::Space { peer, life } => self.retry_disk(peer, life),
             Happening::State { peer, life } => self.work_state(peer, life),
             Happening::Tell { peer, life, input } => self.give(peer, life, *input),
             Happening::Start(peer) => self.start(peer),
@@ -555,6 +561,7 @@ impl Happening {
             | Self::Wake { peer, .. }
             | Self::Disk { peer, .. }
             | Self::Seal { peer, .. }
+            | Self::Space { peer, .. }
             | Self::State { peer, .. }
             | Self::Tell { peer, .. }
             | Self::Start(peer) => Some(*peer),

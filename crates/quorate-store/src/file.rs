@@ -184,6 +184,11 @@ impl Awaited {
         }
     }
 
+    /// Tells whether every result has come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.missing == 0
+    }
+
     /// Notes one result; `None` if it is not one of these, else whether it was the last.
     pub(crate) fn note(&mut self, id: FileOpId) -> Option<bool> {
         if !(self.from..self.to).contains(&id.0) {

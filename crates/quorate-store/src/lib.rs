@@ -13,6 +13,8 @@
 
 mod batch;
 pub mod file;
+mod flight;
+mod found;
 pub mod limits;
 pub mod memory;
 mod memory_store;
@@ -20,6 +22,7 @@ mod mirror;
 pub mod record;
 pub mod recovery;
 mod replay;
+mod rewrite;
 mod scan;
 mod segment;
 pub mod store;

@@ -42,5 +42,11 @@ pub const SUPERBLOCK_BYTES: u64 = 32 << 20;
 /// Until then a crash together with rot in the last batch looks like a torn tail.
 pub const SEAL_IDLE: Duration = Duration::from_millis(10);
 
+/// How long a driver waits before it tries again to write what there was no space for.
+///
+/// Space comes back when somebody frees it, which is not a matter of milliseconds; a try costs a
+/// write that fails.
+pub const SPACE_RETRY: Duration = Duration::from_millis(100);
+
 const _: () = assert!(RECORD_BYTES <= BATCH_BYTES);
 const _: () = assert!(BATCH_BYTES + RECORD_BYTES + ENTRY_BYTES < u32::MAX as usize);

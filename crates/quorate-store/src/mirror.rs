@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 use bytes::Bytes;
 
 use crate::{
-    file::{Awaited, FileId, FileOp, FileOpId, FileRequest, Requests},
+    file::{Awaited, FileError, FileId, FileOp, FileOpId, FileRequest, FileResult, Requests},
     superblock::Superblock,
 };
 
@@ -27,6 +27,8 @@ pub(crate) struct Mirror {
     version: u64,
     /// Which copy is written first.
     first: usize,
+    /// The segment of the seal in the version last handed out.
+    sealed_segment: u64,
     rewrite: Option<Rewrite>,
 }
 
@@ -35,6 +37,10 @@ struct Rewrite {
     bytes: Bytes,
     second: bool,
     awaited: Awaited,
+    /// Which request is the sync.
+    sync: FileOpId,
+    /// Whether there was no space for the copy that is being written.
+    short: bool,
 }
 
 /// Chooses between two copies read at a start: the one that counts, and which to overwrite first.
@@ -60,6 +66,8 @@ pub(crate) enum Progress {
     Writing,
     /// Both copies hold the version last started.
     Durable,
+    /// A copy could not be written, or not be synced.
+    Failed,
 }
 
 impl Mirror {
@@ -68,6 +76,7 @@ impl Mirror {
         Self {
             version,
             first,
+            sealed_segment: 0,
             rewrite: None,
         }
     }
@@ -92,62 +101,92 @@ impl Mirror {
         self.first
     }
 
-    /// Starts to write `bytes`, a superblock of the next version, to both copies.
+    /// Returns the segment of the seal in the version last started.
+    pub(crate) fn sealed_segment(&self) -> u64 {
+        self.sealed_segment
+    }
+
+    /// Tells whether there was no space for a copy.
+    pub(crate) fn is_short_of_space(&self) -> bool {
+        self.rewrite.as_ref().is_some_and(|rewrite| rewrite.short)
+    }
+
+    /// Starts to write a superblock of the next version to both copies.
     pub(crate) fn start(
         &mut self,
-        bytes: Bytes,
+        superblock: &Superblock,
         requests: &mut Requests,
         out: &mut Vec<FileRequest>,
     ) {
         self.version = self.next_version();
-        let awaited = self.write(self.first, &bytes, requests, out);
-        self.rewrite = Some(Rewrite {
-            bytes,
-            second: false,
-            awaited,
-        });
+        self.sealed_segment = superblock.seal.segment;
+        self.rewrite = Some(self.write(superblock.encode(), false, requests, out));
     }
 
-    /// Takes the good result of a request.
+    /// Takes the result of a request.
     pub(crate) fn completed(
         &mut self,
         id: FileOpId,
+        result: &FileResult,
         requests: &mut Requests,
         out: &mut Vec<FileRequest>,
     ) -> Progress {
-        let Some(mut rewrite) = self.rewrite.take() else {
+        let Some(rewrite) = &mut self.rewrite else {
             return Progress::Foreign;
         };
-        let progress = match (rewrite.awaited.note(id), rewrite.second) {
-            (None, _) => Progress::Foreign,
-            (Some(false), _) => Progress::Writing,
-            (Some(true), false) => {
-                rewrite.second = true;
-                rewrite.awaited = self.write(1 - self.first, &rewrite.bytes, requests, out);
-                Progress::Writing
-            }
-            (Some(true), true) => return Progress::Durable,
+        let Some(last) = rewrite.awaited.note(id) else {
+            return Progress::Foreign;
         };
-        self.rewrite = Some(rewrite);
-        progress
+        match result {
+            Ok(_) => {}
+            Err(FileError::NoSpace) if id < rewrite.sync => rewrite.short = true,
+            Err(_) => return Progress::Failed,
+        }
+        if !last || rewrite.short {
+            return Progress::Writing;
+        }
+        if rewrite.second {
+            self.rewrite = None;
+            return Progress::Durable;
+        }
+        let bytes = rewrite.bytes.clone();
+        self.rewrite = Some(self.write(bytes, true, requests, out));
+        Progress::Writing
+    }
+
+    /// Writes the copy again that there was no space for.
+    pub(crate) fn retry(&mut self, requests: &mut Requests, out: &mut Vec<FileRequest>) {
+        if let Some(rewrite) = &self.rewrite
+            && rewrite.short
+            && rewrite.awaited.is_over()
+        {
+            let (bytes, second) = (rewrite.bytes.clone(), rewrite.second);
+            self.rewrite = Some(self.write(bytes, second, requests, out));
+        }
     }
 
     fn write(
         &self,
-        copy: usize,
-        bytes: &Bytes,
+        bytes: Bytes,
+        second: bool,
         requests: &mut Requests,
         out: &mut Vec<FileRequest>,
-    ) -> Awaited {
+    ) -> Rewrite {
         let from = requests.next();
-        let file = FILES[copy];
+        let file = FILES[if second { 1 - self.first } else { self.first }];
         let write = FileOp::Write {
             file,
             offset: 0,
             bytes: bytes.clone(),
         };
         requests.push(out, write);
-        requests.push(out, FileOp::Sync { file });
-        Awaited::since(from, requests)
+        let sync = requests.push(out, FileOp::Sync { file });
+        Rewrite {
+            bytes,
+            second,
+            awaited: Awaited::since(from, requests),
+            sync,
+            short: false,
+        }
     }
 }

@@ -1,29 +1,44 @@
-//! Starts a store: reads what the directory holds, mends the torn tail, counts the start.
+//! Starts a store: reads what the directory holds, mends it, counts the start.
 //!
-//! The order matters. Nothing is written before everything has been read and judged, so that a
-//! directory with damage stays as it was found. Then the torn tail is cut, and what lies above the
-//! seal is written once more and synced: it may have been read from the operating system's cache
-//! without being on the disk, and a page whose write once failed is marked clean, so that a sync
-//! alone would prove nothing. Last, both copies of the superblock get the next boot number; before
-//! that is durable the caller has no store and can promise nothing.
+//! The order matters. Nothing is written before everything has been read and judged: a disk that
+//! cannot be read just now ([`RecoveryError::File`]) is left as it is, and tried again later. Then:
+//!
+//! * A **torn tail**, bad bytes above the seal, is cut. What lies above the seal is written once
+//!   more and synced: it may have been read from the operating system's cache without being on the
+//!   disk, and a page whose write once failed is marked clean, so that a sync alone would prove
+//!   nothing.
+//! * **Damage**, bad or missing bytes below the seal, is named in the report. What is left of each
+//!   group's log, up to its first hole, is written anew (`rewrite`). Where that ends before the
+//!   place where the log once ended, the group gets a *floor*: the later of the seal and its last
+//!   good record. Until its log ends there again, its peer votes as if it did and never campaigns
+//!   (see [`RecoveredGroup::floor`]). The floor is a fact of the superblock; it goes when the log
+//!   that is synced has got there.
+//! * **Both copies of the superblock bad**: the ballot is forgotten, so this life of the directory
+//!   is over. The log is dropped and another incarnation begins, which nobody has a promise of.
+//!
+//! Last, both copies of the superblock get the next boot number; before that is durable the caller
+//! has no store and can promise nothing.
+//!
+//! Where a floor is not known: damage in batches that the superblock does not reflect may have
+//! taken the last record of a group that no later batch mentions. Then the floor lies above
+//! everything of the terms that the peer has voted in: whatever it acknowledged is below that. The
+//! log gets there with the first entry of a later term, whose leader was elected without this peer.
 //!
 //! A crash at any point of this leaves a directory that recovers to the same.
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use quorate_core::{GroupId, Incarnation, Index, Planted, Recovered, RecoveredGroup};
+use quorate_core::{GroupId, Incarnation, Index, Planted, Recovered};
 
 use crate::{
     file::{
         Awaited, FileDone, FileError, FileOp, FileOpId, FileRequest, FileResult, Listed, Requests,
     },
+    found::Found,
     limits,
     mirror::{self, Mirror, Progress},
     record::Position,
-    replay::Replay,
-    scan::Scan,
-    segment::{self, Change, Segments},
+    segment,
     store::Store,
     superblock::{BadCopy, NAMES, Superblock},
 };
@@ -33,7 +48,8 @@ use crate::{
 pub struct StoreOptions {
     /// The incarnation of the directory, if it is new; at random.
     pub incarnation: Incarnation,
-    /// What the batches of the directory begin with, if it is new; at random, told to nobody.
+    /// What the batches of the directory begin with, if it is new or its log is written anew; at
+    /// random, told to nobody.
     pub marker: u64,
     /// Bytes of one segment file before the next one begins.
     pub segment_bytes: u64,
@@ -69,8 +85,12 @@ pub struct Opened {
 pub struct Report {
     /// Whether the directory was new.
     pub fresh: bool,
+    /// Whether the incarnation that it held had ended, so that another one began.
+    pub ended: bool,
     /// The torn tail that was cut.
     pub torn: Option<Torn>,
+    /// What was damaged and has been left out of the log.
+    pub damage: Vec<Damage>,
     /// Copies of the superblock that could not be read and were written anew.
     pub bad_copies: usize,
 }
@@ -102,15 +122,9 @@ pub enum RecoveryError {
     /// A file could not be read or written; the directory may be as good as before.
     #[error("the files cannot be used: {0}")]
     File(#[from] FileError),
-    /// Neither copy of the superblock can be read: this incarnation has no memory and is over.
-    #[error("both copies of the superblock are lost")]
-    SuperblockLost,
     /// The directory was written in a format that this version does not know.
     #[error("format {0} of the data directory is not known to this version")]
     Format(u32),
-    /// Synced parts of the log are bad; nothing was changed.
-    #[error("the log is damaged in {} places", .0.len())]
-    Damaged(Vec<Damage>),
     /// The driver gave back a result that does not fit its request.
     #[error("a result does not fit its request")]
     Driver,
@@ -130,21 +144,6 @@ pub struct Recovery {
     found: Option<Found>,
 }
 
-/// What has been read, once there is a superblock.
-#[derive(Debug)]
-struct Found {
-    superblock: Superblock,
-    /// As read: records up to its sequence number are among its facts.
-    known: u64,
-    mirror: Mirror,
-    scan: Scan,
-    replay: Replay,
-    segments: Segments,
-    /// The bytes of the last two segments: what may have to be written again.
-    tails: Vec<(u64, Bytes)>,
-    recovered: Vec<RecoveredGroup>,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     Listing,
@@ -152,119 +151,8 @@ enum Phase {
     Segment,
     Mending,
     Booting,
+    Clearing,
     Over,
-}
-
-impl Found {
-    /// Takes in the next segment.
-    fn read(&mut self, number: u64, bytes: Bytes) {
-        let Self {
-            superblock,
-            known,
-            scan,
-            replay,
-            segments,
-            ..
-        } = self;
-        segments.push(number, bytes.len() as u64);
-        scan.segment(number, &bytes, |sequence, records| {
-            for (group, record) in records {
-                let facts = superblock.groups.entry(group).or_default();
-                if sequence < facts.since {
-                    continue;
-                }
-                let change = Change::of(&record);
-                segments.apply(group, change, replay.end(group).index);
-                // Those up to the known one are among the facts, with what came after them.
-                if sequence > *known {
-                    change.note(sequence, facts);
-                }
-                replay.apply(sequence, group, record);
-            }
-        });
-        self.tails.push((number, bytes));
-        if self.tails.len() > 2 {
-            self.tails.remove(0);
-        }
-    }
-
-    /// Tells where the torn tail begins, if there is one, or what is damaged.
-    fn judge(&self) -> Result<Option<Position>, RecoveryError> {
-        let groups = &self.superblock.groups;
-        let cut = self.scan.verdict().map_err(|bad| {
-            // Everything before the first bad byte has been replayed.
-            let damage = bad.into_iter().map(|bad| {
-                let group = bad.group.filter(|group| groups.contains_key(group));
-                let index = group.map(|group| self.replay.end(group).index.next());
-                let at = Some(bad.at);
-                Damage { at, group, index }
-            });
-            RecoveryError::Damaged(damage.collect())
-        })?;
-        let holes = groups.iter().filter_map(|(group, facts)| {
-            let index = self.replay.hole(*group, self.known, facts)?;
-            let (at, group, index) = (None, Some(*group), Some(index));
-            Some(Damage { at, group, index })
-        });
-        let damage: Vec<Damage> = holes.collect();
-        if damage.is_empty() {
-            Ok(cut)
-        } else {
-            Err(RecoveryError::Damaged(damage))
-        }
-    }
-
-    /// Cuts the torn tail off, with the segments that have nothing before it.
-    fn cut(&mut self, at: Position, requests: &mut Requests, out: &mut Vec<FileRequest>) -> Torn {
-        let mut bytes = self.scan.length(at.segment).saturating_sub(at.offset);
-        for number in self.segments.drop_after(at.segment) {
-            bytes = bytes.saturating_add(self.scan.length(number));
-            let (file, name) = (segment::file(number), segment::name(number));
-            requests.push(out, FileOp::Close { file });
-            requests.push(out, FileOp::Remove { name });
-        }
-        let (file, length) = (segment::file(at.segment), at.offset);
-        requests.push(out, FileOp::Truncate { file, length });
-        self.segments.set_end(at.offset);
-        self.tails.retain_mut(|(number, tail)| {
-            if *number == at.segment {
-                tail.truncate(at.offset as usize);
-            }
-            *number <= at.segment
-        });
-        Torn { at, bytes }
-    }
-
-    /// Writes what is above the seal once more and syncs it, the newest segment in any case: a
-    /// start that was interrupted may have cut it without a sync.
-    fn write_again(&self, requests: &mut Requests, out: &mut Vec<FileRequest>) {
-        let seal = self.scan.seal();
-        for (number, tail) in self
-            .tails
-            .iter()
-            .filter(|(number, _)| *number >= seal.segment)
-        {
-            let file = segment::file(*number);
-            let sealed = *number == seal.segment;
-            let offset = if sealed {
-                seal.offset.min(tail.len() as u64)
-            } else {
-                0
-            };
-            let bytes = tail.slice(offset as usize..);
-            if !bytes.is_empty() {
-                requests.push(
-                    out,
-                    FileOp::Write {
-                        file,
-                        offset,
-                        bytes,
-                    },
-                );
-            }
-            requests.push(out, FileOp::Sync { file });
-        }
-    }
 }
 
 impl Recovery {
@@ -330,6 +218,8 @@ impl Recovery {
                 }
                 self.boot(out);
             }
+            // What is in the way still is removed at the next start.
+            Phase::Clearing => return Ok(self.opened()),
             Phase::Booting | Phase::Over => {}
         }
         self.awaited = Awaited::since(from, &self.requests);
@@ -397,26 +287,30 @@ impl Recovery {
             }
         }
         let [a, b] = &copies;
-        let (superblock, first) = match mirror::first_to_write([a.as_ref().ok(), b.as_ref().ok()]) {
+        let chosen = mirror::first_to_write([a.as_ref().ok(), b.as_ref().ok()]);
+        if chosen.is_none() {
+            // What cannot be read now may be good: that is no reason to forget it.
+            for read in [read_a, read_b] {
+                read.clone()?;
+            }
+        }
+        let (superblock, first) = match chosen {
             Some((counts, first)) => {
                 self.report.fresh = false;
                 self.report.bad_copies = copies.iter().filter(|copy| copy.is_err()).count();
                 let chosen = copies.into_iter().nth(counts).and_then(Result::ok);
-                (chosen.ok_or(RecoveryError::SuperblockLost)?, first)
+                (chosen.ok_or(RecoveryError::Driver)?, first)
             }
-            None if self.report.fresh => (self.fresh(), 0),
-            None => return Err(RecoveryError::SuperblockLost),
+            None => {
+                if !self.report.fresh {
+                    self.report.bad_copies = 2;
+                    self.begin_another(out);
+                }
+                (self.fresh(), 0)
+            }
         };
-        self.found = Some(Found {
-            known: superblock.sequence,
-            mirror: Mirror::new(superblock.version, first),
-            scan: Scan::new(superblock.marker, superblock.seal),
-            replay: Replay::default(),
-            segments: Segments::default(),
-            tails: Vec::new(),
-            recovered: Vec::new(),
-            superblock,
-        });
+        let mirror = Mirror::new(superblock.version, first);
+        self.found = Some(Found::new(superblock, mirror));
         self.next_segment(out)
     }
 
@@ -430,6 +324,15 @@ impl Recovery {
             sequence: 0,
             first: 0,
             groups: BTreeMap::new(),
+        }
+    }
+
+    /// Empties a directory whose incarnation has ended.
+    fn begin_another(&mut self, out: &mut Vec<FileRequest>) {
+        self.report.ended = true;
+        for (number, _) in std::mem::take(&mut self.unread) {
+            let name = segment::name(number);
+            self.requests.push(out, FileOp::Remove { name });
         }
     }
 
@@ -478,20 +381,26 @@ impl Recovery {
         self.next_segment(out)
     }
 
-    /// Everything has been read: judge it, and put the end of the log in order.
+    /// Everything has been read: judge it, and put the log in order.
     fn mend(&mut self, out: &mut Vec<FileRequest>) -> Result<(), RecoveryError> {
         let Some(found) = self.found.as_mut() else {
             return Err(RecoveryError::Driver);
         };
-        let cut = found.judge()?;
-        if let Some(cut) = cut {
-            self.report.torn = Some(found.cut(cut, &mut self.requests, out));
-        }
-        found.write_again(&mut self.requests, out);
-        let newest = found.segments.end().map_or(0, |end| end.segment);
-        for number in found.scan.segments().filter(|number| *number < newest) {
-            let file = segment::file(number);
-            self.requests.push(out, FileOp::Close { file });
+        let (verdict, damage) = found.judge();
+        found.take();
+        if damage.is_empty() {
+            if let Some(torn) = verdict.torn {
+                self.report.torn = Some(found.cut(torn, &mut self.requests, out));
+            }
+            found.write_again(&mut self.requests, out);
+            let newest = found.segments.end().map_or(0, |end| end.segment);
+            for number in found.scan.segments().filter(|number| *number < newest) {
+                let file = segment::file(number);
+                self.requests.push(out, FileOp::Close { file });
+            }
+        } else {
+            self.report.damage = damage;
+            found.rewrite(self.options, &mut self.requests, out);
         }
         self.requests.push(out, FileOp::SyncDirectory);
         self.phase = Phase::Mending;
@@ -505,18 +414,13 @@ impl Recovery {
         };
         let superblock = &mut found.superblock;
         superblock.boot = superblock.boot.saturating_add(1);
-        superblock.sequence = superblock.sequence.max(found.scan.sequence());
+        if self.report.damage.is_empty() {
+            superblock.sequence = superblock.sequence.max(found.scan.sequence());
+        }
         superblock.seal = found.segments.end().unwrap_or_default();
         superblock.version = found.mirror.next_version();
         superblock.first = found.mirror.first();
-        let mut groups = Vec::new();
-        for (group, facts) in &mut superblock.groups {
-            groups.push(found.replay.take(*group, facts));
-        }
-        found.recovered = groups;
-        found
-            .mirror
-            .start(superblock.encode(), &mut self.requests, out);
+        found.mirror.start(superblock, &mut self.requests, out);
         self.phase = Phase::Booting;
     }
 
@@ -528,12 +432,28 @@ impl Recovery {
         let Some(found) = self.found.as_mut() else {
             return Ok(None);
         };
-        if found.mirror.completed(id, &mut self.requests, out) != Progress::Durable {
+        let progress = found
+            .mirror
+            .completed(id, &Ok(FileDone::Done), &mut self.requests, out);
+        if progress != Progress::Durable {
             return Ok(None);
         }
-        let Some(found) = self.found.take() else {
-            return Ok(None);
-        };
+        let from = self.requests.next();
+        for number in std::mem::take(&mut found.left_over) {
+            let name = segment::name(number);
+            self.requests.push(out, FileOp::Remove { name });
+        }
+        self.awaited = Awaited::since(from, &self.requests);
+        if self.awaited.is_over() {
+            return Ok(self.opened());
+        }
+        self.phase = Phase::Clearing;
+        Ok(None)
+    }
+
+    /// Hands over to the store.
+    fn opened(&mut self) -> Option<Opened> {
+        let found = self.found.take()?;
         let recovered = Recovered {
             incarnation: found.superblock.incarnation,
             boot: found.superblock.boot,
@@ -553,10 +473,10 @@ impl Recovery {
             &bases,
         );
         let report = std::mem::take(&mut self.report);
-        Ok(Some(Opened {
+        Some(Opened {
             store,
             recovered,
             report,
-        }))
+        })
     }
 }

@@ -8,9 +8,13 @@
 //! What makes this sound: whatever wrote or cut the log above a group's last base is in a segment
 //! that is left, and an append drops whatever it finds above the entry it follows. So of stale
 //! entries only those above the end of the log at the time of the last base could survive, and the
-//! base record carries that end. In between, a log may *float*: it is known from some cursor on,
-//! with a gap between the base and that. A later base closes the gap; if none does, records are
-//! missing that should be there, and that is damage.
+//! base record carries that end. In between, a log may have a *hole*: it is known up to some cursor
+//! and again from a later one on. A later base closes the hole; if none does, records are missing
+//! that should be there, and that is damage. Then the part before the hole is the log, and the part
+//! behind it only tells how far the log once went.
+//!
+//! A cursor names an entry and all before it, so an append that follows a known cursor is known to
+//! fit, whatever was lost between the two records.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +24,7 @@ use quorate_core::{
 
 use crate::{
     record::{Base, Record},
+    segment::end_of,
     superblock::Facts,
 };
 
@@ -34,13 +39,22 @@ pub(crate) struct Replay {
 struct Log {
     base: Cursor,
     configuration: Configuration,
-    /// The cursor before the first of `entries`; other than `base`, the log floats.
-    start: Cursor,
+    /// The entries after `base`, without a gap.
     entries: Vec<Entry>,
+    /// What is known of the log behind a hole.
+    beyond: Option<Run>,
     /// The genesis with which the log begins, if it begins there.
     founding: Option<Genesis>,
     /// The last batch with a record of the group.
     sequence: u64,
+}
+
+/// Entries in a row.
+#[derive(Clone, Debug)]
+struct Run {
+    /// The cursor before the first one.
+    start: Cursor,
+    entries: Vec<Entry>,
 }
 
 /// Returns the entry that a genesis puts at its cursor.
@@ -82,32 +96,47 @@ impl Replay {
         self.logs.get(&group).map(Log::end).unwrap_or_default()
     }
 
+    /// Returns the last batch with a record of the group.
+    pub(crate) fn touched(&self, group: GroupId) -> u64 {
+        self.logs.get(&group).map_or(0, |log| log.sequence)
+    }
+
+    /// Returns the end of the part of the group's log that has no hole below it.
+    pub(crate) fn whole(&self, group: GroupId) -> Cursor {
+        self.logs.get(&group).map(Log::whole).unwrap_or_default()
+    }
+
     /// Returns the index of the first entry of a group that should be there and is not.
     ///
     /// `sequence` is the last batch that `facts` know of.
     pub(crate) fn hole(&self, group: GroupId, sequence: u64, facts: &Facts) -> Option<Index> {
         let log = self.logs.get(&group);
-        let (base, start) = log.map(|log| (log.base, log.start)).unwrap_or_default();
-        if base != start {
-            return Some(base.index.next());
+        let whole = self.whole(group);
+        if let Some(beyond) = log.and_then(|log| log.beyond.as_ref()) {
+            return Some(whole.index.min(beyond.start.index).next());
         }
         // If no record came after what the facts know of, the log ends where they say.
-        let untouched = log.is_none_or(|log| log.sequence <= sequence);
-        let end = self.end(group);
-        (untouched && end != facts.sealed).then(|| end.index.min(facts.sealed.index).next())
+        let untouched = self.touched(group) <= sequence;
+        (untouched && whole != facts.sealed).then(|| whole.index.min(facts.sealed.index).next())
     }
 
-    /// Takes what was recovered of a group, with its facts.
+    /// Takes what was recovered of a group, with its facts: what lies behind a hole is no part of
+    /// it.
     ///
-    /// A log that ends in a term above the ballot's raises the ballot: the ballot was on its way
-    /// to the disk when the entries came there first, and whoever has entries of a term has heard
-    /// of the term.
+    /// A log that ends, or once ended, in a term above the ballot's raises the ballot: the ballot
+    /// was on its way to the disk when the entries came there first, and whoever has entries of a
+    /// term has heard of the term.
     pub(crate) fn take(&mut self, group: GroupId, facts: &mut Facts) -> RecoveredGroup {
         let log = self.logs.remove(&group).unwrap_or_default();
-        let end = log.end();
+        let end = log.whole();
         facts.sealed = end;
-        if end.term > facts.ballot.term {
-            facts.ballot.term = end.term;
+        facts.floor = facts.floor.filter(|floor| end < *floor);
+        let heard = match facts.floor {
+            Some(floor) => floor.term.max(end.term),
+            None => end.term,
+        };
+        if heard > facts.ballot.term {
+            facts.ballot.term = heard;
             facts.ballot.voted_for = None;
         }
         let bare = log.base == Cursor::ZERO && end == Genesis::CURSOR;
@@ -121,63 +150,97 @@ impl Replay {
             base: log.base,
             configuration: log.configuration,
             entries: log.entries,
+            floor: facts.floor,
         }
     }
 }
 
 impl Log {
+    /// Returns the end of the log, whether there is a hole below it or not.
     fn end(&self) -> Cursor {
-        let index = self.start.index.0.saturating_add(self.entries.len() as u64);
-        self.entries
-            .last()
-            .map_or(self.start, |last| Cursor::new(last.term, Index(index)))
+        match &self.beyond {
+            Some(beyond) => end_of(beyond.start, &beyond.entries),
+            None => self.whole(),
+        }
     }
 
-    /// Returns how many entries lie at or below `cursor`, if the log is known to hold it.
-    fn position(&self, cursor: Cursor) -> Option<usize> {
-        if cursor == self.start {
-            return Some(0);
-        }
-        let distance = cursor.index.0.checked_sub(self.start.index.0)?;
-        let position = usize::try_from(distance).ok()?;
-        let term: Term = self.entries.get(position.checked_sub(1)?)?.term;
-        (term == cursor.term).then_some(position)
+    /// Returns the end of the part without a hole.
+    fn whole(&self) -> Cursor {
+        end_of(self.base, &self.entries)
     }
 
     fn append(&mut self, previous: Cursor, entries: Vec<Entry>) {
-        match self.position(previous) {
-            Some(position) => {
-                self.entries.truncate(position);
-                self.entries.extend(entries);
-            }
-            None => {
-                self.start = previous;
-                self.entries = entries;
-            }
+        if let Some(position) = position(self.base, &self.entries, previous) {
+            self.entries.truncate(position);
+            self.entries.extend(entries);
+            self.beyond = None;
+            return;
         }
+        let beyond = self.beyond.get_or_insert_with(|| Run::after(previous));
+        match beyond.position(previous) {
+            Some(position) => beyond.entries.truncate(position),
+            None => *beyond = Run::after(previous),
+        }
+        beyond.entries.extend(entries);
     }
 
+    /// Puts the base in place. Of the entries behind it, those in a row with the end that it tells
+    /// are surely the log's; of those before a hole, any that follow the base.
     fn rebase(&mut self, base: Base) {
-        self.base = base.base;
+        let (at, end) = (base.base, base.end);
+        let mut before = Run {
+            start: self.base,
+            entries: std::mem::take(&mut self.entries),
+        };
+        let beyond = self.beyond.take();
+        self.base = at;
         self.configuration = base.configuration;
-        match self.position(base.end) {
-            Some(end) if base.keep => {
-                self.entries.truncate(end);
-                // If it is not there, the log floats above it, and goes on doing so.
-                if let Some(position) = self.position(base.base) {
-                    self.entries.drain(..position);
-                    self.start = base.base;
-                }
+        if !base.keep {
+            return;
+        }
+        let mut run = match beyond.filter(|run| run.position(end).is_some()) {
+            Some(run) => run,
+            None if before.position(end).is_some() => {
+                std::mem::replace(&mut before, Run::after(at))
             }
-            _ => self.float(base.end),
+            None => Run::after(end),
+        };
+        let last = run.position(end).unwrap_or(0);
+        run.entries.truncate(last);
+        match run.position(at) {
+            Some(first) => self.entries = run.entries.split_off(first),
+            None => {
+                let first = before.position(at).unwrap_or(before.entries.len());
+                self.entries = before.entries.split_off(first);
+                self.beyond = Some(run);
+            }
+        }
+    }
+}
+
+impl Run {
+    fn after(start: Cursor) -> Self {
+        Self {
+            start,
+            entries: Vec::new(),
         }
     }
 
-    /// Nothing is known of the log but that it reaches up to `end`.
-    fn float(&mut self, end: Cursor) {
-        self.start = end;
-        self.entries.clear();
+    fn position(&self, cursor: Cursor) -> Option<usize> {
+        position(self.start, &self.entries, cursor)
     }
+}
+
+/// Returns how many of `entries`, which follow `start`, lie at or below `cursor`, if that is one
+/// of them.
+fn position(start: Cursor, entries: &[Entry], cursor: Cursor) -> Option<usize> {
+    if cursor == start {
+        return Some(0);
+    }
+    let distance = cursor.index.0.checked_sub(start.index.0)?;
+    let position = usize::try_from(distance).ok()?;
+    let term: Term = entries.get(position.checked_sub(1)?)?.term;
+    (term == cursor.term).then_some(position)
 }
 
 #[cfg(test)]
@@ -220,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_without_its_beginning_floats_until_a_base_lands_in_it() {
+    fn a_log_without_its_beginning_has_a_hole_until_a_base_lands_behind_it() {
         let mut replay = Replay::default();
         append(&mut replay, at(1, 100), 1, 5);
         assert_eq!(state(&replay), (at(0, 0), at(1, 105), Some(Index(1))));
@@ -255,14 +318,17 @@ mod tests {
     }
 
     #[test]
-    fn an_append_of_an_entry_that_is_not_there_starts_over() {
+    fn an_append_of_an_entry_that_is_not_there_leaves_a_hole() {
         let mut replay = Replay::default();
         append(&mut replay, at(0, 0), 1, 10);
         append(&mut replay, at(2, 8), 2, 1);
-        assert_eq!(state(&replay), (at(0, 0), at(2, 9), Some(Index(1))));
+        assert_eq!(state(&replay), (at(0, 0), at(2, 9), Some(Index(9))));
         append(&mut replay, at(2, 30), 2, 1);
-        assert_eq!(replay.end(GROUP), at(2, 31));
-        assert_eq!(replay.logs[&GROUP].entries.len(), 1);
+        assert_eq!(state(&replay), (at(0, 0), at(2, 31), Some(Index(11))));
+        // What is before the hole is kept, and is the log from there on.
+        assert_eq!(replay.whole(GROUP), at(1, 10));
+        append(&mut replay, at(1, 6), 3, 2);
+        assert_eq!(state(&replay), (at(0, 0), at(3, 8), None));
     }
 
     #[test]
@@ -287,5 +353,20 @@ mod tests {
         let mut facts = Facts::default();
         assert_eq!(replay.take(GROUP, &mut facts).ballot.term, Term(4));
         assert_eq!(facts.sealed, at(4, 1));
+    }
+
+    #[test]
+    fn a_floor_stands_until_the_log_ends_there_again() {
+        for (floor, stands) in [(at(4, 1), false), (at(3, 9), false), (at(4, 2), true)] {
+            let mut replay = Replay::default();
+            append(&mut replay, at(0, 0), 4, 1);
+            let mut facts = Facts {
+                floor: Some(floor),
+                ..Facts::default()
+            };
+            let recovered = replay.take(GROUP, &mut facts);
+            assert_eq!(recovered.floor, stands.then_some(floor));
+            assert_eq!(facts.floor, recovered.floor);
+        }
     }
 }

@@ -6,6 +6,13 @@
 //! which of the two they are. The *seal* does: every batch header (and the superblock) states up to
 //! where the log had been synced when it was written, so bad bytes before the greatest seal found
 //! anywhere are damage. To find seals behind bad bytes, the scan looks on for the store's marker.
+//!
+//! Batches are numbered without a gap, and each is synced before the next is written. So a number
+//! that is left out is damage too, a segment that is gone or was cut short, unless the superblock
+//! reflects that batch: only segments up to there are ever removed.
+//!
+//! A segment that is well headed by *another* marker is left over from a log that was written anew
+//! (see `rewrite`): it says nothing.
 
 use std::collections::BTreeMap;
 
@@ -31,6 +38,8 @@ pub(crate) struct Bad {
 #[derive(Debug)]
 pub(crate) struct Scan {
     marker: u64,
+    /// The last batch that the superblock reflects.
+    known: u64,
     /// The last good batch.
     sequence: u64,
     /// Per segment, up to where some header says that it was synced.
@@ -38,6 +47,21 @@ pub(crate) struct Scan {
     /// Per segment, how long it is.
     lengths: BTreeMap<u64, u64>,
     bad: Vec<Bad>,
+    /// Where batches are missing.
+    gaps: Vec<Bad>,
+    /// Where each good batch behind the first bad byte or gap begins, and its number.
+    behind: Vec<(Position, u64)>,
+}
+
+/// What the bad bytes of a log are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Verdict {
+    /// Where the torn tail begins, if there is one.
+    pub(crate) torn: Option<Position>,
+    /// What had been synced and is bad or gone.
+    pub(crate) damage: Vec<Bad>,
+    /// The damaged batches have at most this number.
+    pub(crate) damaged_upto: u64,
 }
 
 /// The records of one good batch.
@@ -48,13 +72,16 @@ type BadPlaces = Vec<(usize, Option<GroupId>)>;
 
 impl Scan {
     /// Starts with what the superblock says.
-    pub(crate) fn new(marker: u64, seal: Position) -> Self {
+    pub(crate) fn new(marker: u64, seal: Position, known: u64) -> Self {
         let mut scan = Self {
             marker,
+            known,
             sequence: 0,
             seals: BTreeMap::new(),
             lengths: BTreeMap::new(),
             bad: Vec::new(),
+            gaps: Vec::new(),
+            behind: Vec::new(),
         };
         scan.note_seal(seal);
         scan
@@ -63,6 +90,11 @@ impl Scan {
     /// Returns the sequence number of the last good batch.
     pub(crate) fn sequence(&self) -> u64 {
         self.sequence
+    }
+
+    /// Tells whether nothing bad has been found so far.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.bad.is_empty() && self.gaps.is_empty()
     }
 
     /// Returns the position before which everything had been synced.
@@ -86,16 +118,22 @@ impl Scan {
         self.lengths.get(&number).copied().unwrap_or(0)
     }
 
-    /// Reads the next segment and hands out its batches, up to the first bad byte of the log.
+    /// Tells whether a segment is left over from a log that was written anew.
+    pub(crate) fn is_left_over(&self, number: u64, bytes: &[u8]) -> bool {
+        SegmentHeader::decode(bytes)
+            .is_ok_and(|header| header.number == number && header.marker != self.marker)
+    }
+
+    /// Reads the next segment and hands out its good batches, each with where it begins.
     ///
-    /// What is good behind that is either cut with it (a batch whose segment's header is torn) or
-    /// follows on damage; only its seals count.
+    /// Those behind the torn tail, if the log has one, do not count.
     pub(crate) fn segment(
         &mut self,
         number: u64,
         bytes: &Bytes,
-        mut visit: impl FnMut(u64, Records),
+        mut visit: impl FnMut(Position, u64, Records),
     ) {
+        let last = self.lengths.last_key_value().map_or(0, |(last, _)| *last);
         self.lengths.insert(number, bytes.len() as u64);
         let at = |offset: usize| Position {
             segment: number,
@@ -106,8 +144,16 @@ impl Scan {
         if let Some(first) = self.header(number, bytes) {
             expected = Some(first);
             offset = SEGMENT_HEADER;
+            if first > self.sequence.saturating_add(1) && first.saturating_sub(1) > self.known {
+                let gone = number.saturating_sub(1).max(last);
+                let length = self.lengths.get(&gone).copied().unwrap_or(0);
+                self.gaps.push(Bad::at(Position {
+                    segment: gone,
+                    offset: length,
+                }));
+            }
         } else if !bytes.is_empty() {
-            self.note_bad(at(0), at(0), None);
+            self.bad.push(Bad::at(at(0)));
             offset = self.find(bytes, 0);
         }
         while offset < bytes.len() {
@@ -117,13 +163,18 @@ impl Scan {
                     offset = start + BATCH_HEADER + header.length as usize;
                     expected = header.sequence.checked_add(1);
                     self.sequence = header.sequence;
-                    if self.bad.is_empty() {
-                        visit(header.sequence, records);
+                    if !self.bad.is_empty() || !self.gaps.is_empty() {
+                        self.behind.push((at(start), header.sequence));
                     }
+                    visit(at(start), header.sequence, records);
                 }
                 Err(bad) => {
                     for (place, group) in bad {
-                        self.note_bad(at(start), at(place), group);
+                        self.bad.push(Bad {
+                            batch: at(start),
+                            at: at(place),
+                            group,
+                        });
                     }
                     expected = None;
                     offset = self.find(bytes, start + 1);
@@ -132,35 +183,41 @@ impl Scan {
         }
     }
 
-    /// Returns where the torn tail begins, or all damage there is.
-    pub(crate) fn verdict(&self) -> Result<Option<Position>, Vec<Bad>> {
+    /// Tells the torn tail from damage; `told` is the superblock's seal.
+    pub(crate) fn verdict(&self, told: Position) -> Verdict {
         let seal = self.seal();
-        let mut damage: Vec<Bad> = Vec::new();
+        let torn = self.bad.iter().find(|bad| bad.at >= seal);
+        let mut damage = self.gaps.clone();
         damage.extend(self.bad.iter().filter(|bad| bad.at < seal));
-        let newest = self
-            .lengths
-            .last_key_value()
-            .map_or(0, |(number, _)| *number);
+        let mut cut_short = Vec::new();
         for (segment, sealed) in &self.seals {
             let length = self.lengths.get(segment).copied();
-            // A segment that is not there was removed for good reason, unless it is the newest.
-            let short = length.map_or(*segment > newest, |length| length < *sealed);
+            // One that is not there was removed for good reason, or it leaves a gap; but never the
+            // one in which the superblock's seal is, or a later one.
+            let needed = *sealed > 0 && *segment >= told.segment;
+            let short = length.map_or(needed, |length| length < *sealed);
             if short {
-                let at = Position {
+                cut_short.push(Bad::at(Position {
                     segment: *segment,
                     offset: length.unwrap_or(0),
-                };
-                damage.push(Bad {
-                    batch: at,
-                    at,
-                    group: None,
-                });
+                }));
             }
         }
-        if damage.is_empty() {
-            Ok(self.bad.first().map(|bad| bad.batch))
-        } else {
-            Err(damage)
+        damage.extend(&cut_short);
+        damage.sort_by_key(|bad| bad.at);
+        let damaged_upto = damage.last().map_or(0, |last| {
+            let next = self.behind.iter().find(|(at, _)| *at >= last.at);
+            match next {
+                Some((_, sequence)) => sequence.saturating_sub(1),
+                // What a file lost with its end may be more than what was sealed.
+                None if last.at < told && !cut_short.contains(last) => self.known,
+                None => u64::MAX,
+            }
+        });
+        Verdict {
+            torn: torn.map(|bad| bad.batch),
+            damage,
+            damaged_upto,
         }
     }
 
@@ -230,8 +287,15 @@ impl Scan {
         let offset = self.seals.entry(seal.segment).or_default();
         *offset = seal.offset.max(*offset);
     }
+}
 
-    fn note_bad(&mut self, batch: Position, at: Position, group: Option<GroupId>) {
-        self.bad.push(Bad { batch, at, group });
+impl Bad {
+    /// Bad from here on, whoever's it was.
+    fn at(at: Position) -> Self {
+        Self {
+            batch: at,
+            at,
+            group: None,
+        }
     }
 }

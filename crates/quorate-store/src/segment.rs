@@ -129,14 +129,12 @@ impl Change {
     /// Applies the change to the facts of its group; returns whether the superblock has to tell it.
     pub(crate) fn note(self, sequence: u64, facts: &mut Facts) -> bool {
         match self {
-            Self::Appended { end, .. } => {
-                facts.sealed = end;
-                false
-            }
+            Self::Appended { end, .. } => facts.reach(end),
             Self::Genesis { genesis, end } => {
                 facts.genesis = Some(genesis);
                 facts.since = sequence;
                 facts.sealed = end;
+                facts.floor = None;
                 true
             }
             Self::Refused { genesis, drop } => {
@@ -160,13 +158,15 @@ impl Change {
             Self::Based {
                 genesis, end, keep, ..
             } => {
-                facts.sealed = end;
                 let begins = facts.genesis != Some(genesis);
                 facts.genesis = Some(genesis);
+                if begins {
+                    facts.floor = None;
+                }
                 if begins && !keep {
                     facts.since = sequence;
                 }
-                begins
+                facts.reach(end) || begins
             }
         }
     }

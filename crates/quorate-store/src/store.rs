@@ -19,6 +19,11 @@
 //! get an answer about something else (a page that could not be written is often marked clean). So
 //! every operation under way and every later one fails.
 //!
+//! **No space** is another matter: what could not be written was not written, and nothing is in
+//! doubt. The write stays, as do all behind it; the driver tries again ([`Store::retry`]) at the
+//! same place with the same bytes until there is space, and tells the core meanwhile, which then
+//! takes on nothing new. A sync that finds no space has failed like any other.
+//!
 //! The store keeps no entries; the core has them. It keeps, per group, where the log starts and
 //! ends, and refuses what does not fit: that is a bug above, and acknowledging it would promise
 //! what no recovery can keep.
@@ -32,12 +37,13 @@ use quorate_core::{
 
 use crate::{
     batch::Batch,
-    file::{Awaited, FileError, FileOp, FileOpId, FileRequest, FileResult, Requests},
+    file::{FileOp, FileOpId, FileRequest, FileResult, Requests},
+    flight::{Flight, Flown, Landed},
     limits,
     mirror::{Mirror, Progress},
     record::{Base, Position, SEGMENT_HEADER, SegmentHeader},
     recovery::StoreOptions,
-    segment::{self, Change, Segments, end_of},
+    segment::{self, Segments, end_of},
     superblock::Superblock,
 };
 
@@ -81,6 +87,8 @@ pub struct Store {
     freed: bool,
     /// Whether records are synced that the superblock does not seal.
     unsealed: bool,
+    /// The segment that the log's seal is in, as both copies of the superblock tell.
+    told_segment: u64,
     failed: Option<DiskError>,
 }
 
@@ -110,15 +118,6 @@ enum Needs {
     Both(u64),
 }
 
-/// The batch under way.
-#[derive(Debug)]
-struct Flight {
-    awaited: Awaited,
-    sequence: u64,
-    end: Position,
-    changes: Vec<(GroupId, Change)>,
-}
-
 impl Store {
     /// Takes over from recovery, with everything in `superblock` durable.
     pub(crate) fn new(
@@ -144,6 +143,7 @@ impl Store {
             requests,
             groups: groups.collect(),
             awaiting_superblock: BTreeSet::new(),
+            told_segment: superblock.seal.segment,
             next_sequence: superblock.sequence.saturating_add(1),
             superblock,
             mirror,
@@ -187,30 +187,56 @@ impl Store {
         if self.failed.is_some() {
             return;
         }
-        match result {
-            Err(FileError::NoSpace) => return self.fail(DiskError::NoSpace, effects),
-            Err(_) => return self.fail(DiskError::Device, effects),
-            Ok(_) => {}
-        }
-        if let Some(last) = self
-            .flight
-            .as_mut()
-            .and_then(|flight| flight.awaited.note(id))
-        {
-            if last && let Some(flight) = self.flight.take() {
-                self.land(flight, effects);
+        let landed = self.flight.as_mut().map(|flight| flight.note(id, result));
+        if let Some(landed) = landed.filter(|landed| *landed != Landed::Foreign) {
+            if landed == Landed::Failed {
+                return self.fail(DiskError::Device, effects);
+            }
+            if landed == Landed::Durable
+                && let Some(flight) = self.flight.take()
+            {
+                self.land(flight.batch, effects);
             }
         } else {
-            let progress = self
-                .mirror
-                .completed(id, &mut self.requests, &mut effects.files);
-            if progress == Progress::Durable {
-                for group in std::mem::take(&mut self.awaiting_superblock) {
-                    self.release(group, effects);
+            let progress =
+                self.mirror
+                    .completed(id, result, &mut self.requests, &mut effects.files);
+            match progress {
+                Progress::Durable => {
+                    self.freed |= self.told_segment < self.mirror.sealed_segment();
+                    self.told_segment = self.mirror.sealed_segment();
+                    for group in std::mem::take(&mut self.awaiting_superblock) {
+                        self.release(group, effects);
+                    }
                 }
+                Progress::Failed => return self.fail(DiskError::Device, effects),
+                Progress::Foreign if result.is_err() => {
+                    return self.fail(DiskError::Device, effects);
+                }
+                Progress::Foreign | Progress::Writing => {}
             }
         }
         self.pump(effects);
+    }
+
+    /// Tells whether there was no space for a write, which waits to be tried again.
+    pub fn is_short_of_space(&self) -> bool {
+        let flight = self.flight.as_ref();
+        self.failed.is_none()
+            && (flight.is_some_and(Flight::is_short_of_space) || self.mirror.is_short_of_space())
+    }
+
+    /// Tries again what there was no space for; nothing if that is under way already.
+    ///
+    /// A driver calls it every [`limits::SPACE_RETRY`] while [`Store::is_short_of_space`].
+    pub fn retry(&mut self, effects: &mut StoreEffects) {
+        if self.failed.is_some() {
+            return;
+        }
+        if let Some(flight) = &mut self.flight {
+            flight.retry(&mut self.requests, &mut effects.files);
+        }
+        self.mirror.retry(&mut self.requests, &mut effects.files);
     }
 
     /// Tells whether records are synced that the superblock does not seal yet.
@@ -257,6 +283,12 @@ impl Store {
         let needs = match &op.write {
             DiskWrite::Ballot(ballot) => {
                 self.superblock.groups.entry(group).or_default().ballot = *ballot;
+                self.due = true;
+                self.awaiting_superblock.insert(group);
+                Some(Needs::Superblock(self.mirror.next_version()))
+            }
+            DiskWrite::Whole => {
+                self.superblock.groups.entry(group).or_default().floor = None;
                 self.due = true;
                 self.awaiting_superblock.insert(group);
                 Some(Needs::Superblock(self.mirror.next_version()))
@@ -403,19 +435,22 @@ impl Store {
         {
             self.launch(batch, effects);
         }
+        // Only segments before the sealed end of the log that both copies tell ever go: so a batch
+        // that is missing and that they do not reflect is surely lost.
+        let newer = self.mirror.sealed_segment() < self.superblock.seal.segment;
+        self.due |= self.freed && newer && self.segments.len() > 1;
         if self.due && !self.mirror.is_busy() {
             self.due = false;
             self.unsealed = false;
             self.superblock.version = self.mirror.next_version();
             self.superblock.first = self.mirror.first();
-            let bytes = self.superblock.encode();
             self.mirror
-                .start(bytes, &mut self.requests, &mut effects.files);
+                .start(&self.superblock, &mut self.requests, &mut effects.files);
         }
         // What a removed segment said of its groups must be in the superblock first.
         if self.freed && !self.mirror.is_busy() {
             self.freed = false;
-            for number in self.segments.sweep(self.superblock.seal.segment) {
+            for number in self.segments.sweep(self.told_segment) {
                 let name = segment::name(number);
                 self.requests
                     .push(&mut effects.files, FileOp::Remove { name });
@@ -425,39 +460,34 @@ impl Store {
 
     /// Hands a batch out to be written behind all others.
     fn launch(&mut self, batch: Batch, effects: &mut StoreEffects) {
-        let from = self.requests.next();
-        let out = &mut effects.files;
-        let (at, rolled) = self.place_for(&batch, out);
-        let file = segment::file(at.segment);
+        let (at, rolled) = self.place_for(&batch, &mut effects.files);
         let sequence = batch.sequence();
-        let (bytes, changes) = batch.finish(self.superblock.seal);
-        let offset = at.offset;
-        let end = Position {
-            segment: at.segment,
-            offset: offset + bytes.len() as u64,
+        let (records, changes) = batch.finish(self.superblock.seal);
+        let bytes = if at.offset == 0 {
+            // In one write with the header, so that a batch is there whole or not at all.
+            let header = SegmentHeader {
+                number: at.segment,
+                marker: self.superblock.marker,
+                first: sequence,
+            };
+            [&header.encode()[..], &records].concat().into()
+        } else {
+            records
         };
-        let write = FileOp::Write {
-            file,
-            offset,
+        self.segments.set_end(at.offset + bytes.len() as u64);
+        let batch = Flown {
+            at,
             bytes,
-        };
-        self.requests.push(out, write);
-        if !self.planted.has(Canary::NatsLazyFsync) {
-            self.requests.push(out, FileOp::Sync { file });
-        }
-        if rolled {
-            self.requests.push(out, FileOp::SyncDirectory);
-        }
-        self.segments.set_end(end.offset);
-        self.flight = Some(Flight {
-            awaited: Awaited::since(from, &self.requests),
+            rolled,
+            lazy: self.planted.has(Canary::NatsLazyFsync),
             sequence,
-            end,
             changes,
-        });
+        };
+        let out = &mut effects.files;
+        self.flight = Some(Flight::start(batch, &mut self.requests, out));
     }
 
-    /// Returns where a batch goes, and whether that is in a new segment, which is begun here.
+    /// Returns where a batch goes, and whether that is in a new segment.
     fn place_for(&mut self, batch: &Batch, out: &mut Vec<FileRequest>) -> (Position, bool) {
         let mut at = self.segments.end().unwrap_or_default();
         let full = at.offset > SEGMENT_HEADER as u64
@@ -471,33 +501,13 @@ impl Store {
             at.segment = at.segment.saturating_add(1);
             at.offset = 0;
             self.segments.push(at.segment, 0);
-            let open = FileOp::Open {
-                file: segment::file(at.segment),
-                name: segment::name(at.segment),
-                create: true,
-            };
-            self.requests.push(out, open);
-        }
-        if at.offset == 0 {
-            let header = SegmentHeader {
-                number: at.segment,
-                marker: self.superblock.marker,
-                first: batch.sequence(),
-            };
-            let write = FileOp::Write {
-                file: segment::file(at.segment),
-                offset: 0,
-                bytes: header.encode().to_vec().into(),
-            };
-            self.requests.push(out, write);
-            at.offset = SEGMENT_HEADER as u64;
         }
         (at, rolls)
     }
 
     /// A batch is synced.
-    fn land(&mut self, flight: Flight, effects: &mut StoreEffects) {
-        self.superblock.seal = flight.end;
+    fn land(&mut self, flight: Flown, effects: &mut StoreEffects) {
+        self.superblock.seal = flight.end();
         self.superblock.sequence = flight.sequence;
         self.unsealed = true;
         for (group, change) in &flight.changes {

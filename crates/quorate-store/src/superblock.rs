@@ -33,11 +33,13 @@
 //! 16  8  term of the ballot
 //! 24 16  sealed cursor, term then index: the end of the group's log as last synced
 //! 40  8  since: records of the group in batches before this sequence number are void
-//! 48  1  bit 0: a vote follows; bit 1: a genesis follows; bit 2: tombstones follow
+//! 48  1  bit 0: a vote follows; bit 1: a genesis follows; bit 2: tombstones follow; bit 3: a
+//!        floor follows
 //! 49  4  number of refused histories
 //! 53     40 bytes of member voted for, if any; 16 bytes of genesis id, if any; 16 bytes each of
 //!        refused genesis ids, oldest first; if there are tombstones, 4 bytes of their number and
-//!        32 bytes each, the history that is no more and the one it dissolved into, oldest first
+//!        32 bytes each, the history that is no more and the one it dissolved into, oldest first;
+//!        the floor's cursor, if any
 //! ```
 
 use std::collections::BTreeMap;
@@ -64,6 +66,7 @@ const HEADER: usize = 24;
 const VOTED: u8 = 1;
 const BEGUN: u8 = 2;
 const BURIED: u8 = 4;
+const FLOOR: u8 = 8;
 
 /// What a data directory knows besides its log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -101,6 +104,9 @@ pub struct Facts {
     pub sealed: Cursor,
     /// Its records in batches before this one are void.
     pub since: u64,
+    /// Where its log once ended, or later, if damage has taken part of it: until it ends there
+    /// again, its peer votes as if it did.
+    pub floor: Option<Cursor>,
 }
 
 /// Why a copy of the superblock does not count.
@@ -136,6 +142,17 @@ impl Facts {
         self.genesis = None;
         self.since = sequence;
         self.sealed = Cursor::ZERO;
+        self.floor = None;
+    }
+
+    /// Takes note of where the log ends, synced; returns whether that ends a limit on votes.
+    pub(crate) fn reach(&mut self, end: Cursor) -> bool {
+        self.sealed = end;
+        let reached = self.floor.is_some_and(|floor| end >= floor);
+        if reached {
+            self.floor = None;
+        }
+        reached
     }
 }
 
@@ -207,7 +224,8 @@ fn put_facts(out: &mut Vec<u8>, group: GroupId, facts: &Facts) {
     out.push(
         flag(facts.ballot.voted_for.is_some(), VOTED)
             | flag(facts.genesis.is_some(), BEGUN)
-            | flag(buried, BURIED),
+            | flag(buried, BURIED)
+            | flag(facts.floor.is_some(), FLOOR),
     );
     out.extend_from_slice(&(facts.refused.len() as u32).to_le_bytes());
     if let Some(member) = facts.ballot.voted_for {
@@ -222,6 +240,9 @@ fn put_facts(out: &mut Vec<u8>, group: GroupId, facts: &Facts) {
             out.extend_from_slice(&genesis.0);
             out.extend_from_slice(&into.0);
         }
+    }
+    if let Some(floor) = facts.floor {
+        put_cursor(out, floor);
     }
 }
 
@@ -278,6 +299,11 @@ fn take_facts(reader: &mut Reader) -> Result<Facts, Malformed> {
     let tombstones = (0..buried)
         .map(|_| Ok((GenesisId(reader.array()?), GenesisId(reader.array()?))))
         .collect::<Result<_, Malformed>>()?;
+    let floor = if flags & FLOOR != 0 {
+        Some(take_cursor(reader)?)
+    } else {
+        None
+    };
     Ok(Facts {
         ballot: Ballot { term, voted_for },
         genesis,
@@ -285,5 +311,6 @@ fn take_facts(reader: &mut Reader) -> Result<Facts, Malformed> {
         tombstones,
         sealed,
         since,
+        floor,
     })
 }

@@ -1,12 +1,17 @@
 //! Every byte of the log, bad: below the seal it is damage, above it a torn tail, never a panic.
+//!
+//! Damage never shows: what is recovered is what was there, or ends before it, with a floor at the
+//! place where it ended.
 
 mod common;
 
-use common::{Driver, command, configuration, genesis, group, member, options, recover_for};
+use common::{
+    Dice, Driver, Log, command, configuration, fate, genesis, group, member, options, recover_for,
+};
 use proptest::prelude::*;
 use quorate_core::{Ballot, Body, Cursor, DiskWrite, Entry, Index, Recovered, Term};
 use quorate_store::{
-    MemoryFiles, Opened, Position, RecoveryError,
+    Damage, MemoryFiles, Opened, Position, RecoveryError,
     record::{BATCH_HEADER, BatchHeader},
     superblock::NAMES,
 };
@@ -91,12 +96,65 @@ fn segments(files: &MemoryFiles) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
+/// Checks what recovery makes of a log that is damaged below its seal.
+///
+/// `least` is what it held for sure, and no more than `most`.
+fn check_damaged(opened: &Opened, least: &Recovered, most: &Recovered, context: &str) {
+    assert_eq!(opened.report.torn, None, "{context}");
+    let groups = opened.recovered.groups.iter();
+    assert_eq!(groups.len(), least.groups.len());
+    for ((left, least), most) in groups.zip(&least.groups).zip(&most.groups) {
+        let (mine, was, longest) = (Log::from(left), Log::from(least), Log::from(most));
+        assert_eq!((left.ballot, left.genesis), (least.ballot, least.genesis));
+        for (at, entry) in (mine.base.index.0 + 1..).zip(&mine.entries) {
+            let held = at.checked_sub(longest.base.index.0 + 1);
+            let held = held.and_then(|at| longest.entries.get(at as usize));
+            assert!(
+                held.is_none_or(|held| held == entry),
+                "{context}: other entries"
+            );
+        }
+        assert!(
+            mine.end() <= longest.end(),
+            "{context}: more than there was"
+        );
+        match left.floor {
+            // The end must be as it was; where it begins may be older, if a base was lost.
+            None => assert!(
+                mine.end() >= was.end(),
+                "{context}: {:?} is lost",
+                was.end()
+            ),
+            Some(floor) => {
+                assert!(floor >= was.end(), "{context}: a floor below the end");
+                assert!(floor > mine.end(), "{context}: a floor that is reached");
+            }
+        }
+    }
+    let limited = opened.recovered.groups.iter();
+    for group in limited.filter(|group| group.floor.is_some()) {
+        let index = Log::from(group).end().index.next();
+        let named = |damage: &&Damage| damage.group == Some(group.group);
+        let named = opened.report.damage.iter().find(named);
+        let named = named.and_then(|damage| damage.index).expect("it is named");
+        assert!(named <= index, "{context}: {named:?}");
+    }
+}
+
+/// Checks that a directory that was mended is whole, and as limited as before.
+fn check_mended(files: &mut MemoryFiles, opened: &Opened) {
+    let again = recover(files).expect("it was mended");
+    assert_eq!(again.report.damage, []);
+    assert_eq!(again.report.torn, None);
+    same(&again.recovered, &opened.recovered);
+}
+
 #[test]
 fn a_bad_byte_below_the_seal_is_damage_and_named() {
     let directory = directory();
     let names = segments(&directory.files);
     assert!(names.len() > 3);
-    let mut groups_named = 0;
+    let (mut groups_named, mut limited) = (0, 0);
     for name in &names {
         let content = directory.files.content(name).expect("it is there");
         let last = Some(name) == names.last();
@@ -106,29 +164,31 @@ fn a_bad_byte_below_the_seal_is_damage_and_named() {
             rotten[at] ^= 1 << (at % 8);
             let mut files = directory.files.clone();
             files.replace(name, rotten);
-            let before = files.content(name);
-            match recover(&mut files) {
-                Err(RecoveryError::Damaged(damage)) => {
-                    assert!(at < below, "{name} {at}");
-                    let first = damage.first().expect("damage is named");
-                    let position = first.at.expect("it has a place");
-                    assert_eq!(format!("log-{:010}", position.segment), *name);
-                    assert!(position.offset <= at as u64);
-                    groups_named += usize::from(first.group.is_some() && first.index.is_some());
-                    assert_eq!(files.content(name), before, "nothing is changed");
+            let opened = recover(&mut files).expect("what is left is a log");
+            let context = format!("{name} {at}");
+            if let Some(first) = opened.report.damage.iter().find(|first| first.at.is_some()) {
+                assert!(at < below, "{context}");
+                let position = first.at.expect("it has a place");
+                assert_eq!(format!("log-{:010}", position.segment), *name);
+                assert!(position.offset <= at as u64);
+                groups_named += usize::from(first.group.is_some() && first.index.is_some());
+                let groups = opened.recovered.groups.iter();
+                limited += groups.filter(|group| group.floor.is_some()).count();
+                check_damaged(&opened, &directory.sealed, &directory.whole, &context);
+                if at % 7 == 0 {
+                    check_mended(&mut files, &opened);
                 }
-                Ok(opened) => {
-                    assert!(at >= below, "{name} {at}");
-                    let torn = opened.report.torn.expect("it is reported");
-                    let bytes = (content.len() - below) as u64;
-                    assert_eq!((torn.at.offset, torn.bytes), (below as u64, bytes));
-                    same(&opened.recovered, &directory.sealed);
-                }
-                Err(other) => panic!("{name} {at}: {other}"),
+            } else {
+                assert!(at >= below, "{context}: {:?}", opened.report);
+                let torn = opened.report.torn.expect("it is reported");
+                let bytes = (content.len() - below) as u64;
+                assert_eq!((torn.at.offset, torn.bytes), (below as u64, bytes));
+                same(&opened.recovered, &directory.sealed);
             }
         }
     }
-    assert!(groups_named > 1_000);
+    assert!(groups_named > 500, "{groups_named}");
+    assert!(limited > 500, "{limited}");
 }
 
 #[test]
@@ -139,17 +199,104 @@ fn damage_to_a_record_names_its_group_and_the_first_index_missing() {
     let mut content = files.content(&names[2]).expect("it is there");
     *content.last_mut().expect("it has bytes") ^= 1;
     files.replace(&names[2], content);
-    let Err(RecoveryError::Damaged(damage)) = recover(&mut files) else {
-        panic!("it is damaged");
-    };
-    let [damage] = damage[..] else {
-        panic!("in one place: {damage:?}");
+    let opened = recover(&mut files).expect("what is left is a log");
+    let [damage] = opened.report.damage[..] else {
+        panic!("in one place: {:?}", opened.report.damage);
     };
     assert_eq!(damage.at.map(|at| at.segment), Some(3));
     let name = damage.group.expect("the group can be read");
     let index = damage.index.expect("so the index is known");
     assert!(name == group(1) || name == group(2));
     assert!((3..20).contains(&index.0), "{index:?}");
+}
+
+/// Damages a byte that costs group 2 the end of its log.
+fn damaged(files: &MemoryFiles) -> MemoryFiles {
+    let names = segments(files);
+    let content = files.content(&names[1]).expect("it is there");
+    let limits = |files: &MemoryFiles| {
+        let opened = recover(&mut files.clone()).expect("what is left is a log");
+        opened.recovered.groups[1].floor.is_some()
+    };
+    let mut damaged = (0..content.len()).map(|at| {
+        let mut rotten = content.clone();
+        rotten[at] ^= 4;
+        let mut files = files.clone();
+        files.replace(&names[1], rotten);
+        files
+    });
+    damaged
+        .find(limits)
+        .expect("the segment has some of its log")
+}
+
+#[test]
+fn a_limit_on_votes_outlives_starts_until_the_log_is_back() {
+    let Directory { files, whole, .. } = directory();
+    let lost = group(2);
+    let was = whole.groups.iter().find(|one| one.group == lost);
+    let was = Log::from(was.expect("it is there"));
+    let mut driver =
+        Driver::start(options(SEGMENT), damaged(&files)).expect("what is left is a log");
+    let hole = driver.log(lost).end();
+    assert!(hole < was.end());
+    let floor = |files: &MemoryFiles| {
+        let opened = recover(&mut files.clone()).expect("it is whole");
+        let mut groups = opened.recovered.groups.into_iter();
+        groups
+            .find(|one| one.group == lost)
+            .and_then(|one| one.floor)
+    };
+    assert_eq!(floor(&driver.files), Some(was.end()));
+    // It is refilled one by one; only the last entry ends the limit.
+    while driver.log(lost).end() < was.end() {
+        assert_eq!(floor(&driver.files), Some(was.end()));
+        let previous = driver.log(lost).end();
+        let next = (previous.index.0 - was.base.index.0) as usize;
+        let entries = vec![was.entries[next].clone()];
+        driver.submit(lost, DiskWrite::Append { previous, entries });
+        driver.settle();
+    }
+    assert_eq!(floor(&driver.files), None);
+    assert_eq!(driver.log(lost).entries, was.entries);
+}
+
+#[test]
+fn a_crash_while_a_damaged_log_is_written_anew_changes_nothing() {
+    let files = damaged(&directory().files);
+    let mut rotten = MemoryFiles::crashing();
+    for name in files.names().map(str::to_owned).collect::<Vec<_>>() {
+        rotten.replace(&name, files.content(&name).expect("it is there"));
+    }
+    let opened = recover(&mut rotten.clone()).expect("what is left is a log");
+    assert!(
+        opened
+            .recovered
+            .groups
+            .iter()
+            .any(|one| one.floor.is_some())
+    );
+    let mut interrupted = 0;
+    for requests in 0..200 {
+        for seed in 0..6 {
+            let mut files = rotten.clone();
+            let fresh = quorate_store::StoreOptions {
+                marker: 1_000 + seed,
+                ..options(SEGMENT)
+            };
+            if let Some(ended) = recover_for(fresh, &mut files, requests) {
+                same(&ended.expect("it is mended").recovered, &opened.recovered);
+            } else {
+                interrupted += 1;
+            }
+            let mut dice = Dice::new(seed * 1_000 + requests);
+            files.crash(fate(&mut dice));
+            let again = recover(&mut files).expect("what is left is a log");
+            same(&again.recovered, &opened.recovered);
+            check_mended(&mut files, &again);
+        }
+    }
+    assert!(interrupted > 50, "{interrupted}");
 }
 
 #[test]
@@ -186,16 +333,13 @@ fn a_segment_cut_short_or_gone_is_damage() {
             let mut files = files.clone();
             files.replace(name, content[..length].to_vec());
             let outcome = recover(&mut files);
+            let opened = outcome.expect("what is left is a log");
             if last && length >= seal {
-                same(
-                    &outcome.expect("only the last batch is cut").recovered,
-                    &sealed,
-                );
+                same(&opened.recovered, &sealed);
             } else {
-                assert!(
-                    matches!(outcome, Err(RecoveryError::Damaged(_))),
-                    "{name} {length}: {outcome:?}"
-                );
+                assert_ne!(opened.report.damage, [], "{name} {length}");
+                // With the end of the log goes what was not sealed, too.
+                check_damaged(&opened, &whole, &whole, &format!("{name} {length}"));
             }
         }
         same(
@@ -204,11 +348,10 @@ fn a_segment_cut_short_or_gone_is_damage() {
         );
         let mut files = files.clone();
         files.remove(name);
-        let outcome = recover(&mut files);
-        assert!(
-            matches!(outcome, Err(RecoveryError::Damaged(_))),
-            "{name}: {outcome:?}"
-        );
+        let opened = recover(&mut files).expect("what is left is a log");
+        assert_ne!(opened.report.damage, [], "{name}");
+        check_damaged(&opened, &whole, &whole, name);
+        check_mended(&mut files, &opened);
     }
 }
 

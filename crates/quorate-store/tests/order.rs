@@ -4,11 +4,12 @@ mod common;
 
 use common::{command, configuration, genesis, group, member, options, recover_for};
 use quorate_core::{
-    Ballot, Cursor, DiskError, DiskId, DiskOp, DiskWrite, Genesis, GroupId, Index, Term,
+    Ballot, Cursor, DiskError, DiskId, DiskOp, DiskWrite, Genesis, GroupId, Incarnation, Index,
+    Term,
 };
 use quorate_store::{
-    Fate, FileDone, FileError, FileOp, FileRequest, MemoryFiles, Store, StoreEffects, Unsynced,
-    superblock::NAMES,
+    Fate, FileDone, FileError, FileOp, FileRequest, MemoryFiles, Store, StoreEffects, StoreOptions,
+    Unsynced, superblock::NAMES,
 };
 
 fn opened() -> (Store, MemoryFiles) {
@@ -81,7 +82,7 @@ fn one_write_and_one_sync_serve_all_that_wait() {
     let (mut store, _) = opened();
     let mut effects = StoreEffects::default();
     store.submit(append(1, 1, 0), &mut effects);
-    let first = ["open", "write", "write", "sync", "sync directory"];
+    let first = ["open", "write", "sync", "sync directory"];
     assert_eq!(names(&effects.files), first);
     let under_way = std::mem::take(&mut effects.files);
     for (id, number) in [(2, 2), (3, 1), (4, 3)] {
@@ -133,7 +134,7 @@ fn an_append_is_not_reported_before_the_ballot_it_came_after() {
     );
     store.submit(append(4, 2, 0), &mut effects);
     let mut requests = std::mem::take(&mut effects.files);
-    let superblock = requests.split_off(5);
+    let superblock = requests.split_off(4);
     for request in requests {
         store.completed(request.id, &Ok(FileDone::Done), &mut effects);
     }
@@ -153,36 +154,35 @@ fn an_append_is_not_reported_before_the_ballot_it_came_after() {
 
 #[test]
 fn a_failed_request_ends_the_store() {
-    let reasons = [
-        (FileError::Device, DiskError::Device),
-        (FileError::NoSpace, DiskError::NoSpace),
-    ];
-    for (reason, error) in reasons {
-        for broken in 0..5 {
-            let (mut store, _) = opened();
-            let mut effects = StoreEffects::default();
-            store.submit(append(1, 2, 0), &mut effects);
-            let requests = std::mem::take(&mut effects.files);
-            store.submit(append(2, 1, 0), &mut effects);
-            for (at, request) in requests.iter().enumerate() {
-                let result = if at == broken {
-                    Err(reason)
-                } else {
-                    Ok(FileDone::Done)
-                };
-                store.completed(request.id, &result, &mut effects);
-            }
-            store.submit(append(3, 3, 0), &mut effects);
-            store.seal(&mut effects);
-            let results: Vec<_> = effects
-                .done
-                .iter()
-                .map(|done| (done.id.0, done.result))
-                .collect();
-            assert_eq!(results, [(1, Err(error)), (2, Err(error)), (3, Err(error))]);
-            assert_eq!(effects.files, [], "nothing is tried again");
-            assert_eq!(store.failure(), Some(error));
+    // Opening, writing, syncing, syncing the directory; a sync may fail for lack of space, too.
+    let broken = [0, 1, 2, 3].map(|at| (at, FileError::Device));
+    let full = [2, 3].map(|at| (at, FileError::NoSpace));
+    for (broken, reason) in broken.into_iter().chain(full) {
+        let (mut store, _) = opened();
+        let mut effects = StoreEffects::default();
+        store.submit(append(1, 2, 0), &mut effects);
+        let requests = std::mem::take(&mut effects.files);
+        store.submit(append(2, 1, 0), &mut effects);
+        for (at, request) in requests.iter().enumerate() {
+            let result = if at == broken {
+                Err(reason)
+            } else {
+                Ok(FileDone::Done)
+            };
+            store.completed(request.id, &result, &mut effects);
         }
+        store.submit(append(3, 3, 0), &mut effects);
+        store.seal(&mut effects);
+        store.retry(&mut effects);
+        let results: Vec<_> = effects
+            .done
+            .iter()
+            .map(|done| (done.id.0, done.result))
+            .collect();
+        let error = Err(DiskError::Device);
+        assert_eq!(results, [(1, error), (2, error), (3, error)]);
+        assert_eq!(effects.files, [], "nothing is tried again");
+        assert_eq!(store.failure(), Some(DiskError::Device));
     }
 }
 
@@ -250,42 +250,86 @@ fn refusing_another_history_leaves_the_log() {
     assert_eq!(recovered.entries.len(), 1);
 }
 
-#[test]
-fn no_space_leaves_what_was_promised() {
-    let mut files = MemoryFiles::crashing();
-    let opened = recover_for(options(1 << 20), &mut files, u64::MAX).expect("it ends");
-    let mut store = opened.expect("it is new").store;
-    files.set_capacity(Some(10_000));
-    let mut effects = StoreEffects::default();
-    let (mut durable, mut failed) = (0, 0);
-    for id in 0..200 {
-        store.submit(append(id, 1, id), &mut effects);
-        while !effects.files.is_empty() {
-            for request in std::mem::take(&mut effects.files) {
-                let (id, result) = files.execute(request);
-                store.completed(id, &result, &mut effects);
-            }
-        }
-        for done in effects.done.drain(..) {
-            match done.result {
-                Ok(()) => durable += 1,
-                Err(error) => {
-                    assert_eq!(error, DiskError::NoSpace);
-                    failed += 1;
-                }
-            }
+/// Carries out what the store asks for; returns how many operations are durable.
+fn settle(store: &mut Store, files: &mut MemoryFiles, effects: &mut StoreEffects) -> usize {
+    while !effects.files.is_empty() {
+        for request in std::mem::take(&mut effects.files) {
+            let (id, result) = files.execute(request);
+            store.completed(id, &result, effects);
         }
     }
-    assert!(durable > 10 && failed > 10);
-    files.set_capacity(None);
-    files.crash(|_| Fate::Lost);
-    let opened = recover_for(options(1 << 20), &mut files, u64::MAX).expect("it ends");
-    let recovered = opened.expect("it is whole").recovered;
-    assert_eq!(recovered.groups[0].entries.len(), durable);
+    let done = effects.done.drain(..);
+    done.map(|done| done.result.expect("nothing has failed"))
+        .count()
 }
 
 #[test]
-fn one_copy_of_the_superblock_is_enough_and_none_is_the_end() {
+fn what_there_is_no_space_for_waits_until_there_is() {
+    for segment_bytes in [1 << 20, 300] {
+        let mut files = MemoryFiles::crashing();
+        let opened = recover_for(options(segment_bytes), &mut files, u64::MAX).expect("it ends");
+        let mut store = opened.expect("it is new").store;
+        files.set_capacity(Some(10_000));
+        let mut effects = StoreEffects::default();
+        let mut durable = 0;
+        for id in 0..200 {
+            store.submit(append(id, 1, id), &mut effects);
+            durable += settle(&mut store, &mut files, &mut effects);
+        }
+        assert!((10..190).contains(&durable), "{durable}");
+        assert!(store.is_short_of_space() && !store.is_idle());
+        store.retry(&mut effects);
+        assert_eq!(settle(&mut store, &mut files, &mut effects), 0);
+        assert!(store.is_short_of_space());
+
+        // What was promised is there, and nothing of what was not.
+        let mut full = files.clone();
+        full.set_capacity(None);
+        full.crash(|_| Fate::Lost);
+        let opened = recover_for(options(segment_bytes), &mut full, u64::MAX).expect("it ends");
+        let recovered = opened.expect("it is whole").recovered;
+        assert_eq!(recovered.groups[0].entries.len(), durable);
+
+        files.set_capacity(None);
+        store.retry(&mut effects);
+        durable += settle(&mut store, &mut files, &mut effects);
+        assert_eq!(durable, 200);
+        assert!(!store.is_short_of_space());
+        files.crash(|_| Fate::Lost);
+        let opened = recover_for(options(segment_bytes), &mut files, u64::MAX).expect("it ends");
+        let opened = opened.expect("it is whole");
+        assert_eq!(opened.recovered.groups[0].entries.len(), 200);
+        assert_eq!(opened.report.damage, []);
+    }
+}
+
+#[test]
+fn a_ballot_there_is_no_space_for_waits_too() {
+    let (mut store, mut effects) = (opened().0, StoreEffects::default());
+    store.submit(ballot(1, 1, 5), &mut effects);
+    for tries in 0..4 {
+        let requests = std::mem::take(&mut effects.files);
+        assert_eq!(requests.len(), 2, "one copy");
+        store.retry(&mut effects);
+        assert_eq!(effects.files, [], "not while it is being written");
+        // The second try fails, too, and so does the first one of the second copy.
+        let fits = tries % 2 == 1;
+        let wrote = if fits {
+            Ok(FileDone::Done)
+        } else {
+            Err(FileError::NoSpace)
+        };
+        store.completed(requests[0].id, &wrote, &mut effects);
+        store.completed(requests[1].id, &Ok(FileDone::Done), &mut effects);
+        assert_eq!(store.is_short_of_space(), !fits);
+        assert_eq!(effects.done.is_empty(), tries < 3);
+        store.retry(&mut effects);
+    }
+    assert_eq!(ids(&mut effects), [1]);
+}
+
+#[test]
+fn one_copy_of_the_superblock_is_enough_and_none_is_the_end_of_the_incarnation() {
     for copy in NAMES {
         let mut driver =
             common::Driver::start(options(1 << 20), MemoryFiles::crashing()).expect("it is new");
@@ -305,16 +349,26 @@ fn one_copy_of_the_superblock_is_enough_and_none_is_the_end() {
         for copy in NAMES {
             files.replace(copy, b"not a superblock".to_vec());
         }
-        let lost = recover_for(options(1 << 20), &mut files, u64::MAX).expect("it ends");
-        assert_eq!(
-            lost.err(),
-            Some(quorate_store::RecoveryError::SuperblockLost)
-        );
+        let other = StoreOptions {
+            incarnation: Incarnation(77),
+            marker: 78,
+            ..options(1 << 20)
+        };
+        let over = recover_for(other, &mut files, u64::MAX).expect("it ends");
+        let over = over.expect("another incarnation begins");
+        assert!(over.report.ended && !over.report.fresh);
+        assert_eq!(over.report.bad_copies, 2);
+        assert_eq!(over.recovered.incarnation, Incarnation(77));
+        assert!(over.recovered.groups.is_empty(), "nothing is remembered");
+        let again = recover_for(options(1 << 20), &mut files, u64::MAX).expect("it ends");
+        let again = again.expect("it is whole");
+        assert_eq!(again.recovered.incarnation, Incarnation(77));
+        assert!(!again.report.ended);
     }
 }
 
 #[test]
-fn a_segment_goes_only_after_both_copies_tell_what_it_said() {
+fn a_segment_goes_only_after_both_copies_tell_what_it_said_and_seal_it() {
     let mut files = MemoryFiles::new();
     let opened = recover_for(options(300), &mut files, u64::MAX).expect("it ends");
     let mut store = opened.expect("it is new").store;
@@ -340,7 +394,7 @@ fn a_segment_goes_only_after_both_copies_tell_what_it_said() {
         store.completed(request.id, &Ok(FileDone::Done), &mut effects);
     }
     let requests = std::mem::take(&mut effects.files);
-    let batch = ["close", "open", "write", "write", "sync", "sync directory"];
+    let batch = ["close", "open", "write", "sync", "sync directory"];
     assert_eq!(names(&requests), [&batch[..], &["write", "sync"]].concat());
     let (batch, first) = requests.split_at(6);
     for request in batch.iter().chain(first) {
@@ -353,6 +407,10 @@ fn a_segment_goes_only_after_both_copies_tell_what_it_said() {
         "the second copy"
     );
     assert_eq!(ids(&mut effects), [2]);
+    for copy in ["first", "second"] {
+        let written = names(&complete(&mut store, &mut effects));
+        assert_eq!(written, ["write", "sync"], "the seal, to the {copy} copy");
+    }
     assert_eq!(
         names(&effects.files),
         ["remove", "remove"],

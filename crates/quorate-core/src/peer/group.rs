@@ -144,6 +144,7 @@ impl Group {
             base: recovered.base,
             configuration: recovered.configuration,
             entries: recovered.entries,
+            floor: recovered.floor,
             ..start
         });
         self.syncing
@@ -168,6 +169,7 @@ impl Group {
             base: Cursor::ZERO,
             configuration: Configuration::default(),
             entries: Vec::new(),
+            floor: None,
         };
         self.genesis = Some(genesis);
         self.raft = Some(Raft::new(with(start), now));
@@ -321,6 +323,21 @@ impl Group {
             raft.on_disk(now.time, id, result.is_err(), out);
         }
         self.follow_up(now, out);
+    }
+
+    /// Takes note of whether there is space for what is to be written.
+    pub(crate) fn on_space(&mut self, now: Now, enough: bool, out: &mut Out) {
+        if let Some(raft) = &mut self.raft {
+            raft.on_space(now.time, enough, out);
+        }
+        self.follow_up(now, out);
+    }
+
+    /// Stops taking part: what the durable log holds is in doubt.
+    pub(crate) fn on_disk_lost(&mut self, out: &mut Out) {
+        if let Some(raft) = &mut self.raft {
+            raft.poison("the durable log failed: what it holds is in doubt", out);
+        }
     }
 
     fn take_step(&mut self, now: Time, step: Step, out: &mut Out) {

@@ -87,6 +87,8 @@ pub struct Peer {
     due: BTreeSet<(Time, GroupId)>,
     /// Which group each disk operation under way is for.
     writing: VecDeque<(DiskId, GroupId)>,
+    /// Whether there is no space for what is to be written.
+    full: bool,
     out: Out,
 }
 
@@ -121,6 +123,7 @@ impl Peer {
             touched: Vec::new(),
             due: BTreeSet::new(),
             writing: VecDeque::new(),
+            full: false,
             out: Out::default(),
         }
     }
@@ -162,6 +165,7 @@ impl Peer {
             }
             Input::Frame { link, lane, bytes } => self.on_frame(now, link, lane, bytes, effects),
             Input::Disk { id, result } => self.on_disk(now, id, result, effects),
+            Input::Space { enough } => self.on_space(now, enough, effects),
             Input::State { group, done } => self.on_state(now, group, done, effects),
             Input::Open(open) => self.open(now, &open, effects),
             Input::Founder(group) => {
@@ -254,7 +258,11 @@ impl Peer {
         );
         self.groups.insert(id, group);
         self.keys.keys.insert(id, open.key.clone());
-        self.with_group(now, id, effects, |group, out| group.tick(now, out));
+        let enough = !self.full;
+        self.with_group(now, id, effects, |group, out| {
+            group.on_space(now, enough, out);
+            group.tick(now, out);
+        });
         for (link, greeting) in self.links.open(id, &self.keys) {
             self.greeted(now, link, &greeting, effects);
         }
@@ -307,6 +315,21 @@ impl Peer {
         if let Some((_, group)) = place.and_then(|place| self.writing.remove(place)) {
             self.with_group(now, group, effects, |group, out| {
                 group.on_disk(now, id, result, out);
+            });
+        }
+        if result.is_err() {
+            // The log is one for all groups, and what it holds is in doubt for each.
+            for id in self.groups.keys().copied().collect::<Vec<_>>() {
+                self.with_group(now, id, effects, |group, out| group.on_disk_lost(out));
+            }
+        }
+    }
+
+    fn on_space(&mut self, now: Now, enough: bool, effects: &mut Effects) {
+        self.full = !enough;
+        for id in self.groups.keys().copied().collect::<Vec<_>>() {
+            self.with_group(now, id, effects, |group, out| {
+                group.on_space(now, enough, out);
             });
         }
     }

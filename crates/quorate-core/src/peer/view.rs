@@ -69,6 +69,11 @@ pub struct GroupView<'a> {
     pub tombstones: &'a BTreeMap<GenesisId, GenesisId>,
     /// Why this peer takes no part any more, if so.
     pub poisoned: Option<&'static str>,
+    /// Where the log once ended, if damage has taken that part: until it ends there again, this
+    /// peer votes as if it did, and does not campaign.
+    pub floor: Option<Cursor>,
+    /// Whether there is no space for what is to be written.
+    pub no_space: bool,
 }
 
 impl GroupView<'_> {
@@ -192,6 +197,8 @@ impl Group {
             awaits: self.meeting.went_to().filter(|_| self.genesis.is_none()),
             tombstones: self.meeting.tombstones(),
             poisoned: raft.and_then(Raft::poisoned),
+            floor: raft.and_then(Raft::floor),
+            no_space: raft.is_some_and(Raft::is_short_of_space),
         }
     }
 

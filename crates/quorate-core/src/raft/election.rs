@@ -156,7 +156,7 @@ impl Raft {
         let hears_leader = self.is_leader()
             || (self.leader.is_some_and(|leader| leader != from)
                 && now.since(self.leader_heard) < self.profile.election_min);
-        let whole = last >= self.log.last() || self.planted.has(Canary::VoteByTermAlone);
+        let whole = self.is_level(last, out) || self.planted.has(Canary::VoteByTermAlone);
         let granted = term > self.ballot.term && whole && !hears_leader;
         if hears_leader {
             out.mark("raft.pre_vote_refused_under_a_leader");
@@ -222,8 +222,8 @@ impl Raft {
             || self.planted.has(Canary::SecondVote);
         let granted = term == self.ballot.term
             && free
-            && (unread || last >= self.log.last())
-            && matches!(self.role, RoleState::Follower | RoleState::PreCandidate(_));
+            && matches!(self.role, RoleState::Follower | RoleState::PreCandidate(_))
+            && (unread || self.is_level(last, out));
         if !granted {
             if term == self.ballot.term && !free {
                 out.mark("raft.vote_was_given_away");

@@ -82,6 +82,7 @@ impl Raft {
         if self.hear_leader(now, from, term, run, out) {
             self.read_seen = self.read_seen.max(read);
             self.raise_commit(commit);
+            self.lift_doubt(commit, out);
             self.ack_due = true;
         }
     }
@@ -107,6 +108,11 @@ impl Raft {
             return;
         }
         self.read_seen = self.read_seen.max(append.read);
+        if self.disk.is_full() {
+            // They will be sent again; what waits to be written must not grow meanwhile.
+            out.mark("disk.no_space_for_entries");
+            return;
+        }
         let Append {
             previous,
             commit,

@@ -75,12 +75,17 @@ impl Leader {
     }
 
     /// Probes anew: what was on its way over an older link may be lost.
-    pub(super) fn relink(&mut self, now: Time, member: Member, next: Index) {
+    ///
+    /// The conversation begins anew, as `run`: the follower may have been started anew, from a disk
+    /// that lost what it had acknowledged.
+    pub(super) fn relink(&mut self, now: Time, member: Member, next: Index, run: u64) {
         let Some(conversation) = self.conversations.get_mut(&member) else {
             return;
         };
+        let matched = std::mem::take(&mut conversation.matched);
+        conversation.run = run;
+        conversation.read = 0;
         if !matches!(conversation.mode, Mode::Stage(_)) {
-            let matched = conversation.matched;
             let next = if matched == Index(0) {
                 next
             } else {
@@ -175,6 +180,7 @@ impl Raft {
             self.become_follower(now, (Cause::NoQuorum, self.ballot.term), None, out);
             return;
         }
+        self.judge_disk(now, out);
         self.resend(now, out);
         self.beat(now, false, out);
         self.tick_membership(now, out);

@@ -214,6 +214,11 @@ impl Log {
         self.writing.push_back((id, self.base.index));
     }
 
+    /// Returns the oldest write under way.
+    pub(crate) fn oldest_write(&self) -> Option<DiskId> {
+        self.writing.iter().map(|(id, _)| *id).min()
+    }
+
     /// Notes that a write is finished.
     pub(crate) fn written(&mut self, id: DiskId) {
         self.writing.retain(|(writing, _)| *writing != id);

@@ -36,6 +36,7 @@
 mod commit;
 mod configurations;
 mod conversation;
+mod disk;
 mod election;
 mod ending;
 mod follower;
@@ -89,6 +90,7 @@ pub(crate) struct RaftStart {
     pub(crate) base: Cursor,
     pub(crate) configuration: Configuration,
     pub(crate) entries: Vec<Entry>,
+    pub(crate) floor: Option<Cursor>,
 }
 
 /// The consensus of one group on one peer.
@@ -105,6 +107,7 @@ pub(crate) struct Raft {
     ballots: BTreeMap<DiskId, Ballot>,
     votes_due: Vec<VoteDue>,
     log: Log,
+    disk: disk::Disk,
     configurations: Configurations,
     commit: Index,
     role: RoleState,
@@ -175,6 +178,7 @@ impl Raft {
             votes_due: Vec::new(),
             commit: start.base.index,
             log: Log::recovered(start.base, start.entries, start.planted),
+            disk: disk::Disk::new(start.floor),
             configurations,
             role: RoleState::Follower,
             leader: None,
@@ -222,6 +226,7 @@ impl Raft {
             let before = self.log.durable();
             self.log.written(id);
             self.ack_due |= self.log.durable() > before;
+            self.lift_floor(out);
         }
         if self.is_leader() {
             self.advance_commit(now, out);
@@ -298,7 +303,8 @@ impl Raft {
     pub(crate) fn on_link(&mut self, now: Time, member: Member) {
         let next = self.log.last().index.next();
         if let RoleState::Leader(leader) = &mut self.role {
-            leader.relink(now, member, next);
+            let run = self.random.draw(Purpose::Run) | 1;
+            leader.relink(now, member, next, run);
         }
         if self.leader == Some(member) {
             self.proposals.resend();
@@ -390,7 +396,10 @@ impl Raft {
     /// Tells whether this peer may ask for votes: a voter, as far as it knows, with a log, that has
     /// not left.
     fn may_campaign(&self) -> bool {
-        !self.left && !self.log.is_empty() && self.configurations.latest().1.is_voter(self.me)
+        !self.left
+            && self.disk.lets_campaign()
+            && !self.log.is_empty()
+            && self.configurations.latest().1.is_voter(self.me)
     }
 
     /// Raises the commit index to `commit`, as far as the log is known to equal the leader's.

@@ -16,6 +16,7 @@
 //!   it gives another one its vote       -> follower       section 5.2
 //!   it is no voter any more             -> follower       ours
 //!   it has left the group               -> follower       ours
+//!   its disk has no space               -> follower       ours
 //!   its own disk cannot be trusted      -> follower       ours
 //! candidate
 //!   an election timeout                 -> pre-candidate  ours
@@ -24,12 +25,14 @@
 //!   a higher term                       -> follower       section 5.1
 //!   it is no voter any more             -> follower       ours
 //!   it has left the group               -> follower       ours
+//!   its disk has no space               -> follower       ours
 //!   its own disk cannot be trusted      -> follower       ours
 //! leader
 //!   a higher term                       -> follower       section 5.1
 //!   no quorum heard for so long         -> follower       dissertation, section 6.2
 //!   its removal is committed            -> follower       dissertation, section 4.2.2
 //!   it has left the group               -> follower       ours
+//!   its disk has no space               -> follower       ours
 //!   its own disk cannot be trusted      -> follower       ours
 //! ```
 //!
@@ -84,6 +87,8 @@ pub(super) enum Cause {
     Removed,
     /// It has given up its seat, or ends the group.
     Left,
+    /// There is no space for what it would have to write.
+    NoSpace,
     /// It does not know what it has promised.
     Poisoned,
 }
@@ -117,7 +122,7 @@ const CHECK_QUORUM: &str = "dissertation, section 6.2";
 const REMOVAL: &str = "dissertation, section 4.2.2";
 
 /// Every way from one role to another.
-pub(super) const TRANSITIONS: [Transition; 22] = {
+pub(super) const TRANSITIONS: [Transition; 25] = {
     use Cause::*;
     use Role::*;
     [
@@ -130,6 +135,7 @@ pub(super) const TRANSITIONS: [Transition; 22] = {
         way(PreCandidate, VoteGiven, Follower, ELECTION),
         way(PreCandidate, NotVoter, Follower, OURS),
         way(PreCandidate, Left, Follower, OURS),
+        way(PreCandidate, NoSpace, Follower, OURS),
         way(PreCandidate, Poisoned, Follower, OURS),
         way(Candidate, ElectionTimeout, PreCandidate, OURS),
         way(Candidate, Votes, Leader, ELECTION),
@@ -137,11 +143,13 @@ pub(super) const TRANSITIONS: [Transition; 22] = {
         way(Candidate, HigherTerm, Follower, TERMS),
         way(Candidate, NotVoter, Follower, OURS),
         way(Candidate, Left, Follower, OURS),
+        way(Candidate, NoSpace, Follower, OURS),
         way(Candidate, Poisoned, Follower, OURS),
         way(Leader, HigherTerm, Follower, TERMS),
         way(Leader, NoQuorum, Follower, CHECK_QUORUM),
         way(Leader, Removed, Follower, REMOVAL),
         way(Leader, Left, Follower, OURS),
+        way(Leader, NoSpace, Follower, OURS),
         way(Leader, Poisoned, Follower, OURS),
     ]
 };
@@ -266,6 +274,7 @@ mod tests {
             Cause::NoQuorum => "no quorum heard for so long",
             Cause::Removed => "its removal is committed",
             Cause::Left => "it has left the group",
+            Cause::NoSpace => "its disk has no space",
             Cause::Poisoned => "its own disk cannot be trusted",
         }
     }

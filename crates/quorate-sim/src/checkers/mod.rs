@@ -21,7 +21,10 @@ pub(crate) mod synced;
 mod table;
 mod telling;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use quorate_core::{
@@ -95,6 +98,8 @@ struct Life {
     copies: Copies,
     effective: Effective,
     chatter: Chatter,
+    /// Whether its disk failed under it.
+    disk_failed: bool,
 }
 
 /// The checkers of a run.
@@ -103,6 +108,8 @@ pub(crate) struct Checkers {
     group: GroupId,
     histories: BTreeMap<GenesisId, History>,
     lives: Vec<Life>,
+    /// Peers whose disk was damaged since they were last started.
+    damaged: BTreeSet<usize>,
     synced: BTreeMap<Member, Synced>,
     limits: ClientLimits,
     /// Whether the group may be founded more than once.
@@ -128,6 +135,7 @@ impl Checkers {
             group,
             histories: BTreeMap::new(),
             lives: (0..peers).map(|_| Life::default()).collect(),
+            damaged: BTreeSet::new(),
             synced: BTreeMap::new(),
             limits,
             apart,
@@ -158,9 +166,25 @@ impl Checkers {
         };
         let synced = self.synced.entry(member).or_default();
         let result = synced
-            .recovered(&recovered.groups)
+            .recovered(&recovered.groups, self.damaged.remove(&spot.peer))
             .map_err(|detail| Found::new("synced-is-recovered", detail));
         self.note(spot, result);
+    }
+
+    /// Takes note that a peer's disk was damaged: what it recovers may be less than was synced.
+    pub(crate) fn damaged(&mut self, peer: usize) {
+        self.damaged.insert(peer);
+    }
+
+    /// Takes note that a peer's disk failed under it; tells whether that is news.
+    pub(crate) fn disk_failed(&mut self, peer: usize) -> bool {
+        !std::mem::replace(&mut self.lives[peer].disk_failed, true)
+    }
+
+    /// Returns how far the history that lives is committed.
+    pub(crate) fn committed(&self) -> Index {
+        self.living()
+            .map_or(Index(0), |history| history.matching.committed())
     }
 
     /// Takes the end of a peer.
@@ -203,6 +227,9 @@ impl Checkers {
     }
 
     fn look(&mut self, peer: usize, view: &GroupView<'_>) -> Result<(), Found> {
+        if self.lives[peer].disk_failed {
+            return Ok(());
+        }
         if let Some(reason) = view.poisoned {
             return Err(Found::new("not-poisoned", reason.to_owned()));
         }

@@ -24,6 +24,8 @@ pub(crate) struct DurableLog {
     pub(crate) terms: VecDeque<Term>,
     /// Histories that are no more.
     pub(crate) tombstones: BTreeSet<GenesisId>,
+    /// Where it once ended, if damage has taken that: a vote counts it as if it were there.
+    pub(crate) floor: Option<Cursor>,
 }
 
 impl DurableLog {
@@ -35,6 +37,7 @@ impl DurableLog {
             base: recovered.base,
             terms: recovered.entries.iter().map(|entry| entry.term).collect(),
             tombstones: recovered.tombstones.iter().map(|(one, _)| *one).collect(),
+            floor: recovered.floor,
         }
     }
 
@@ -48,9 +51,18 @@ impl DurableLog {
         self.terms.back().copied().unwrap_or(self.base.term)
     }
 
-    /// Tells whether the entry named by `cursor` is here, by itself or below the base.
+    /// Returns the last cursor it covers.
+    fn end(&self) -> Cursor {
+        Cursor::new(self.last_term(), self.last())
+    }
+
+    /// Tells whether the entry named by `cursor` is here, by itself or below the base, or was and
+    /// is still voted for.
     pub(crate) fn covers(&self, cursor: Cursor) -> bool {
-        if cursor.index <= self.base.index {
+        let voted_for = self
+            .floor
+            .is_some_and(|floor| self.end() < floor && cursor <= floor);
+        if cursor.index <= self.base.index || voted_for {
             return true;
         }
         let offset = cursor.index.0 - self.base.index.0 - 1;
@@ -63,6 +75,7 @@ impl DurableLog {
     fn apply(&mut self, write: &DiskWrite) {
         match write {
             DiskWrite::Ballot(ballot) => self.ballot = *ballot,
+            DiskWrite::Whole => self.floor = None,
             DiskWrite::Genesis(genesis) => {
                 self.genesis = Some(genesis.id());
                 self.base = Cursor::ZERO;
@@ -146,13 +159,24 @@ impl Synced {
     ///
     /// More than was durable may be there: an operation can reach the disk without its completion
     /// reaching anybody. What is found stands from now on.
-    pub(crate) fn recovered(&mut self, found: &[RecoveredGroup]) -> Result<(), String> {
+    ///
+    /// From a disk that was `damaged` less may come back, but never without a word: the log ends
+    /// where it ended, or there is a floor at or above that place. The ballot does not suffer.
+    pub(crate) fn recovered(
+        &mut self,
+        found: &[RecoveredGroup],
+        damaged: bool,
+    ) -> Result<(), String> {
         let pending = std::mem::take(&mut self.pending);
         for (group, log) in &self.logs {
             let Some(recovered) = found.iter().find(|one| one.group == *group) else {
                 return Err(format!("nothing is left of {group:?}"));
             };
-            compare(log, recovered, *group, &pending)?;
+            if damaged {
+                admitted(log, recovered)?;
+            } else {
+                compare(log, recovered, *group, &pending)?;
+            }
         }
         self.logs = found
             .iter()
@@ -160,6 +184,28 @@ impl Synced {
             .collect();
         Ok(())
     }
+}
+
+/// Checks that what damage has taken of `durable` is admitted.
+fn admitted(durable: &DurableLog, recovered: &RecoveredGroup) -> Result<(), String> {
+    let found = DurableLog::of(recovered);
+    if found.ballot.term < durable.ballot.term {
+        return Err(format!(
+            "{:?} is found, of {:?}",
+            found.ballot, durable.ballot
+        ));
+    }
+    let reached = found.floor.unwrap_or_default().max(found.end());
+    if found.genesis == durable.genesis && reached < durable.end() {
+        return Err(format!(
+            "damage that nobody admits: the log ended at {:?}, and is found to end at {:?} with \
+             floor {:?}",
+            durable.end(),
+            found.end(),
+            found.floor,
+        ));
+    }
+    Ok(())
 }
 
 /// Checks that `recovered` holds everything durable, but for what a pending operation replaced.
@@ -284,6 +330,7 @@ mod tests {
             base: Cursor::ZERO,
             configuration: Configuration::default(),
             entries: terms.iter().map(|term| noop(*term)).collect(),
+            floor: None,
         }]
     }
 
@@ -312,7 +359,7 @@ mod tests {
             let mut synced = three_durable_two_pending();
             let terms = [1, 2, 2, 2, 2];
             let found = found(&synced, &terms[..3 + kept]);
-            synced.recovered(&found).unwrap();
+            synced.recovered(&found, false).unwrap();
             assert_eq!(synced.log(GROUP).unwrap().last(), Index(3 + kept as u64));
         }
     }
@@ -322,8 +369,11 @@ mod tests {
         for terms in [&[1, 2][..], &[1, 2, 3], &[1, 2, 2, 3], &[1, 2, 2, 2, 2, 2]] {
             let mut synced = three_durable_two_pending();
             let found = found(&synced, terms);
-            assert!(synced.recovered(&found).is_err(), "{terms:?} was accepted");
+            assert!(
+                synced.recovered(&found, false).is_err(),
+                "{terms:?} was accepted"
+            );
         }
-        assert!(three_durable_two_pending().recovered(&[]).is_err());
+        assert!(three_durable_two_pending().recovered(&[], false).is_err());
     }
 }

@@ -102,7 +102,7 @@ impl Log {
 
     pub fn apply(&mut self, write: &DiskWrite) {
         match write {
-            DiskWrite::Ballot(_) => {}
+            DiskWrite::Ballot(_) | DiskWrite::Whole => {}
             DiskWrite::Genesis(genesis) => {
                 *self = Self {
                     genesis: Some(genesis.id()),

@@ -1,0 +1,112 @@
+//! Which peers may lose what they had synced.
+//!
+//! A cluster survives the loss of a disk as long as, in every configuration that may decide, a
+//! majority of voters has all it ever acknowledged: it shares a voter with every quorum that
+//! committed something, and can elect a leader by itself. So damage is done to a peer only if such
+//! a majority remains without it, and without those that were damaged before and are not whole
+//! again. A disk that is merely out of reach (its peer is down) is whole.
+
+use std::time::Duration;
+
+use quorate_core::{Configuration, Index, Member};
+
+use crate::{fault::Damage, scenario::Storage, world::World};
+
+/// What a machine's disk is known to hold, whether its peer runs or not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Kept {
+    /// The life whose log it is.
+    pub(crate) member: Option<Member>,
+    /// The configuration that its log ended with, when its peer ended.
+    pub(crate) configuration: Option<Configuration>,
+    /// Whether it was emptied: its peer has forgotten what it was part of.
+    pub(crate) emptied: bool,
+    /// What had been committed when it was damaged, until it is there again.
+    hurt: Option<Index>,
+}
+
+impl Kept {
+    /// Takes note of the life that a disk was started as; another one has nothing to be made whole.
+    pub(crate) fn renew(&mut self, member: Member) {
+        if self.member != Some(member) {
+            *self = Self {
+                member: Some(member),
+                emptied: self.emptied,
+                ..Self::default()
+            };
+        }
+    }
+}
+
+impl World {
+    /// Damages a peer's disk while the peer is down, if the cluster survives that.
+    pub(crate) fn damage(&mut self, number: usize, damage: Damage, away: Duration) {
+        let finds_back = !damage.ends_incarnation() || self.has_one_history();
+        let fits = self.scenario.storage == Storage::Disk && finds_back && self.spares(number);
+        if !fits || !self.crash(number, away) {
+            self.mark("fault left out: not survivable");
+            return;
+        }
+        let committed = self.checkers.committed();
+        let node = &mut self.nodes[number];
+        if !node.disk.damage(damage) {
+            self.mark("fault left out: nothing to damage");
+            return;
+        }
+        node.kept.hurt = Some(committed);
+        if damage.ends_incarnation() {
+            node.kept.member = None;
+            node.kept.emptied = true;
+        }
+        self.checkers.damaged(number);
+        let at = self.at;
+        self.trace.note(at, number, "is damaged");
+    }
+
+    /// Tells whether the cluster survives that a peer loses what it had synced.
+    pub(crate) fn spares(&mut self, number: usize) -> bool {
+        for peer in 0..self.peers() {
+            self.note_whole(peer);
+        }
+        let whole = |peer: &usize| *peer != number && self.nodes[*peer].kept.hurt.is_none();
+        let kept: Vec<Member> = (0..self.peers())
+            .filter(whole)
+            .filter_map(|peer| self.nodes[peer].kept.member)
+            .collect();
+        let survives = |configuration: &Configuration| {
+            configuration.voters.is_empty() || configuration.quorum(|member| kept.contains(&member))
+        };
+        let ended = self.nodes.iter().filter(|node| node.life.is_none());
+        let mut down = ended.filter_map(|node| node.kept.configuration.as_ref());
+        self.checkers.configuration().is_some_and(survives)
+            && down.all(survives)
+            && (0..self.peers())
+                .filter_map(|peer| self.view(peer))
+                .filter(|view| view.genesis.is_some())
+                .all(|view| survives(view.configuration))
+    }
+
+    /// Tells whether a peer that has forgotten everything can only find the history it was in.
+    fn has_one_history(&self) -> bool {
+        let started = self.nodes.iter().all(|node| node.lives > 0);
+        let mut histories: Vec<_> = (0..self.peers())
+            .filter_map(|peer| self.view(peer)?.genesis)
+            .collect();
+        histories.sort_unstable();
+        histories.dedup();
+        started && histories.len() == 1
+    }
+
+    /// Takes note of a damaged peer that is whole again.
+    fn note_whole(&mut self, number: usize) {
+        let Some(hurt) = self.nodes[number].kept.hurt else {
+            return;
+        };
+        let whole = self.view(number).is_some_and(|view| {
+            view.floor.is_none() && view.commit >= hurt && view.durable >= hurt
+        });
+        if whole {
+            self.nodes[number].kept.hurt = None;
+        }
+    }
+}
