@@ -44,6 +44,7 @@ impl Shelf {
                 base: Cursor::ZERO,
                 configuration: Configuration::default(),
                 entries: Vec::new(),
+                floor: None,
             },
             log: VecDeque::new(),
             ballots: VecDeque::new(),
@@ -167,6 +168,7 @@ impl Shelf {
                 kept.founding = None;
             }
             DiskWrite::Ballot(ballot) => kept.ballot = ballot,
+            DiskWrite::Whole => kept.floor = None,
         }
     }
 }
