@@ -40,6 +40,10 @@ pub enum Canary {
     FounderBySight,
     FollowedGenesisDropped,
     KeyIsIdentity,
+    FailedSyncSwallowed,
+    OneSuperblockCopy,
+    DamageIsTornTail,
+    LimitedVoteIgnored,
     Openraft1802,
     Openraft1220,
     Openraft1960,
@@ -78,7 +82,7 @@ impl From<Option<Canary>> for Planted {
 #[cfg(feature = "canary")]
 impl Canary {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 37] = [
         Self::AckBeforeSync,
         Self::VoteBeforeSync,
         Self::TermNotWritten,
@@ -104,6 +108,10 @@ impl Canary {
         Self::FounderBySight,
         Self::FollowedGenesisDropped,
         Self::KeyIsIdentity,
+        Self::FailedSyncSwallowed,
+        Self::OneSuperblockCopy,
+        Self::DamageIsTornTail,
+        Self::LimitedVoteIgnored,
         Self::Openraft1802,
         Self::Openraft1220,
         Self::Openraft1960,
@@ -141,7 +149,7 @@ impl Canary {
 }
 
 /// What there is to say of each: its name, its story, and where it was published, if it was.
-const ABOUT: [(Canary, &str, &str, &str); 33] = [
+const ABOUT: [(Canary, &str, &str, &str); 37] = [
     (
         Canary::AckBeforeSync,
         "ack-before-sync",
@@ -312,6 +320,34 @@ const ABOUT: [(Canary, &str, &str, &str); 33] = [
         "key-is-identity",
         "A peer is known by its key alone: one that has lost its memory answers \
          and counts as its former self.",
+        "",
+    ),
+    (
+        Canary::FailedSyncSwallowed,
+        "failed-sync-swallowed",
+        "A sync that fails passes for one that does not: the system has marked \
+         what it should have covered clean, so that no later sync covers it either.",
+        "",
+    ),
+    (
+        Canary::OneSuperblockCopy,
+        "one-superblock-copy",
+        "A ballot counts as durable when one copy of the superblock has it, and \
+         the other one is left as it was: one bad copy brings the older ballot back.",
+        "",
+    ),
+    (
+        Canary::DamageIsTornTail,
+        "damage-is-torn-tail",
+        "Bad bytes below the seal are taken for the pieces that a crash leaves: \
+         the log is cut there, and nobody learns that it once went on.",
+        "",
+    ),
+    (
+        Canary::LimitedVoteIgnored,
+        "limited-vote-ignored",
+        "A peer that knows that damage has taken the end of its log votes by \
+         what is left of it.",
         "",
     ),
     (

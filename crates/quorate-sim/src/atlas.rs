@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use quorate_core::{Configuration, Index, Member};
 
-use crate::{fault::Damage, scenario::Storage, world::World};
+use crate::{rot::Damage, scenario::Storage, world::World};
 
 /// What a machine's disk is known to hold, whether its peer runs or not.
 #[derive(Clone, Debug, Default)]

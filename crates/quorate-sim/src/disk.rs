@@ -13,7 +13,11 @@ use quorate_store::{
     Opened, Recovery, RecoveryError, Report, Store, StoreEffects, StoreOptions, Unsynced,
 };
 
-use crate::{dice::Dice, fault::Damage, rot, scenario::Storage};
+use crate::{
+    dice::Dice,
+    rot::{self, Damage},
+    scenario::Storage,
+};
 
 /// The disk of one machine.
 #[derive(Debug)]
@@ -56,6 +60,9 @@ impl Ills {
             return files.execute(request);
         }
         self.fails = None;
+        if let FileOp::Sync { file } = request.op {
+            files.fail_sync(file);
+        }
         (request.id, Err(FileError::Device))
     }
 }
@@ -102,7 +109,7 @@ impl Disk {
                     return Ok((opened.recovered, opened.report));
                 }
                 Some(Err(error)) => return Err(error),
-                None => self.crash(dice),
+                None => self.crash(Loses::Any, dice),
             }
         }
     }
@@ -210,17 +217,51 @@ impl Disk {
         rot::damage(&mut self.files, damage)
     }
 
-    /// Ends the process, not the machine: what was written stays readable, synced or not.
-    pub(crate) fn kill(&mut self) {
-        self.running = None;
-    }
-
-    /// Loses what a crash loses.
-    pub(crate) fn crash(&mut self, dice: &mut Dice) {
+    /// Ends what runs; what was not synced is lost as far as `loses` says.
+    pub(crate) fn crash(&mut self, loses: Loses, dice: &mut Dice) {
         self.running = None;
         match self.storage {
             Storage::Memory => self.files = empty(Storage::Memory),
-            Storage::Disk => self.files.crash(|unsynced| draw_fate(unsynced, dice)),
+            Storage::Disk if loses == Loses::Nothing => {}
+            Storage::Disk => {
+                let unsynced = self.files.unsynced();
+                let mut place = 0;
+                self.files.crash(|one| {
+                    place += 1;
+                    loses.fate(one, place == unsynced, dice)
+                });
+            }
+        }
+    }
+}
+
+/// What of that which was not synced is lost when a peer dies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Loses {
+    /// Each write or name may be there, be lost, or be torn.
+    #[default]
+    Any,
+    /// Nothing: only the process has ended.
+    Nothing,
+    /// A part of the last write.
+    PartOfLast,
+    /// Everything.
+    All,
+    /// Earlier writes, but not the last.
+    Earlier,
+}
+
+impl Loses {
+    fn fate(self, unsynced: Unsynced<'_>, last: bool, dice: &mut Dice) -> Fate {
+        match (self, unsynced) {
+            (Self::Any, unsynced) => draw_fate(unsynced, dice),
+            (Self::PartOfLast, Unsynced::Write { length, .. }) if last => {
+                Fate::Torn(0..dice.index(length.max(1)))
+            }
+            (Self::Nothing | Self::PartOfLast, _) => Fate::Kept,
+            (Self::All, _) => Fate::Lost,
+            (Self::Earlier, _) if last || dice.below(4) == 0 => Fate::Kept,
+            (Self::Earlier, _) => Fate::Lost,
         }
     }
 }

@@ -1,13 +1,12 @@
 //! What can go wrong: plain data, drawn before the run.
 
+mod draw;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    dice::{Dice, MILLION, Span},
-    network::Weather,
-};
+use crate::{dice::Span, network::Weather};
 
 /// One thing that goes wrong at a certain time.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -18,6 +17,9 @@ pub struct Fault {
     /// What.
     pub kind: FaultKind,
 }
+
+/// A place in what of a log was synced, in parts of a million.
+pub(crate) type Place = u32;
 
 /// What goes wrong, and for how long.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -197,68 +199,109 @@ pub enum FaultKind {
         /// How long.
         lasts: Duration,
     },
-    /// A peer dies, and comes back to a disk that lost what it had synced.
-    Damage {
+    /// A peer's process is killed; what it wrote stays readable, synced or not.
+    Kill {
         /// Which peer.
         peer: usize,
-        /// What happened to the disk.
-        damage: Damage,
+        /// How long it is away.
+        away: Duration,
+    },
+    /// A peer's power fails: of what was not synced, the last write is torn, the others are there.
+    TornWrite {
+        /// Which peer.
+        peer: usize,
+        /// How long it is away.
+        away: Duration,
+    },
+    /// A peer's power fails: nothing that was not synced is there.
+    LostWrites {
+        /// Which peer.
+        peer: usize,
+        /// How long it is away.
+        away: Duration,
+    },
+    /// A peer's power fails: of what was not synced, the later writes are there without the
+    /// earlier ones.
+    ReorderedWrites {
+        /// Which peer.
+        peer: usize,
+        /// How long it is away.
+        away: Duration,
+    },
+    /// A peer dies, and a synced bit of its log is another one.
+    BitRot {
+        /// Which peer.
+        peer: usize,
+        /// Where.
+        place: Place,
+        /// How long it is away.
+        away: Duration,
+    },
+    /// A peer dies, and what it had synced for one place of its log is at another one.
+    MisdirectedWrite {
+        /// Which peer.
+        peer: usize,
+        /// The place that it was meant for.
+        meant: Place,
+        /// Where it is.
+        place: Place,
+        /// How long it is away.
+        away: Duration,
+    },
+    /// A peer dies, and a synced file of its log has lost its end.
+    TruncatedFile {
+        /// Which peer.
+        peer: usize,
+        /// From where on.
+        place: Place,
+        /// How long it is away.
+        away: Duration,
+    },
+    /// A peer dies, and a synced file of its log is gone.
+    MissingFile {
+        /// Which peer.
+        peer: usize,
+        /// Somewhere in the file.
+        place: Place,
+        /// How long it is away.
+        away: Duration,
+    },
+    /// A peer dies, and the newest file of its log is gone: its name was not synced, whatever the
+    /// disk said.
+    LostName {
+        /// Which peer.
+        peer: usize,
+        /// How long it is away.
+        away: Duration,
+    },
+    /// A peer dies, and one copy of its superblock is bad.
+    BadSuperblock {
+        /// Which peer.
+        peer: usize,
+        /// Whether it is the second copy.
+        second: bool,
+        /// How long it is away.
+        away: Duration,
+    },
+    /// A peer dies, and both copies of its superblock are bad.
+    BadSuperblocks {
+        /// Which peer.
+        peer: usize,
+        /// How long it is away.
+        away: Duration,
+    },
+    /// A peer dies, and comes back with an empty disk.
+    WipedDisk {
+        /// Which peer.
+        peer: usize,
         /// How long it is away.
         away: Duration,
     },
 }
 
-/// What happens to synced bytes of a peer's disk.
-///
-/// Places are parts of a million of what can be damaged: the log up to its seal.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Damage {
-    /// A bit is another one.
-    Rot {
-        /// Where.
-        place: u32,
-    },
-    /// What was meant for one place is at another one.
-    Misdirected {
-        /// The place that it was meant for.
-        from: u32,
-        /// Where it is.
-        to: u32,
-    },
-    /// A file has lost its end.
-    Truncated {
-        /// From where on.
-        place: u32,
-    },
-    /// A file is gone.
-    Missing {
-        /// Somewhere in it.
-        place: u32,
-    },
-    /// A name was not synced, whatever the disk said: the newest file of the log is gone.
-    LostName,
-    /// One copy of the superblock is bad.
-    Superblock {
-        /// Which.
-        second: bool,
-    },
-    /// Both copies of the superblock are bad.
-    Superblocks,
-    /// Nothing is left.
-    Wiped,
-}
-
-impl Damage {
-    /// Tells whether the peer comes back as another incarnation.
-    pub(crate) fn ends_incarnation(self) -> bool {
-        matches!(self, Self::Superblocks | Self::Wiped)
-    }
-}
-
 impl FaultKind {
     /// The name of each kind, in order.
-    pub const NAMES: [&'static str; 30] = [
+    pub const NAMES: [&'static str; 34] = [
         "crash",
         "crash-within",
         "pause",
@@ -281,6 +324,10 @@ impl FaultKind {
         "write-error",
         "sync-error",
         "no-space",
+        "kill",
+        "torn-write",
+        "lost-writes",
+        "reordered-writes",
         "bit-rot",
         "misdirected-write",
         "truncated-file",
@@ -316,180 +363,19 @@ impl FaultKind {
             Self::WriteError { .. } => 19,
             Self::SyncError { .. } => 20,
             Self::NoSpace { .. } => 21,
-            Self::Damage { damage, .. } => match damage {
-                Damage::Rot { .. } => 22,
-                Damage::Misdirected { .. } => 23,
-                Damage::Truncated { .. } => 24,
-                Damage::Missing { .. } => 25,
-                Damage::LostName => 26,
-                Damage::Superblock { .. } => 27,
-                Damage::Superblocks => 28,
-                Damage::Wiped => 29,
-            },
+            Self::Kill { .. } => 22,
+            Self::TornWrite { .. } => 23,
+            Self::LostWrites { .. } => 24,
+            Self::ReorderedWrites { .. } => 25,
+            Self::BitRot { .. } => 26,
+            Self::MisdirectedWrite { .. } => 27,
+            Self::TruncatedFile { .. } => 28,
+            Self::MissingFile { .. } => 29,
+            Self::LostName { .. } => 30,
+            Self::BadSuperblock { .. } => 31,
+            Self::BadSuperblocks { .. } => 32,
+            Self::WipedDisk { .. } => 33,
         };
         Self::NAMES[number]
-    }
-
-    /// Draws a fault of the kind called `name` for a cluster of `peers`.
-    ///
-    /// Magnitudes are drawn on a log scale: most bugs hide either in the short disturbance that
-    /// nobody notices or in the long one that everybody does.
-    pub(crate) fn draw(name: &str, peers: usize, dice: &mut Dice) -> Self {
-        let peer = dice.index(peers);
-        let other = (peer + 1 + dice.index(peers.saturating_sub(1).max(1))) % peers;
-        let lasts = dice.span(Span::micros(5_000, 8_000_000));
-        match name {
-            "crash-within" => Self::CrashWithin {
-                peer,
-                effects: dice.below(6),
-                away: lasts,
-            },
-            "pause" => Self::Pause { peer, lasts },
-            "partition" => Self::Partition {
-                side: draw_side(peers, dice),
-                lasts,
-            },
-            "deaf" => Self::Deaf {
-                side: draw_side(peers, dice),
-                lasts,
-            },
-            "apart" => Self::Apart {
-                one: peer,
-                other,
-                lasts,
-            },
-            "reset" => Self::Reset { one: peer, other },
-            "storm" => Self::Storm {
-                weather: Weather::draw(dice),
-                lasts,
-            },
-            "narrow" => Self::Narrow {
-                one: peer,
-                other,
-                rate: dice.scaled(4 << 10, 4 << 20),
-                lasts,
-            },
-            "slow-disk" => Self::SlowDisk {
-                peer,
-                delay: Span::micros(1_000, dice.scaled(2_000, 1_000_000)),
-                lasts,
-            },
-            "slow-peer" => Self::SlowPeer {
-                peer,
-                delay: Span::micros(100, dice.scaled(200, 300_000)),
-                lasts,
-            },
-            "wall-jump" => Self::WallJump {
-                peer,
-                by: dice.scaled(1, 100_000_000) as i64 * if dice.coin() { 1 } else { -1 },
-            },
-            "forgotten" => Self::Forgotten { peer, lasts },
-            "no-dials" => Self::NoDials {
-                chance: dice.scaled(100_000, u64::from(MILLION)) as u32,
-                lasts,
-            },
-            "late-reports" => Self::LateReports {
-                peer,
-                delay: Span::micros(1, dice.scaled(1_000, 200_000)),
-                lasts,
-            },
-            name => Self::draw_stop(name, peer, other, lasts, dice),
-        }
-    }
-
-    /// Draws what an operator does, or a crash.
-    fn draw_stop(name: &str, peer: usize, other: usize, lasts: Duration, dice: &mut Dice) -> Self {
-        match name {
-            "transfer" => Self::Transfer {
-                peer,
-                to: dice.coin().then_some(other),
-                patience: dice.span(Span::micros(50_000, 5_000_000)),
-            },
-            "leave" => Self::Leave {
-                peer,
-                away: lasts,
-                patience: dice.span(Span::micros(50_000, 5_000_000)),
-            },
-            "stop" => Self::Stop { peer, away: lasts },
-            name => Self::draw_disk(name, peer, lasts, dice),
-        }
-    }
-
-    /// Draws what a disk does wrong, or a crash.
-    fn draw_disk(name: &str, peer: usize, lasts: Duration, dice: &mut Dice) -> Self {
-        match name {
-            "read-error" => Self::ReadError { peer, lasts },
-            "write-error" => Self::WriteError { peer, away: lasts },
-            "sync-error" => Self::SyncError {
-                peer,
-                power: dice.coin(),
-                away: lasts,
-            },
-            "no-space" => Self::NoSpace { peer, lasts },
-            _ => match Damage::draw(name, dice) {
-                Some(damage) => Self::Damage {
-                    peer,
-                    damage,
-                    away: lasts,
-                },
-                None => Self::Crash { peer, away: lasts },
-            },
-        }
-    }
-}
-
-impl Damage {
-    fn draw(name: &str, dice: &mut Dice) -> Option<Self> {
-        let mut place = || dice.below(u64::from(MILLION)) as u32;
-        Some(match name {
-            "bit-rot" => Self::Rot { place: place() },
-            "misdirected-write" => Self::Misdirected {
-                from: place(),
-                to: place(),
-            },
-            "truncated-file" => Self::Truncated { place: place() },
-            "missing-file" => Self::Missing { place: place() },
-            "lost-name" => Self::LostName,
-            "bad-superblock" => Self::Superblock {
-                second: dice.coin(),
-            },
-            "bad-superblocks" => Self::Superblocks,
-            "wiped-disk" => Self::Wiped,
-            _ => return None,
-        })
-    }
-}
-
-/// Draws one side of a partition: half the time a single peer, else any that leaves somebody out.
-fn draw_side(peers: usize, dice: &mut Dice) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..peers).collect();
-    dice.shuffle(&mut order);
-    let size = if dice.coin() {
-        1
-    } else {
-        1 + dice.index(peers.saturating_sub(1).max(1))
-    };
-    order.truncate(size);
-    order.sort_unstable();
-    order
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_drawn_fault_has_the_name_it_was_drawn_by_and_names_peers_that_exist() {
-        let mut dice = Dice::new(1, "faults", 0);
-        for name in FaultKind::NAMES {
-            for peers in 1..6 {
-                let fault = FaultKind::draw(name, peers, &mut dice);
-                assert_eq!(fault.name(), name);
-                if let FaultKind::Apart { one, other, .. } = fault {
-                    assert!(one < peers && other < peers);
-                    assert!(peers == 1 || one != other, "a peer apart from itself");
-                }
-            }
-        }
     }
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 use quorate_core::{CloseCode, Configuration, Input, Member};
 
 use crate::{
-    disk::Fails,
+    disk::{Fails, Loses},
     fault::FaultKind,
     network::{Later, nanos},
+    rot::Damage,
     scenario::Storage,
     world::{Happening, World},
 };
@@ -156,9 +157,25 @@ impl World {
             FaultKind::SyncError { peer, power, away } => {
                 self.fail_disk(peer, Fails::Sync, power, away);
             }
-            FaultKind::Damage { peer, damage, away } => self.damage(peer, damage, away),
-            _ => {}
+            FaultKind::Kill { peer, away } => self.crash_with(peer, Loses::Nothing, away),
+            FaultKind::TornWrite { peer, away } => self.crash_with(peer, Loses::PartOfLast, away),
+            FaultKind::LostWrites { peer, away } => self.crash_with(peer, Loses::All, away),
+            FaultKind::ReorderedWrites { peer, away } => {
+                self.crash_with(peer, Loses::Earlier, away);
+            }
+            kind => {
+                if let Some((peer, damage, away)) = Damage::of(&kind) {
+                    self.damage(peer, damage, away);
+                }
+            }
         }
+    }
+
+    /// Kills a peer, if the cluster survives that; what was not synced is lost as `loses` says.
+    fn crash_with(&mut self, number: usize, loses: Loses, away: Duration) {
+        self.nodes[number].loses = loses;
+        self.crash(number, away);
+        self.nodes[number].loses = Loses::default();
     }
 
     fn fail_disk(&mut self, number: usize, fails: Fails, power: bool, away: Duration) {
@@ -175,7 +192,9 @@ impl World {
             return;
         }
         let (power, away) = self.nodes[number].failing.take().unwrap_or_default();
-        self.nodes[number].keeps_cache = !power;
+        if !power {
+            self.nodes[number].loses = Loses::Nothing;
+        }
         self.end(number, "ends: its disk failed", None);
         self.lift_after(away, Lift::Start(number));
     }
@@ -242,11 +261,8 @@ impl World {
             .died(at, number, life.number, code, &mut self.later);
         let node = &mut self.nodes[number];
         node.kept.configuration = configuration;
-        if std::mem::take(&mut node.keeps_cache) {
-            node.disk.kill();
-        } else {
-            node.disk.crash(&mut node.dice.crash);
-        }
+        let loses = std::mem::take(&mut node.loses);
+        node.disk.crash(loses, &mut node.dice.crash);
         self.checkers.died(number);
         self.named_died(number);
         self.errands.retain(|_, errand| !errand.is_at(number));

@@ -12,7 +12,7 @@ use crate::{
     atlas::Kept,
     clock::Clock,
     dice::{Dice, Span},
-    disk::Disk,
+    disk::{Disk, Loses},
     scenario::PeerPlan,
 };
 
@@ -34,8 +34,8 @@ pub(crate) struct Node {
     pub(crate) slow_disk: Option<Span>,
     /// When its disk has failed: whether the power fails too, and how long the peer is away.
     pub(crate) failing: Option<(bool, Duration)>,
-    /// Whether the end that is coming is one of the process only.
-    pub(crate) keeps_cache: bool,
+    /// What the end that is coming loses.
+    pub(crate) loses: Loses,
     pub(crate) slow_steps: Option<Span>,
     pub(crate) late_reports: Option<Span>,
     pub(crate) dice: NodeDice,
@@ -98,7 +98,7 @@ impl Node {
             doomed: None,
             slow_disk: None,
             failing: None,
-            keeps_cache: false,
+            loses: Loses::default(),
             slow_steps: None,
             late_reports: None,
             dice: NodeDice {

@@ -1,13 +1,70 @@
 //! Damages what a disk holds: only what was synced and sealed, since anything above the seal that
 //! is bad may lawfully pass for a torn tail.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use quorate_store::{
     MemoryFiles,
     superblock::{NAMES, Superblock},
 };
 
-use crate::{dice::MILLION, fault::Damage};
+use crate::{
+    dice::MILLION,
+    fault::{FaultKind, Place},
+};
+
+/// What happens to synced bytes of a disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Damage {
+    /// A bit is another one.
+    Rot { place: Place },
+    /// What was meant for one place is at another one.
+    Misdirected { meant: Place, place: Place },
+    /// A file has lost its end.
+    Truncated { place: Place },
+    /// A file is gone.
+    Missing { place: Place },
+    /// The newest file of the log is gone.
+    LostName,
+    /// One copy of the superblock is bad.
+    Superblock { second: bool },
+    /// Both copies of the superblock are bad.
+    Superblocks,
+    /// Nothing is left.
+    Wiped,
+}
+
+impl Damage {
+    /// Returns what a fault does to which peer's disk, and how long that peer is away.
+    pub(crate) fn of(kind: &FaultKind) -> Option<(usize, Self, Duration)> {
+        Some(match *kind {
+            FaultKind::BitRot { peer, place, away } => (peer, Self::Rot { place }, away),
+            FaultKind::MisdirectedWrite {
+                peer,
+                meant,
+                place,
+                away,
+            } => (peer, Self::Misdirected { meant, place }, away),
+            FaultKind::TruncatedFile { peer, place, away } => {
+                (peer, Self::Truncated { place }, away)
+            }
+            FaultKind::MissingFile { peer, place, away } => (peer, Self::Missing { place }, away),
+            FaultKind::LostName { peer, away } => (peer, Self::LostName, away),
+            FaultKind::BadSuperblock { peer, second, away } => {
+                (peer, Self::Superblock { second }, away)
+            }
+            FaultKind::BadSuperblocks { peer, away } => (peer, Self::Superblocks, away),
+            FaultKind::WipedDisk { peer, away } => (peer, Self::Wiped, away),
+            _ => return None,
+        })
+    }
+
+    /// Tells whether the peer comes back as another incarnation.
+    pub(crate) fn ends_incarnation(self) -> bool {
+        matches!(self, Self::Superblocks | Self::Wiped)
+    }
+}
 
 /// How many bytes a misdirected write has.
 const MISDIRECTED: usize = 512;
@@ -22,8 +79,9 @@ pub(crate) fn damage(files: &mut MemoryFiles, damage: Damage) -> bool {
             };
             edit(files, name, |content| content[at] ^= 1 << (place % 8));
         }
-        Damage::Misdirected { from, to } => {
-            let (Some((from, start)), Some((to, at))) = (find(&sealed, from), find(&sealed, to))
+        Damage::Misdirected { meant, place } => {
+            let (Some((from, start)), Some((to, at))) =
+                (find(&sealed, meant), find(&sealed, place))
             else {
                 return false;
             };

@@ -72,8 +72,8 @@ impl World {
         node.kept.renew(member);
         let form = if lives == 1 {
             node.plan.form
-        } else if node.kept.emptied && recovered.groups.is_empty() {
-            // Whoever put a new disk in knows that there is a group to join.
+        } else if node.kept.emptied {
+            // Whoever puts a new disk in knows that there is a group to join.
             Form::Join
         } else {
             node.plan.again

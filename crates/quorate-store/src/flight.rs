@@ -23,6 +23,8 @@ pub(crate) struct Flown {
     pub(crate) rolled: bool,
     /// Whether it is reported without a sync: a planted bug.
     pub(crate) lazy: bool,
+    /// Whether a sync that fails passes for one that does not: a planted bug.
+    pub(crate) swallows: bool,
     pub(crate) sequence: u64,
     pub(crate) changes: Vec<(GroupId, Change)>,
 }
@@ -84,6 +86,7 @@ impl Flight {
             Err(FileError::NoSpace) if id < self.sync => self.short = true,
             // What could not be created for lack of space is not found afterwards.
             Err(FileError::NotFound) if self.short => {}
+            Err(_) if self.batch.swallows && id == self.sync => {}
             Err(_) => return Landed::Failed,
         }
         if last && !self.short {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use quorate_core::{Cursor, GroupId, Index, RecoveredGroup};
+use quorate_core::{Canary, Cursor, GroupId, Index, Planted, RecoveredGroup};
 
 use crate::{
     file::{FileOp, FileRequest, Requests},
@@ -103,7 +103,7 @@ impl Found {
 
     /// Replays what could not be before, and names all damage; where the log was hurt, notes how
     /// far it had gone.
-    pub(crate) fn judge(&mut self) -> (Verdict, Vec<Damage>) {
+    pub(crate) fn judge(&mut self, planted: Planted) -> (Verdict, Vec<Damage>) {
         let verdict = self.scan.verdict(self.superblock.seal);
         for (number, batches) in std::mem::take(&mut self.unjudged) {
             self.replay(number, batches, verdict.torn);
@@ -122,7 +122,7 @@ impl Found {
                 let term = facts.ballot.term.max(facts.sealed.term);
                 floor = Some(Cursor::new(term, Index(u64::MAX)));
             }
-            facts.floor = floor;
+            facts.floor = floor.filter(|_| !planted.has(Canary::DamageIsTornTail));
             if hole.is_some() || doubtful {
                 holes.insert(*group, hole.unwrap_or(whole.index.next()));
             }

@@ -34,6 +34,8 @@ pub struct MemoryFiles {
 struct Content {
     synced: Vec<u8>,
     unsynced: Vec<Change>,
+    /// How many of the unsynced changes no sync covers any more: one failed on them.
+    adrift: usize,
     length: u64,
 }
 
@@ -146,8 +148,8 @@ impl MemoryFiles {
         let length = bytes.len() as u64;
         let content = Content {
             synced: bytes,
-            unsynced: Vec::new(),
             length,
+            ..Content::default()
         };
         self.contents.insert(number, content);
         self.synced_names.insert(name.to_owned(), number);
@@ -158,6 +160,21 @@ impl MemoryFiles {
         self.names.remove(name);
         self.synced_names.remove(name);
         self.collect();
+    }
+
+    /// Has a sync of an open file fail as it fails on Linux: what it should have covered stays
+    /// readable, but counts as clean, so that a later sync does not cover it either.
+    pub fn fail_sync(&mut self, file: FileId) {
+        if let Ok(content) = self.opened(file) {
+            content.adrift = content.unsynced.len();
+        }
+    }
+
+    /// Returns how many writes and names a crash may lose or keep.
+    pub fn unsynced(&self) -> usize {
+        let contents = self.contents.values();
+        let writes = contents.map(|content| content.unsynced.len() - content.adrift);
+        self.unsynced_names.len() + writes.sum::<usize>()
     }
 
     /// Loses power: of what was not synced, `fate` tells what survived.
@@ -338,8 +355,17 @@ impl Content {
     }
 
     fn sync(&mut self) {
-        for change in self.unsynced.drain(..) {
+        let later = self.unsynced.split_off(self.adrift);
+        for change in &later {
             change.apply(&mut self.synced);
+        }
+        if self.adrift > 0 {
+            let adrift = std::mem::take(&mut self.unsynced);
+            self.unsynced = later.iter().fold(adrift, |adrift, change| {
+                let left = adrift.iter().flat_map(|one| one.outside(change));
+                left.collect()
+            });
+            self.adrift = self.unsynced.len();
         }
     }
 
@@ -362,7 +388,8 @@ impl Content {
     }
 
     fn crash(&mut self, name: &str, fate: &mut impl FnMut(Unsynced<'_>) -> Fate) {
-        for change in std::mem::take(&mut self.unsynced) {
+        let lost = std::mem::take(&mut self.adrift);
+        for change in std::mem::take(&mut self.unsynced).into_iter().skip(lost) {
             match (fate(change.as_unsynced(name)), &change) {
                 (Fate::Kept, _) => change.apply(&mut self.synced),
                 (Fate::Torn(range), Change::Write { offset, bytes }) => {
@@ -397,6 +424,29 @@ impl Change {
             }
             Self::Truncate { length } => content.truncate(*length as usize),
         }
+    }
+
+    /// Returns what is left of this change where a later one has not replaced it.
+    fn outside(&self, later: &Self) -> Vec<Self> {
+        let Self::Write { offset, bytes } = self else {
+            return Vec::new();
+        };
+        let (from, over) = match later {
+            Self::Write { offset, bytes } => (offset, bytes.len() as u64),
+            Self::Truncate { length } => (length, u64::MAX - length),
+        };
+        let end = offset + bytes.len() as u64;
+        let before = (*from).clamp(*offset, end) - offset;
+        let after = (from + over).clamp(*offset, end) - offset;
+        let piece = |range: Range<u64>| Self::Write {
+            offset: offset + range.start,
+            bytes: bytes.slice(range.start as usize..range.end as usize),
+        };
+        [0..before, after.max(before)..end - offset]
+            .into_iter()
+            .filter(|range| !range.is_empty())
+            .map(piece)
+            .collect()
     }
 
     fn as_unsynced<'a>(&self, name: &'a str) -> Unsynced<'a> {

@@ -309,7 +309,7 @@ impl Recovery {
                 (self.fresh(), 0)
             }
         };
-        let mirror = Mirror::new(superblock.version, first);
+        let mirror = Mirror::new(superblock.version, first, self.options.planted);
         self.found = Some(Found::new(superblock, mirror));
         self.next_segment(out)
     }
@@ -386,7 +386,7 @@ impl Recovery {
         let Some(found) = self.found.as_mut() else {
             return Err(RecoveryError::Driver);
         };
-        let (verdict, damage) = found.judge();
+        let (verdict, damage) = found.judge(self.options.planted);
         found.take();
         if damage.is_empty() {
             if let Some(torn) = verdict.torn {

@@ -480,6 +480,7 @@ impl Store {
             bytes,
             rolled,
             lazy: self.planted.has(Canary::NatsLazyFsync),
+            swallows: self.planted.has(Canary::FailedSyncSwallowed),
             sequence,
             changes,
         };

@@ -17,6 +17,7 @@
 //! that wait for a write go on waiting.
 
 use crate::{
+    canary::Canary,
     cursor::{Cursor, Index},
     disk_op::{DiskId, DiskWrite},
     out::Out,
@@ -69,7 +70,9 @@ impl Raft {
 
     /// Tells whether a candidate whose log ends at `last` is not behind this peer.
     pub(super) fn is_level(&self, last: Cursor, out: &mut Out) -> bool {
-        if let Some(floor) = self.disk.floor {
+        if let Some(floor) = self.disk.floor
+            && !self.planted.has(Canary::LimitedVoteIgnored)
+        {
             if last < floor {
                 out.mark("disk.limited_vote_refused");
                 return false;
