@@ -170,6 +170,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_book_tells_of_every_kind() {
+        let page = include_str!("../../../../book/src/simulator.md");
+        for name in FaultKind::NAMES {
+            assert!(page.contains(&format!("`{name}`")), "{name} is missing");
+        }
+    }
+
+    #[test]
     fn a_drawn_fault_has_the_name_it_was_drawn_by_and_names_peers_that_exist() {
         let mut dice = Dice::new(1, "faults", 0);
         for name in FaultKind::NAMES {
