@@ -1,10 +1,10 @@
 //! What the disk lets a peer do in its group.
 //!
-//! | what happened | what the peer does | until |
-//! |---|---|---|
-//! | damage took the end of its log | votes as if the log ended at its *floor*; never campaigns | the log, durable, ends there again |
-//! | no space is left | leads no more, does not campaign, takes no entries; reads go on | there is space |
-//! | its own sync takes too long | as a leader, hands over | another one leads |
+//! * **Damage took the end of its log**: it votes as if the log ended at its *floor* and never
+//!   campaigns, until the log, durable, ends there again.
+//! * **No space is left**: it leads no more, does not campaign and takes no entries, while reads go
+//!   on, until there is space.
+//! * **Its own sync takes too long**: as a leader, it hands over.
 //!
 //! **Floor.** A peer that has acknowledged an entry and lost it must not help to elect somebody
 //! without it: with its vote, the entry might be on no log that counts. So it compares candidates
