@@ -26,7 +26,10 @@ impl Directory {
     fn run(&mut self, op: FileOp) -> FileDone {
         let id = FileOpId(self.next);
         self.next += 1;
-        self.files.execute(FileRequest { id, op }).1.unwrap()
+        self.files
+            .execute(FileRequest { id, op })
+            .1
+            .expect("the request is carried out")
     }
 
     fn open(&mut self) {
@@ -56,7 +59,7 @@ impl Directory {
     }
 
     fn content(&self) -> Vec<u8> {
-        self.files.content("log").unwrap()
+        self.files.content("log").expect("the file is there")
     }
 }
 
