@@ -21,6 +21,10 @@ const SHORT: (usize, u64) = (5, 20);
 /// How far apart the seeds of different hunts begin.
 const APART: u64 = 1_000_000;
 
+/// A run allocates and frees all the time, in one thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str| {

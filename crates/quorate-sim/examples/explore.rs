@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use quorate_core::canary::Canary;
 use quorate_sim::Bounds;
 
+/// A run allocates and frees all the time, in one thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let small = arguments.iter().any(|argument| argument == "--small");

@@ -2,6 +2,10 @@
 #![allow(clippy::print_stdout, reason = "an example is for people")]
 use std::ops::ControlFlow;
 
+/// A run allocates and frees all the time, in one thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let numbers: Vec<u64> = std::env::args()
         .skip(1)
