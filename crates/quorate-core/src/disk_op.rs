@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     configuration::Configuration,
     cursor::{Cursor, Term},
+    entries::Entries,
     entry::{Entry, Genesis},
     id::{GenesisId, GroupId, Incarnation, Member},
 };
@@ -64,7 +65,7 @@ pub enum DiskWrite {
         /// The cursor of the entry before the first one.
         previous: Cursor,
         /// The entries.
-        entries: Vec<Entry>,
+        entries: Entries,
     },
     /// Makes the log start after `base`: a snapshot stands for everything up to it.
     Base {

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use crate::{
     configuration::Configuration,
     cursor::Cursor,
-    entry::{ClientSequence, Entry},
+    entries::Entries,
+    entry::ClientSequence,
     fate::Fate,
     id::{Digest, GenesisId, SessionId},
 };
@@ -32,7 +33,7 @@ pub enum StateOp {
         /// The cursor of the first entry.
         first: Cursor,
         /// The entries; their indexes are consecutive.
-        entries: Vec<Entry>,
+        entries: Entries,
         /// Whether the outcomes are wanted (somebody here waits for one of them).
         outcomes: bool,
     },

@@ -34,7 +34,7 @@ fn copies(wire: &Wire, number: usize, name: ClientSequence) -> Vec<Cursor> {
         .view(wire.group)
         .expect("it is open");
     (view.base.index.0 + 1..)
-        .zip(view.entries)
+        .zip(view.entries.iter())
         .filter(|(_, entry)| matches!(&entry.body, Body::Named(named) if named.client == name))
         .map(|(index, entry)| Cursor::new(entry.term, Index(index)))
         .collect()

@@ -242,7 +242,7 @@ fn a_request_to_truncate_what_is_committed_costs_a_link_and_changes_nothing() {
         previous: first,
         commit: Index(2),
         read: 0,
-        entries,
+        entries: entries.into(),
     };
     let frame = encode_replication(&address, &Replication::Append(append));
     wire.nodes[victim].inbox.push_back(Input::Frame {

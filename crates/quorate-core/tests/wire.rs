@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_core::{
-    Body, ClientSequence, Command, Configuration, Cursor, Entry, GenesisId, GroupId, Incarnation,
-    Index, Marker, Member, Named, PeerId, Requester, SessionId, Term, Wall, limits,
+    Body, ClientSequence, Command, Configuration, Cursor, Entries, Entry, GenesisId, GroupId,
+    Incarnation, Index, Marker, Member, Named, PeerId, Requester, SessionId, Term, Wall, limits,
     wire::{
         Address, Append, BulkChunk, Control, Envelope, Forward, ForwardOutcome, Message, Outcomes,
         Proposal, Reader, Replication, decode_bulk, decode_control, decode_entry,
@@ -137,7 +137,7 @@ proptest! {
             previous: Cursor::new(Term(previous_term), Index(index)),
             commit: Index(index),
             read: 3,
-            entries,
+            entries: entries.into(),
         });
         let frame = encode_replication(&address, &append);
         prop_assert_eq!(decode_replication(frame).unwrap(), (address, append));
@@ -219,7 +219,7 @@ proptest! {
             previous: Cursor::new(Term(1), Index(1)),
             commit: Index(1),
             read: 0,
-            entries: vec![Entry { term: Term(5), body }; 3],
+            entries: vec![Entry { term: Term(5), body }; 3].into(),
         });
         let mut frame = encode_replication(&address, &append).to_vec();
         let place = place.index(frame.len());
@@ -244,7 +244,7 @@ fn counts_and_lengths_beyond_the_frame_are_refused_before_anything_is_reserved()
         previous: Cursor::ZERO,
         commit: Index(0),
         read: 0,
-        entries: Vec::new(),
+        entries: Entries::default(),
     };
     let frame = encode_replication(&address, &Replication::Append(empty));
     // The last byte is the number of entries.
@@ -274,7 +274,8 @@ fn an_append_that_ends_at_the_last_possible_index_is_refused() {
         entries: vec![Entry {
             term: Term(2),
             body: Body::Noop,
-        }],
+        }]
+        .into(),
     };
     let frame = encode_replication(&address, &Replication::Append(append));
     assert!(decode_replication(frame).is_err());

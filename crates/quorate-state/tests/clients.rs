@@ -30,7 +30,7 @@ fn apply(replica: &mut Replica, body: Body) -> Applied {
     };
     let op = StateOp::Apply {
         first,
-        entries: vec![entry],
+        entries: vec![entry].into(),
         outcomes: true,
     };
     match replica.execute(op) {

@@ -60,7 +60,7 @@ fn apply(replica: &mut Replica, entries: &[Entry], batch: usize) -> Vec<Bytes> {
     for entries in entries.chunks(batch) {
         let op = StateOp::Apply {
             first: cursor(replica.applied().index.0 + 1),
-            entries: entries.to_vec(),
+            entries: entries.to_vec().into(),
             outcomes: true,
         };
         let Some(StateDone::Applied {
@@ -289,7 +289,7 @@ fn batches_do_not_matter_and_outcomes_say_what_was_there() {
     ));
     let unwanted = StateOp::Apply {
         first: cursor(5),
-        entries: entries[1..2].to_vec(),
+        entries: entries[1..2].to_vec().into(),
         outcomes: false,
     };
     match one.execute(unwanted) {

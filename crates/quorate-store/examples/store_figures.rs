@@ -89,7 +89,7 @@ fn appends(groups: u64, batch: u64, total: u64) -> (f64, u64) {
         let previous = Cursor::new(Term(1), Index(last[at]));
         let write = DiskWrite::Append {
             previous,
-            entries: entries.clone(),
+            entries: entries.clone().into(),
         };
         store.submit_all(
             [DiskOp {
@@ -131,7 +131,7 @@ fn recovery(total: u64) {
         let previous = Cursor::new(Term(1), Index(1 + number * 256));
         let write = DiskWrite::Append {
             previous,
-            entries: entries.clone(),
+            entries: entries.clone().into(),
         };
         store.submit(DiskOp {
             id: DiskId(number),

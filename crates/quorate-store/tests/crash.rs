@@ -101,7 +101,7 @@ fn append(log: &Log, step: Step) -> DiskWrite {
         .collect();
     DiskWrite::Append {
         previous: log.cursor(at),
-        entries,
+        entries: entries.into(),
     }
 }
 

@@ -52,7 +52,13 @@ fn directory() -> MemoryFiles {
     let mut entries = vec![command(3, b'a', 5)];
     entries.extend(kept());
     let previous = log.end();
-    driver.submit(group(1), DiskWrite::Append { previous, entries });
+    driver.submit(
+        group(1),
+        DiskWrite::Append {
+            previous,
+            entries: entries.into(),
+        },
+    );
     let base = DiskWrite::Base {
         base: driver.log(group(1)).cursor(2),
         configuration: configuration(),

@@ -33,7 +33,14 @@ fn append(id: u64, number: u8, at: u64) -> DiskOp {
         Cursor::new(Term(1), Index(at))
     };
     let entries = vec![command(1, number, 100)];
-    op(id, group(number), DiskWrite::Append { previous, entries })
+    op(
+        id,
+        group(number),
+        DiskWrite::Append {
+            previous,
+            entries: entries.into(),
+        },
+    )
 }
 
 fn ballot(id: u64, number: u8, term: u64) -> DiskOp {
@@ -196,15 +203,15 @@ fn what_does_not_fit_the_log_is_never_reported_durable() {
     };
     let behind_a_gap = DiskWrite::Append {
         previous: Cursor::new(Term(1), Index(3)),
-        entries: vec![command(1, 1, 10)],
+        entries: vec![command(1, 1, 10)].into(),
     };
     let wrong_term = DiskWrite::Append {
         previous: Cursor::new(Term(2), Genesis::CURSOR.index),
-        entries: vec![command(2, 1, 10)],
+        entries: vec![command(2, 1, 10)].into(),
     };
     let below_the_base = DiskWrite::Append {
         previous: Genesis::CURSOR,
-        entries: Vec::new(),
+        entries: Vec::new().into(),
     };
     let cases = [
         vec![behind_a_gap],

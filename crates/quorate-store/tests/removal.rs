@@ -33,7 +33,7 @@ fn a_million_entries_with_a_moving_base_stay_in_a_few_segments() {
             &mut store,
             DiskWrite::Append {
                 previous,
-                entries: entries.clone(),
+                entries: entries.clone().into(),
             },
         );
         last += BATCH;
@@ -64,7 +64,13 @@ fn append(driver: &mut Driver, number: u8, keep: usize, term: u64, count: usize)
     for at in keep..keep + count {
         let previous = driver.log(group(number)).cursor(at);
         let entries = vec![command(term, number, 200)];
-        driver.submit(group(number), DiskWrite::Append { previous, entries });
+        driver.submit(
+            group(number),
+            DiskWrite::Append {
+                previous,
+                entries: entries.into(),
+            },
+        );
         driver.settle();
     }
 }
@@ -110,7 +116,13 @@ fn overwritten_entries_do_not_rise_from_a_segment_that_another_group_needs() {
         let ops = [1, 2].map(|number| {
             let previous = driver.log(group(number)).end();
             let entries = vec![command(1, number, 10)];
-            (group(number), DiskWrite::Append { previous, entries })
+            (
+                group(number),
+                DiskWrite::Append {
+                    previous,
+                    entries: entries.into(),
+                },
+            )
         });
         driver.submit_all(ops.into());
         driver.settle();

@@ -59,16 +59,15 @@ impl Applier {
         }
         let first = self.handed.index.next();
         let committed = usize::try_from(raft.commit().since(self.handed.index)).ok()?;
-        let mut entries = raft.log().slice(
+        let entries = raft.log().slice(
             first,
             committed.min(limits::APPLY_ENTRIES),
             limits::APPLY_BYTES,
         );
         let past = self.planted.has(Canary::CutPastTheMarker);
         let marked = one_batch(&entries);
-        if !past {
-            entries.truncate(marked);
-        }
+        let whole = entries.len();
+        let entries = entries.slice(0..if past { whole } else { marked });
         let last = entries.last()?;
         let last_index = Index(self.handed.index.0 + entries.len() as u64);
         let cursor = Cursor::new(last.term, last_index);

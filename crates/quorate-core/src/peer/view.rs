@@ -1,13 +1,13 @@
 //! A read-only look into a group, for checkers, status and tests.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::group::Group;
 use crate::{
     configuration::Configuration,
     cursor::{Cursor, Index, Term},
     disk_op::Ballot,
-    entry::Entry,
+    entries::LogEntries,
     event::Role,
     fate::Fate,
     id::{GenesisId, Member, SessionId},
@@ -32,7 +32,7 @@ pub struct GroupView<'a> {
     /// The cursor before the first entry of the log.
     pub base: Cursor,
     /// The log's entries after `base`.
-    pub entries: &'a VecDeque<Entry>,
+    pub entries: &'a LogEntries,
     /// The last cursor of the log.
     pub last: Cursor,
     /// The last index known to be durable here.
@@ -160,7 +160,7 @@ pub struct SessionView {
 impl Group {
     /// Looks into the group.
     pub(crate) fn view(&self) -> GroupView<'_> {
-        static NO_ENTRIES: VecDeque<Entry> = VecDeque::new();
+        static NO_ENTRIES: LogEntries = LogEntries::new();
         static NO_MEMBERS: Configuration = Configuration {
             voters: Vec::new(),
             outgoing: Vec::new(),

@@ -4,10 +4,7 @@
 //! leader's own replica counts when it is durable like anybody else's, and only as far as it is a
 //! voter of the half that is counted.
 
-use crate::{
-    canary::Canary, cursor::Index, event::GroupEvent, id::Member, out::Out, time::Time,
-    wire::entry_size,
-};
+use crate::{canary::Canary, cursor::Index, event::GroupEvent, id::Member, out::Out, time::Time};
 
 use super::{Raft, role::RoleState};
 
@@ -47,13 +44,11 @@ impl Raft {
             out.mark("raft.earlier_term_waits_for_own");
             return;
         }
+        let bytes = self.log.bytes_between(self.commit, reached);
         let RoleState::Leader(leader) = &mut self.role else {
             return;
         };
-        for index in self.commit.0 + 1..=reached.0 {
-            let size = self.log.get(Index(index)).map_or(0, entry_size);
-            leader.uncommitted = leader.uncommitted.saturating_sub(size);
-        }
+        leader.uncommitted = leader.uncommitted.saturating_sub(bytes);
         let was = self.commit;
         self.commit = reached;
         leader.notice_at = leader.notice_at.min(now.after(self.profile.heartbeat / 10));

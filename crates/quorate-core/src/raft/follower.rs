@@ -7,6 +7,7 @@
 use crate::{
     canary::Canary,
     cursor::{Cursor, Index, Term},
+    entries::Entries,
     event::{GroupEvent, Role},
     id::Member,
     out::Out,
@@ -162,8 +163,7 @@ impl Raft {
             if keep < self.log.last().index && !self.drop_after(keep, from, out) {
                 return;
             }
-            let mut entries = entries;
-            let new = entries.split_off(first_new);
+            let new = entries.slice(first_new..entries.len());
             if self.configurations.note(keep.next(), &new) {
                 self.configuration_changed(out);
             }
@@ -192,11 +192,7 @@ impl Raft {
     }
 
     /// Skips entries up to the base: they are committed, so the leader's are the same.
-    fn skip_known(
-        &self,
-        previous: Cursor,
-        mut entries: Vec<crate::entry::Entry>,
-    ) -> (Cursor, Vec<crate::entry::Entry>) {
+    fn skip_known(&self, previous: Cursor, entries: Entries) -> (Cursor, Entries) {
         let base = self.log.base();
         let Some(known) = base
             .index
@@ -209,7 +205,7 @@ impl Raft {
         let known = usize::try_from(known)
             .unwrap_or(usize::MAX)
             .min(entries.len());
-        let rest = entries.split_off(known);
+        let rest = entries.slice(known..entries.len());
         if rest.is_empty() && previous.index.0 + (known as u64) < base.index.0 {
             // Everything sent lies below the base: as if nothing had been sent after it.
             return (base, rest);

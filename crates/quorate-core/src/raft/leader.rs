@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use crate::{
     canary::Canary,
     cursor::Index,
+    entries::Entries,
     entry::{Body, Entry},
     id::Member,
     out::Out,
     peer::{FollowerView, WhyLearner},
     random::Purpose,
     time::Time,
-    wire::entry_size,
 };
 
 use super::{
@@ -100,9 +100,7 @@ impl Leader {
 impl Raft {
     /// Counts what of the log is not committed: entries of earlier terms too.
     pub(super) fn count_uncommitted(&mut self) {
-        let tail = self.commit.0 + 1..=self.log.last().index.0;
-        let bytes = tail.filter_map(|index| Some(entry_size(self.log.get(Index(index))?)));
-        let bytes = bytes.sum();
+        let bytes = self.log.bytes_between(self.commit, self.log.last().index);
         if let RoleState::Leader(leader) = &mut self.role {
             leader.uncommitted = bytes;
         }
@@ -110,19 +108,17 @@ impl Raft {
 
     /// Appends the first entry of this term.
     pub(super) fn append_noop(&mut self, out: &mut Out) {
-        self.append_own(vec![Body::Noop], out);
+        let term = self.ballot.term;
+        let body = Body::Noop;
+        self.append_own(vec![Entry { term, body }], out);
     }
 
     /// Appends entries of this term; returns the index of the first.
-    pub(super) fn append_own(&mut self, bodies: Vec<Body>, out: &mut Out) -> Index {
-        let term = self.ballot.term;
+    pub(super) fn append_own(&mut self, entries: Vec<Entry>, out: &mut Out) -> Index {
+        let entries = Entries::from(entries);
         let first = self.log.last().index.next();
-        let entries: Vec<Entry> = bodies
-            .into_iter()
-            .map(|body| Entry { term, body })
-            .collect();
         if let RoleState::Leader(leader) = &mut self.role {
-            leader.uncommitted += entries.iter().map(entry_size).sum::<usize>();
+            leader.uncommitted += entries.bytes();
         }
         let changed = self.configurations.note(first, &entries);
         self.log.append(entries, out);

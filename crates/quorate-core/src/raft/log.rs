@@ -10,6 +10,7 @@ use crate::{
     canary::{Canary, Planted},
     cursor::{Cursor, Index, Term},
     disk_op::{DiskId, DiskWrite},
+    entries::{Entries, LogEntries},
     entry::{Body, Entry},
     out::Out,
     wire::entry_size,
@@ -19,7 +20,7 @@ use crate::{
 #[derive(Clone, Hash, Debug)]
 pub(crate) struct Log {
     base: Cursor,
-    entries: VecDeque<Entry>,
+    entries: LogEntries,
     bytes: u64,
     /// Appends under way: the first index that each writes.
     writing: VecDeque<(DiskId, Index)>,
@@ -74,7 +75,7 @@ impl Log {
     }
 
     /// Returns the entries.
-    pub(crate) fn entries(&self) -> &VecDeque<Entry> {
+    pub(crate) fn entries(&self) -> &LogEntries {
         &self.entries
     }
 
@@ -90,7 +91,7 @@ impl Log {
 
     /// Returns the cursor of the last entry.
     pub(crate) fn last(&self) -> Cursor {
-        match self.entries.back() {
+        match self.entries.last() {
             Some(entry) => Cursor::new(
                 entry.term,
                 Index(self.base.index.0 + self.entries.len() as u64),
@@ -117,23 +118,30 @@ impl Log {
         self.term_at(cursor.index) == Some(cursor.term)
     }
 
-    /// Copies the entries from `first` on, within the bounds, at least one if there is one.
-    pub(crate) fn slice(&self, first: Index, max_entries: usize, max_bytes: usize) -> Vec<Entry> {
+    /// Returns the entries from `first` on, within the bounds, at least one if there is one.
+    pub(crate) fn slice(&self, first: Index, max_entries: usize, max_bytes: usize) -> Entries {
         let Some(offset) = self.offset(first) else {
-            return Vec::new();
+            return Entries::default();
         };
         let offset = offset.min(self.entries.len());
         let most = max_entries.min(self.entries.len() - offset);
         let mut bytes = 0;
-        let mut slice = Vec::with_capacity(most);
-        for entry in self.entries.range(offset..offset + most) {
+        let fits = |entry: &&Entry| {
+            let first = bytes == 0;
             bytes += entry_size(entry);
-            if bytes > max_bytes && !slice.is_empty() {
-                break;
-            }
-            slice.push(entry.clone());
-        }
-        slice
+            first || bytes <= max_bytes
+        };
+        let entries = self.entries.iter_from(offset).take(most);
+        let count = entries.take_while(fits).count();
+        self.entries.slice(offset, count)
+    }
+
+    /// Returns about how many bytes the entries after `after` up to `last` take.
+    pub(crate) fn bytes_between(&self, after: Index, last: Index) -> usize {
+        let from = self.offset(after.next()).unwrap_or(0);
+        let count = usize::try_from(last.since(after)).unwrap_or(usize::MAX);
+        let between = self.entries.iter_from(from).take(count);
+        between.map(entry_size).sum()
     }
 
     /// Returns up to where the log is durable.
@@ -154,7 +162,7 @@ impl Log {
     }
 
     /// Appends entries and writes them to the durable log.
-    pub(crate) fn append(&mut self, entries: Vec<Entry>, out: &mut Out) {
+    pub(crate) fn append(&mut self, entries: Entries, out: &mut Out) {
         if entries.is_empty() {
             return;
         }
@@ -164,11 +172,8 @@ impl Log {
                 out.markers.push(Index(previous.index.0 + offset));
             }
         }
-        self.bytes += entries
-            .iter()
-            .map(|entry| entry_size(entry) as u64)
-            .sum::<u64>();
-        self.entries.extend(entries.iter().cloned());
+        self.bytes += entries.bytes() as u64;
+        self.entries.push(entries.clone());
         let id = out.write(DiskWrite::Append { previous, entries });
         if self.planted.has(Canary::Openraft1960) {
             self.ends.insert(id, self.last().index);
@@ -178,21 +183,16 @@ impl Log {
 
     /// Drops the entries after `last`; the next append drops them from the durable log too.
     pub(crate) fn truncate(&mut self, last: Index) {
-        while self.last().index > last && !self.entries.is_empty() {
-            if let Some(entry) = self.entries.pop_back() {
-                self.bytes -= entry_size(&entry) as u64;
-            }
-        }
+        let keep = usize::try_from(last.since(self.base.index)).unwrap_or(usize::MAX);
+        self.bytes -= self.entries.truncate(keep) as u64;
     }
 
     /// Drops the entries up to `base`, which the log holds.
     pub(crate) fn prune(&mut self, base: Cursor) {
-        while self.base.index < base.index {
-            let Some(entry) = self.entries.pop_front() else {
-                break;
-            };
-            self.bytes -= entry_size(&entry) as u64;
-            self.base = Cursor::new(entry.term, self.base.index.next());
+        let gone = usize::try_from(base.index.since(self.base.index)).unwrap_or(usize::MAX);
+        if gone > 0 {
+            self.bytes -= self.entries.drop_first(gone) as u64;
+            self.base = base;
         }
     }
 

@@ -22,8 +22,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{
-    canary::Canary, configuration::Configuration, entry::Body, id::Member, limits, out::Out,
-    peer::WhyLearner, profile::GroupProfile, time::Time, wire::Message,
+    canary::Canary,
+    configuration::Configuration,
+    entry::{Body, Entry},
+    id::Member,
+    limits,
+    out::Out,
+    peer::WhyLearner,
+    profile::GroupProfile,
+    time::Time,
+    wire::Message,
 };
 
 use super::{
@@ -94,7 +102,9 @@ impl Raft {
         };
         if let Some(next) = next.filter(Configuration::is_valid) {
             out.mark(self.kind_of_change(&next));
-            self.append_own(vec![Body::Configuration(Box::new(next))], out);
+            let body = Body::Configuration(Box::new(next));
+            let term = self.ballot.term;
+            self.append_own(vec![Entry { term, body }], out);
             self.refresh_conversations(now);
         }
     }

@@ -34,7 +34,7 @@
 use crate::{
     client::{Reply, RequestId},
     cursor::{Cursor, Index},
-    entry::{Body, ClientSequence, Named},
+    entry::{Body, ClientSequence, Entry, Named},
     id::Member,
     limits,
     out::Out,
@@ -82,31 +82,22 @@ impl Raft {
 
     /// On the leader: appends what waits.
     pub(super) fn order(&mut self, out: &mut Out) {
-        let queue = self.proposals.take_queue();
-        if queue.is_empty() {
-            return;
-        }
         let (term, at) = (self.ballot.term, self.wall);
-        let mut index = self.log.last().index;
-        let mut bodies = Vec::with_capacity(queue.len());
-        for queued in queue {
-            index = index.next();
-            let cursor = Cursor::new(term, index);
-            self.proposals
-                .appended(cursor, queued.origin, queued.deadline, queued.sent);
-            bodies.push(match queued.proposal {
-                Proposal::Command(command) if command.client.is_anonymous() => {
-                    Body::Command(command.bytes)
-                }
-                Proposal::Command(command) => Body::Named(Box::new(Named {
-                    client: command.client,
-                    at,
-                    bytes: command.bytes,
-                })),
-                Proposal::Register => Body::Register { at },
-            });
+        let first = Cursor::new(term, self.log.last().index.next());
+        let entries = self.proposals.append_all(first, |proposal| match proposal {
+            Proposal::Command(command) if command.client.is_anonymous() => {
+                Body::Command(command.bytes)
+            }
+            Proposal::Command(command) => Body::Named(Box::new(Named {
+                client: command.client,
+                at,
+                bytes: command.bytes,
+            })),
+            Proposal::Register => Body::Register { at },
+        });
+        if !entries.is_empty() {
+            self.append_own(entries, out);
         }
-        self.append_own(bodies, out);
     }
 
     /// On the leader: takes proposals that a follower passes on.
@@ -184,8 +175,9 @@ impl Raft {
         if !self.is_established_leader() || self.is_handing_over() {
             return None;
         }
-        let index = self.append_own(vec![body], out);
-        Some(Cursor::new(self.ballot.term, index))
+        let term = self.ballot.term;
+        let index = self.append_own(vec![Entry { term, body }], out);
+        Some(Cursor::new(term, index))
     }
 
     /// Returns how many requests wait here.

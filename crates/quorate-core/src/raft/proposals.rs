@@ -12,7 +12,7 @@ use crate::{
     canary::{Canary, Planted},
     client::{Reply, RequestId},
     cursor::{Cursor, Index, Term},
-    entry::{Body, ClientSequence, Command},
+    entry::{Body, ClientSequence, Command, Entry},
     id::Member,
     limits,
     out::Out,
@@ -183,33 +183,40 @@ impl Proposals {
         Some(queued)
     }
 
-    /// Takes the whole queue, on the leader, to append it.
-    pub(super) fn take_queue(&mut self) -> VecDeque<Queued> {
+    /// Takes the whole queue.
+    fn take_queue(&mut self) -> VecDeque<Queued> {
         self.queue_bytes = 0;
         std::mem::take(&mut self.queue)
     }
 
-    /// Notes that a proposal was appended at `cursor`.
-    pub(super) fn appended(&mut self, cursor: Cursor, origin: Origin, deadline: Time, sent: bool) {
-        let waiter = Waiter {
-            index: cursor.index,
-            term: cursor.term,
-            origin,
-            deadline,
-            sent,
-        };
-        // Usually the last; earlier only if this peer led before and lost entries since.
-        let place = if self
-            .waiters
-            .back()
-            .is_none_or(|last| last.index <= cursor.index)
-        {
-            self.waiters.len()
-        } else {
-            self.waiters
-                .partition_point(|other| other.index <= cursor.index)
-        };
-        self.waiters.insert(place, waiter);
+    /// Makes entries of the whole queue, on the leader, to be appended from `first` on; from now on
+    /// each proposal waits for its entry.
+    pub(super) fn append_all(
+        &mut self,
+        first: Cursor,
+        body: impl Fn(Proposal) -> Body,
+    ) -> Vec<Entry> {
+        let Cursor { term, index } = first;
+        let in_order = self.waiters.back().is_none_or(|last| last.index < index);
+        self.queue_bytes = 0;
+        let mut entries = Vec::with_capacity(self.queue.len());
+        for (index, queued) in (index.0..).map(Index).zip(self.queue.drain(..)) {
+            self.waiters.push_back(Waiter {
+                index,
+                term,
+                origin: queued.origin,
+                deadline: queued.deadline,
+                sent: queued.sent,
+            });
+            let body = body(queued.proposal);
+            entries.push(Entry { term, body });
+        }
+        if !in_order {
+            // This peer led before, and lost entries since that somebody waits for.
+            let waiters = self.waiters.make_contiguous();
+            waiters.sort_by_key(|waiter| waiter.index);
+        }
+        entries
     }
 
     /// Answers those whose entries were applied up to `last`; `applied` says what came of the

@@ -101,7 +101,7 @@ impl Raft {
             let entries = self
                 .log
                 .slice(before.next(), limits::APPEND_ENTRIES, budget);
-            let bytes = entries.iter().map(entry_size).sum();
+            let bytes = entries.bytes();
             let upto = Index(before.0 + entries.len() as u64);
             conversation.probed = previous;
             conversation.sent(upto, bytes, now, patience);

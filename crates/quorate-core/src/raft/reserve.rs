@@ -73,7 +73,7 @@ impl Raft {
     fn within_bytes(&self, bytes: u64, applied: Cursor) -> Index {
         let mut excess = self.log.bytes().saturating_sub(bytes);
         let mut index = self.log.base().index;
-        for entry in self.log.entries() {
+        for entry in self.log.entries().iter() {
             if excess == 0 || index >= applied.index {
                 break;
             }

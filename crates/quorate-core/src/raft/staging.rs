@@ -185,7 +185,7 @@ impl Raft {
             let last = staging.last().index;
             self.configurations
                 .note(anchor.index.next(), &staging.entries);
-            self.log.append(staging.entries, out);
+            self.log.append(staging.entries.into(), out);
             self.matched = self.matched.max(last);
         }
         self.ack_due = true;

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     cursor::{Cursor, Index, Term},
-    entry::{Command, Entry},
+    entries::Entries,
+    entry::Command,
     id::{GenesisId, GroupId, Incarnation, SessionId},
     limits,
 };
@@ -42,7 +43,7 @@ pub struct Append {
     /// The read sequence to confirm.
     pub read: u64,
     /// The entries; none probes whether `previous` is there.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
 }
 
 /// Proposals that a follower passes on for its clients.
@@ -140,7 +141,7 @@ const CHUNK: u8 = 4;
 /// Encodes one message of an entries lane.
 pub fn encode_replication(address: &Address, message: &Replication) -> Bytes {
     let size = match message {
-        Replication::Append(append) => append.entries.iter().map(super::entry_size).sum(),
+        Replication::Append(append) => append.entries.bytes(),
         Replication::Forward(forward) => forward.proposals.iter().map(Proposal::size).sum(),
         Replication::Outcomes(outcomes) => outcomes.outcomes.len() * 32,
     };
@@ -235,7 +236,7 @@ fn take_append(reader: &mut Reader) -> Result<Append, Malformed> {
     let previous = take_cursor(reader)?;
     let commit = Index(reader.varint()?);
     let read = reader.varint()?;
-    let entries = take_counted(reader, limits::APPEND_ENTRIES, decode_entry)?;
+    let entries: Entries = take_counted(reader, limits::APPEND_ENTRIES, decode_entry)?.into();
     let last = previous.index.0.checked_add(entries.len() as u64);
     if last.is_none_or(|last| last == u64::MAX) {
         return Err(Malformed("indexes beyond the last possible one"));

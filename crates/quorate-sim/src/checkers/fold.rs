@@ -88,7 +88,7 @@ impl Fold {
         }
         let done = self.model.execute(StateOp::Apply {
             first: cursor,
-            entries: vec![entry.clone()],
+            entries: vec![entry.clone()].into(),
             outcomes: true,
         });
         let applied = match done {

@@ -173,7 +173,7 @@ impl Models {
         let (first, entry) = at;
         replica.execute(StateOp::Apply {
             first,
-            entries: vec![entry.clone()],
+            entries: vec![entry.clone()].into(),
             outcomes: false,
         });
         let digest = replica.tree().digest();

@@ -152,7 +152,7 @@ impl Shelf {
                 let place = previous.index.since(kept.base.index);
                 kept.entries
                     .truncate(usize::try_from(place).unwrap_or(usize::MAX));
-                kept.entries.extend(entries);
+                kept.entries.extend(entries.iter().cloned());
                 kept.founding = None;
             }
             DiskWrite::Base {
