@@ -16,6 +16,7 @@ use quorate::{
     presets::Loopback,
     testing::{Cluster, ClusterPeer},
 };
+use quorate_core::Lineage;
 use quorate_core::wire::{Control, Hello, PROTOCOL_VERSION, encode_control};
 
 /// The tag that a control stream begins with.
@@ -47,8 +48,7 @@ fn hello(version: u16, network: &str) -> Vec<u8> {
         version,
         network: NetworkId::from_name(network),
         incarnation: quorate::Incarnation(1),
-        boot: 1,
-        nonce: 1,
+        lineage: Lineage::from_parts(1, vec![1]).unwrap(),
         proofs: Vec::new(),
     };
     let mut frame = Vec::new();

@@ -44,6 +44,7 @@ pub enum Canary {
     OneSuperblockCopy,
     DamageIsTornTail,
     LimitedVoteIgnored,
+    CopyBelieved,
     Openraft1802,
     Openraft1220,
     Openraft1960,
@@ -82,7 +83,7 @@ impl From<Option<Canary>> for Planted {
 #[cfg(feature = "canary")]
 impl Canary {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::AckBeforeSync,
         Self::VoteBeforeSync,
         Self::TermNotWritten,
@@ -112,6 +113,7 @@ impl Canary {
         Self::OneSuperblockCopy,
         Self::DamageIsTornTail,
         Self::LimitedVoteIgnored,
+        Self::CopyBelieved,
         Self::Openraft1802,
         Self::Openraft1220,
         Self::Openraft1960,
@@ -149,7 +151,7 @@ impl Canary {
 }
 
 /// What there is to say of each: its name, its story, and where it was published, if it was.
-const ABOUT: [(Canary, &str, &str, &str); 37] = [
+const ABOUT: [(Canary, &str, &str, &str); 38] = [
     (
         Canary::AckBeforeSync,
         "ack-before-sync",
@@ -348,6 +350,13 @@ const ABOUT: [(Canary, &str, &str, &str); 37] = [
         "limited-vote-ignored",
         "A peer that knows that damage has taken the end of its log votes by \
          what is left of it.",
+        "",
+    ),
+    (
+        Canary::CopyBelieved,
+        "copy-believed",
+        "Nobody remembers how often a peer was started: a copied or restored \
+         directory acknowledges and votes as the peer that it was taken from.",
         "",
     ),
     (

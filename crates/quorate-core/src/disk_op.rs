@@ -9,6 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    boot::{Boot, Lineage},
     configuration::Configuration,
     cursor::{Cursor, Term},
     entries::Entries,
@@ -97,8 +98,13 @@ pub enum DiskError {
 pub struct Recovered {
     /// Which life of the data directory this is.
     pub incarnation: Incarnation,
-    /// How often this life has been started, this start included.
-    pub boot: u64,
+    /// The starts of this life, this one included.
+    pub lineage: Lineage,
+    /// The latest boots that this peer has heard of, of others.
+    pub remembered: Vec<(Member, Boot)>,
+    /// Whether an earlier life of the directory ended. What it founded may live on with others, so
+    /// this one founds nothing.
+    pub succeeds: bool,
     /// The groups it knows, in order of their ids.
     pub groups: Vec<RecoveredGroup>,
 }

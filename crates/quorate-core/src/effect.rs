@@ -3,10 +3,11 @@
 use bytes::Bytes;
 
 use crate::{
+    boot::Boot,
     client::{Reply, RequestId},
     disk_op::DiskOp,
     event::Event,
-    id::{GroupId, LinkId, PeerId},
+    id::{GroupId, LinkId, Member, PeerId},
     state_op::StateOp,
 };
 
@@ -62,6 +63,12 @@ pub enum Effect {
         /// What became of it.
         reply: Reply,
     },
+    /// Have the durable log remember these boots of others, and no others; ends in no input.
+    Remember(Vec<(Member, Boot)>),
+    /// End this incarnation durably, then start the peer anew: as the next one, with an empty log.
+    ///
+    /// The last effect of a peer; it does nothing any more.
+    EndIncarnation,
     /// Tell the user that something happened.
     Event(Event),
     /// Note that a named situation was reached, for the coverage of simulations.
@@ -96,6 +103,8 @@ pub enum CloseCode {
     Misbehaved = 9,
     /// The other side did not prove a group's key in time.
     Stranger = 10,
+    /// The directory of one of the two peers is a copy, or an older state that was brought back.
+    Disowned = 11,
 }
 
 impl CloseCode {
@@ -116,6 +125,9 @@ impl CloseCode {
             Self::Slow => "the peer does not read what it is sent",
             Self::Misbehaved => "the peer asked for something no correct peer asks for",
             Self::Stranger => "the peer did not prove a group key in time",
+            Self::Disowned => {
+                "a directory was copied or brought back: a later start of it is known"
+            }
         }
     }
 
@@ -132,6 +144,7 @@ impl CloseCode {
             Self::Slow,
             Self::Misbehaved,
             Self::Stranger,
+            Self::Disowned,
         ]
         .into_iter()
         .find(|code| *code as u32 == number)

@@ -30,6 +30,9 @@ pub enum Event {
         /// Why.
         code: CloseCode,
     },
+    /// This peer's directory is a copy, or an older state that was brought back: its incarnation is
+    /// over, and the peer starts anew as the next one, a learner.
+    IncarnationEnded,
     /// Something happened in a group.
     Group {
         /// In which group.

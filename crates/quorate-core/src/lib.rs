@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod boot;
 pub mod canary;
 pub mod client;
 pub mod configuration;
@@ -35,6 +36,7 @@ pub mod sync;
 pub mod time;
 pub mod wire;
 
+pub use boot::{Boot, Lineage};
 pub use canary::{Canary, Planted};
 pub use client::{ClientOp, Freshness, Reply, RequestId};
 pub use configuration::Configuration;

@@ -13,6 +13,14 @@ pub const TERM_JUMP: u64 = 1 << 32;
 /// Peers of a network that one peer keeps links to.
 pub const PEERS: usize = 1_024;
 
+/// Boots of one incarnation that are told apart: a copied directory must be started as often in
+/// vain before it is taken for the original.
+pub const LINEAGE: usize = 16;
+
+/// Boots of others that one peer remembers, voters first, then learners, then who was a member
+/// once: as many as it has links to.
+pub const BOOTS: usize = PEERS;
+
 /// Groups one peer takes part in.
 pub const GROUPS: usize = 4_096;
 

@@ -4,7 +4,8 @@
 //! majority of voters has all it ever acknowledged: it shares a voter with every quorum that
 //! committed something, and can elect a leader by itself. So damage is done to a peer only if such
 //! a majority remains without it, and without those that were damaged before and are not whole
-//! again. A disk that is merely out of reach (its peer is down) is whole.
+//! again, and without one whose directory was copied. A disk that is merely out of reach (its peer
+//! is down) is whole.
 
 use std::time::Duration;
 
@@ -26,6 +27,14 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// Takes note that nothing is left.
+    pub(crate) fn empty(&mut self) {
+        *self = Self {
+            emptied: true,
+            ..Self::default()
+        };
+    }
+
     /// Takes note of the life that a disk was started as; another one has nothing to be made whole.
     pub(crate) fn renew(&mut self, member: Member) {
         if self.member != Some(member) {
@@ -68,7 +77,10 @@ impl World {
         for peer in 0..self.peers() {
             self.note_whole(peer);
         }
-        let whole = |peer: &usize| *peer != number && self.nodes[*peer].kept.hurt.is_none();
+        let copied = self.at_large.map(|copy| copy.peer);
+        let whole = |peer: &usize| {
+            *peer != number && Some(*peer) != copied && self.nodes[*peer].kept.hurt.is_none()
+        };
         let kept: Vec<Member> = (0..self.peers())
             .filter(whole)
             .filter_map(|peer| self.nodes[peer].kept.member)

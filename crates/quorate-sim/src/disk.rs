@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use quorate_core::{DiskOp, Incarnation, Planted, Recovered};
+use quorate_core::{Boot, DiskOp, Incarnation, Member, Planted, Recovered};
 use quorate_store::{
     DiskCompletion, Fate, FileError, FileOp, FileOpId, FileRequest, FileResult, MemoryFiles,
     Opened, Recovery, RecoveryError, Report, Store, StoreEffects, StoreOptions, Unsynced,
@@ -89,11 +89,16 @@ impl Disk {
     }
 
     /// Starts the store from what the disk holds.
-    pub(crate) fn open(&mut self, dice: &mut Dice) -> Result<(Recovered, Report), RecoveryError> {
+    pub(crate) fn open(
+        &mut self,
+        nonce: u64,
+        dice: &mut Dice,
+    ) -> Result<(Recovered, Report), RecoveryError> {
         // Drawn at every start and used at the first, so that no start re-rolls another's draws.
         let options = StoreOptions {
             incarnation: Incarnation(dice.draw()),
             marker: dice.draw(),
+            nonce,
             segment_bytes: self.segment_bytes,
             planted: self.planted,
         };
@@ -142,6 +147,49 @@ impl Disk {
             running.store.submit(op, &mut running.effects);
             running.run_cached(&mut self.files, &mut self.ills, done);
         }
+    }
+
+    /// Has the store remember boots of others.
+    pub(crate) fn remember(&mut self, boots: Vec<(Member, Boot)>, done: &mut Vec<DiskCompletion>) {
+        if let Some(running) = &mut self.running {
+            running.store.remember(boots, &mut running.effects);
+            running.run_cached(&mut self.files, &mut self.ills, done);
+        }
+    }
+
+    /// Returns the latest boot of a member that is remembered durably.
+    pub(crate) fn remembers(&self, member: Member) -> Option<Boot> {
+        self.running.as_ref()?.store.remembers(member)
+    }
+
+    /// Ends the incarnation.
+    pub(crate) fn end_incarnation(&mut self, done: &mut Vec<DiskCompletion>) {
+        if let Some(running) = &mut self.running {
+            running.store.end_incarnation(&mut running.effects);
+            running.run_cached(&mut self.files, &mut self.ills, done);
+        }
+    }
+
+    /// Tells whether the incarnation has ended, durably.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.running
+            .as_ref()
+            .is_some_and(|running| running.store.has_ended())
+    }
+
+    /// Copies the files as a program would that reads them.
+    pub(crate) fn copy(&self) -> MemoryFiles {
+        self.files.clone()
+    }
+
+    /// Puts other files in the place of these, while nothing runs.
+    pub(crate) fn replace(&mut self, files: MemoryFiles) {
+        self.files = files;
+    }
+
+    /// Empties the disk, while nothing runs.
+    pub(crate) fn wipe(&mut self) {
+        self.files = empty(self.storage);
     }
 
     /// Tells whether a sync is under way.

@@ -297,11 +297,33 @@ pub enum FaultKind {
         /// How long it is away.
         away: Duration,
     },
+    /// A peer's disk is copied while it dies; once it has come back and all have heard of that, the
+    /// copy is started on another machine.
+    CopiedDirectory {
+        /// Which peer.
+        peer: usize,
+        /// How long it is away.
+        away: Duration,
+        /// After how long the copy is started.
+        after: Duration,
+        /// How long the other machine runs.
+        lasts: Duration,
+    },
+    /// A peer's disk is copied while it dies; once it has come back and all have heard of that, it
+    /// dies again and is started from the copy.
+    RestoredDirectory {
+        /// Which peer.
+        peer: usize,
+        /// How long it is away.
+        away: Duration,
+        /// After how long the copy comes back.
+        after: Duration,
+    },
 }
 
 impl FaultKind {
     /// The name of each kind, in order.
-    pub const NAMES: [&'static str; 34] = [
+    pub const NAMES: [&'static str; 36] = [
         "crash",
         "crash-within",
         "pause",
@@ -336,6 +358,8 @@ impl FaultKind {
         "bad-superblock",
         "bad-superblocks",
         "wiped-disk",
+        "copied-directory",
+        "restored-directory",
     ];
 
     /// Returns the kind's name.
@@ -375,6 +399,8 @@ impl FaultKind {
             Self::BadSuperblock { .. } => 31,
             Self::BadSuperblocks { .. } => 32,
             Self::WipedDisk { .. } => 33,
+            Self::CopiedDirectory { .. } => 34,
+            Self::RestoredDirectory { .. } => 35,
         };
         Self::NAMES[number]
     }

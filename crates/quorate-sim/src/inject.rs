@@ -34,6 +34,8 @@ pub(crate) enum Lift {
     Full(usize),
     Unreadable(usize),
     DiskLost(usize, u64),
+    Copy(u64),
+    Unplug,
 }
 
 impl World {
@@ -133,6 +135,15 @@ impl World {
                 patience,
             } => self.leave_for(peer, away, patience),
             FaultKind::Stop { peer, away } => self.stop_for(peer, away),
+            FaultKind::CopiedDirectory {
+                peer,
+                away,
+                after,
+                lasts,
+            } => self.copy_directory(peer, away, after, Some(lasts)),
+            FaultKind::RestoredDirectory { peer, away, after } => {
+                self.copy_directory(peer, away, after, None);
+            }
             kind => self.harm_disk(kind),
         }
     }
@@ -308,6 +319,7 @@ impl World {
         }
         self.network.heal(self.at, &mut self.later);
         self.schedule_network();
+        self.clear_copies();
         for number in 0..self.peers() {
             let node = &mut self.nodes[number];
             node.doomed = None;
@@ -399,6 +411,8 @@ impl World {
             Lift::Full(peer) => self.nodes[peer].disk.set_full(false),
             Lift::Unreadable(peer) => self.nodes[peer].disk.set_unreadable(false),
             Lift::DiskLost(peer, life) => self.disk_lost(peer, life),
+            Lift::Copy(image) => self.start_copy(image),
+            Lift::Unplug => self.unplug(),
         }
     }
 

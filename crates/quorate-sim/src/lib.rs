@@ -18,6 +18,7 @@ mod atlas;
 mod canaries;
 mod checkers;
 mod clock;
+mod copied;
 mod dice;
 mod disk;
 mod duration_text;

@@ -341,7 +341,11 @@ fn brief_frame(lane: Lane, frame: &bytes::Bytes) -> String {
 fn brief_message(message: &Control) -> String {
     match message {
         Control::Group(envelope) => brief(&format!("{:?}", envelope.message)),
-        Control::Hello(hello) => format!("hello {:?} boot {}", hello.incarnation, hello.boot),
+        Control::Hello(hello) => {
+            let boot = hello.lineage.present().number;
+            format!("hello {:?} boot {boot}", hello.incarnation)
+        }
+        Control::Disowned(known) => format!("disowned: boot {} is known", known.number),
         Control::Prove(_) => "prove".to_owned(),
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use quorate_core::{Input, LinkId, Member, Peer, PeerId, StateOp};
+use quorate_core::{Form, Input, LinkId, Member, Peer, PeerId, StateOp};
 use quorate_state::Replica;
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     dice::{Dice, Span},
     disk::{Disk, Loses},
-    scenario::PeerPlan,
+    scenario::{PeerPlan, Scenario},
 };
 
 /// A machine on which one peer may run.
@@ -113,6 +113,18 @@ impl Node {
                 operator: dice("operator"),
             },
         }
+    }
+
+    /// Makes the machine beside the others on which a copied directory is started.
+    pub(crate) fn twin(scenario: &Scenario) -> Self {
+        let plan = PeerPlan::calm(Form::Join);
+        let disk = Disk::new(scenario.storage, plan.segment_bytes, scenario.bug.into());
+        Self::new(
+            scenario.seed,
+            scenario.machine(scenario.peers.len()),
+            plan,
+            disk,
+        )
     }
 
     /// Returns the life with this number, while it lasts.

@@ -84,11 +84,14 @@ pub struct Scenario {
     pub bug: Option<Canary>,
 }
 
+/// The machine on which the copy of a directory is started.
+const BESIDE: u64 = 1 << 32;
+
 impl Scenario {
-    /// Returns the machine that a peer runs on.
+    /// Returns the machine that a peer runs on; after the last, the one beside all others.
     pub(crate) fn machine(&self, peer: usize) -> u64 {
-        let said = self.peers.get(peer).and_then(|plan| plan.machine);
-        said.unwrap_or(peer as u64)
+        let plan = self.peers.get(peer);
+        plan.map_or(BESIDE, |plan| plan.machine.unwrap_or(peer as u64))
     }
 
     /// Makes a scenario without faults and operations, for tests that direct a run themselves:

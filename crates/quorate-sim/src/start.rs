@@ -33,7 +33,8 @@ impl World {
         let node = &mut self.nodes[number];
         node.lives += 1;
         let lives = node.lives;
-        let opened = node.disk.open(&mut node.dice.lives);
+        let nonce = Dice::new(seed, "boot nonce", machine * 1_000_000 + lives).draw();
+        let opened = node.disk.open(nonce, &mut node.dice.lives);
         let (recovered, report) = match opened {
             Ok(opened) => opened,
             Err(RecoveryError::File(_)) => {
@@ -66,7 +67,6 @@ impl World {
             peer: node.peer,
             network: NetworkId::from_name("simulated"),
             seed: Dice::new(seed, "peer seed", machine * 1_000_000 + lives).draw(),
-            nonce: node.dice.lives.draw(),
             planted: self.scenario.bug.into(),
         };
         node.kept.renew(member);

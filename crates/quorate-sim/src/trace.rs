@@ -235,6 +235,8 @@ impl Trace {
             Effect::Dial(_)
             | Effect::Close { .. }
             | Effect::Authenticated(_)
+            | Effect::Remember(_)
+            | Effect::EndIncarnation
             | Effect::Event(_) => hash_text(hash, effect),
         }
     }

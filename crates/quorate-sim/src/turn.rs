@@ -220,6 +220,16 @@ impl World {
                 self.nodes[number].disk.submit(op, &mut done);
                 self.finish_disk(number, life, done);
             }
+            Effect::Remember(boots) => {
+                let mut done = Vec::new();
+                self.nodes[number].disk.remember(boots, &mut done);
+                self.finish_disk(number, life, done);
+            }
+            Effect::EndIncarnation => {
+                let mut done = Vec::new();
+                self.nodes[number].disk.end_incarnation(&mut done);
+                self.finish_disk(number, life, done);
+            }
             Effect::State { op, .. } => {
                 if let Some(living) = self.nodes[number].living(life) {
                     living.asked.push_back(op);
@@ -280,6 +290,7 @@ impl World {
             Event::PeerUp { .. } => "event: peer up",
             Event::PeerDown { .. } => "event: peer down",
             Event::PeerRefused { .. } => "event: peer refused",
+            Event::IncarnationEnded => "event: incarnation ended",
             Event::Group { event, .. } => match event {
                 GroupEvent::Formed { .. } => "event: formed",
                 GroupEvent::Dissolved { .. } => "event: dissolved",
@@ -368,6 +379,9 @@ impl World {
                     self.tell(self.at + late, number, life, input);
                 }
             }
+        }
+        if self.nodes[number].disk.has_ended() {
+            return self.begin_anew(number);
         }
         self.tell_space(number, life);
         self.plan_disk(number, life);

@@ -16,6 +16,7 @@ use quorate_core::{
 
 use crate::{
     checkers::{Checkers, Told, Violation},
+    copied::{AtLarge, Image},
     dice::Dice,
     disk::Disk,
     inject::Lift,
@@ -56,6 +57,10 @@ pub struct World {
     pub(crate) errands: BTreeMap<u64, Errand>,
     pub(crate) next_errand: u64,
     pub(crate) granted: BTreeMap<u64, Reply>,
+    /// Disks as they once were.
+    pub(crate) images: BTreeMap<u64, Image>,
+    /// Who was copied, while the copy may not know of it.
+    pub(crate) at_large: Option<AtLarge>,
     /// Until when somebody may be let go.
     pub(crate) leaving_until: u64,
     /// When a process was killed last.
@@ -166,7 +171,7 @@ impl World {
         let seed = scenario.seed;
         let key = GroupKey::named("simulated");
         let group = key.group_id(MACHINE);
-        let nodes: Vec<Node> = scenario
+        let mut nodes: Vec<Node> = scenario
             .peers
             .iter()
             .enumerate()
@@ -179,12 +184,13 @@ impl World {
                 )
             })
             .collect();
-        let machines: Vec<u64> = (0..peers).map(|peer| scenario.machine(peer)).collect();
+        let machines: Vec<u64> = (0..=peers).map(|peer| scenario.machine(peer)).collect();
         let numbers = nodes
             .iter()
             .enumerate()
             .map(|(number, node)| (node.peer, number))
             .collect();
+        nodes.push(Node::twin(&scenario));
         let mut world = Self {
             at: 0,
             queue: BinaryHeap::new(),
@@ -192,8 +198,8 @@ impl World {
             numbers,
             network: Network::new(scenario.network.clone(), seed, &machines),
             later: Later::new(),
-            checkers: Checkers::new(group, peers, scenario.client_limits, scenario.apart),
-            trace: Trace::new(keep, peers),
+            checkers: Checkers::new(group, peers + 1, scenario.client_limits, scenario.apart),
+            trace: Trace::new(keep, peers + 1),
             key,
             group,
             marks: BTreeMap::new(),
@@ -204,6 +210,8 @@ impl World {
             errands: BTreeMap::new(),
             next_errand: 0,
             granted: BTreeMap::new(),
+            images: BTreeMap::new(),
+            at_large: None,
             leaving_until: 0,
             killed_at: 0,
             lock: Lock::new(seed),
@@ -242,7 +250,7 @@ impl World {
 
     /// Returns the number of peers.
     pub fn peers(&self) -> usize {
-        self.nodes.len()
+        self.scenario.peers.len()
     }
 
     /// Returns the first invariant that did not hold.

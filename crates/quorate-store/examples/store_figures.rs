@@ -59,7 +59,7 @@ fn entries(count: u64) -> Vec<Entry> {
 }
 
 fn started(groups: u64) -> (MemoryStore, Vec<GroupId>) {
-    let (mut store, _) = MemoryStore::new(StoreOptions::new(Incarnation(1), 1));
+    let (mut store, _) = MemoryStore::new(StoreOptions::new(Incarnation(1), 1, 1));
     let ids: Vec<GroupId> = (0..groups)
         .map(|number| GroupId((number as u128).to_be_bytes()))
         .collect();
@@ -142,7 +142,7 @@ fn recovery(total: u64) {
     let mut files = store.into_files();
     let bytes = files.bytes();
     let start = Instant::now();
-    let opened = recover(StoreOptions::new(Incarnation(1), 1), &mut files);
+    let opened = recover(StoreOptions::new(Incarnation(1), 1, 1), &mut files);
     let seconds = start.elapsed().as_secs_f64();
     let recovered = opened.map_or(0, |opened| opened.recovered.groups[0].entries.len());
     println!(

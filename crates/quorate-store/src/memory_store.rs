@@ -1,6 +1,6 @@
 //! A store over files in memory: operations finish while they are submitted.
 
-use quorate_core::{DiskOp, Recovered};
+use quorate_core::{Boot, DiskOp, Member, Recovered};
 
 use crate::{
     memory::MemoryFiles,
@@ -60,6 +60,18 @@ impl MemoryStore {
         self.store.submit_all(ops, &mut self.effects);
         self.settle();
         done.append(&mut self.effects.done);
+    }
+
+    /// Remembers the latest boots of others; see [`Store::remember`].
+    pub fn remember(&mut self, boots: Vec<(Member, Boot)>) {
+        self.store.remember(boots, &mut self.effects);
+        self.settle();
+    }
+
+    /// Ends the incarnation; see [`Store::end_incarnation`].
+    pub fn end_incarnation(&mut self) {
+        self.store.end_incarnation(&mut self.effects);
+        self.settle();
     }
 
     /// Returns how many bytes the files hold.

@@ -28,7 +28,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate_core::{GroupId, Incarnation, Index, Planted, Recovered};
+use quorate_core::{GroupId, Incarnation, Index, Lineage, Planted, Recovered};
 
 use crate::{
     file::{
@@ -51,6 +51,8 @@ pub struct StoreOptions {
     /// What the batches of the directory begin with, if it is new or its log is written anew; at
     /// random, told to nobody.
     pub marker: u64,
+    /// Tells this start from one of a copy of the directory; at random, at each start.
+    pub nonce: u64,
     /// Bytes of one segment file before the next one begins.
     pub segment_bytes: u64,
     /// The bug that a simulation planted; nothing else.
@@ -59,10 +61,11 @@ pub struct StoreOptions {
 
 impl StoreOptions {
     /// Options with the default sizes.
-    pub fn new(incarnation: Incarnation, marker: u64) -> Self {
+    pub fn new(incarnation: Incarnation, marker: u64, nonce: u64) -> Self {
         Self {
             incarnation,
             marker,
+            nonce,
             segment_bytes: limits::SEGMENT_BYTES,
             planted: Planted::default(),
         }
@@ -302,12 +305,19 @@ impl Recovery {
                 (chosen.ok_or(RecoveryError::Driver)?, first)
             }
             None => {
-                if !self.report.fresh {
+                let superblock = if self.report.fresh {
+                    self.fresh()
+                } else {
                     self.report.bad_copies = 2;
-                    self.begin_another(out);
-                }
-                (self.fresh(), 0)
+                    self.begin_another(None, out)
+                };
+                (superblock, 0)
             }
+        };
+        let superblock = if superblock.ended {
+            self.begin_another(Some(superblock), out)
+        } else {
+            superblock
         };
         let mirror = Mirror::new(superblock.version, first, self.options.planted);
         self.found = Some(Found::new(superblock, mirror));
@@ -319,7 +329,10 @@ impl Recovery {
             version: 0,
             incarnation: self.options.incarnation,
             marker: self.options.marker,
-            boot: 0,
+            lineage: Lineage::unborn(),
+            ended: false,
+            succeeds: false,
+            remembered: Vec::new(),
             seal: Position::default(),
             sequence: 0,
             first: 0,
@@ -327,12 +340,26 @@ impl Recovery {
         }
     }
 
-    /// Empties a directory whose incarnation has ended.
-    fn begin_another(&mut self, out: &mut Vec<FileRequest>) {
+    /// Empties a directory whose incarnation has ended; what it knows of others stays, if it knows
+    /// anything.
+    fn begin_another(
+        &mut self,
+        ended: Option<Superblock>,
+        out: &mut Vec<FileRequest>,
+    ) -> Superblock {
         self.report.ended = true;
         for (number, _) in std::mem::take(&mut self.unread) {
             let name = segment::name(number);
             self.requests.push(out, FileOp::Remove { name });
+        }
+        let (version, remembered) = ended
+            .map(|ended| (ended.version, ended.remembered))
+            .unwrap_or_default();
+        Superblock {
+            version,
+            remembered,
+            succeeds: true,
+            ..self.fresh()
         }
     }
 
@@ -413,7 +440,7 @@ impl Recovery {
             return;
         };
         let superblock = &mut found.superblock;
-        superblock.boot = superblock.boot.saturating_add(1);
+        superblock.lineage.boot(self.options.nonce);
         if self.report.damage.is_empty() {
             superblock.sequence = superblock.sequence.max(found.scan.sequence());
         }
@@ -456,7 +483,9 @@ impl Recovery {
         let found = self.found.take()?;
         let recovered = Recovered {
             incarnation: found.superblock.incarnation,
-            boot: found.superblock.boot,
+            lineage: found.superblock.lineage.clone(),
+            remembered: found.superblock.remembered.clone(),
+            succeeds: found.superblock.succeeds,
             groups: found.recovered,
         };
         let bases = recovered

@@ -24,9 +24,13 @@
 //! 56  8  seal: segment ...
 //! 64  8  ... and offset; every byte of the log before it is synced
 //! 72  8  sequence number of the last synced batch
-//! 80  1  which copy was written first with this version, 0 or 1
+//! 80  1  bit 0: which copy was written first with this version; bit 1: the incarnation has ended;
+//!        bit 2: an earlier one had
 //! 81  4  number of groups
-//! 85     groups, by id
+//! 85  4  number of nonces
+//! 89  4  number of remembered boots
+//! 93     groups, by id; nonces, 8 bytes each, of the latest boots of this directory, the last one
+//!        last; remembered boots of others: 40 bytes of member, boot number, nonce
 //!
 //! group
 //!  0 16  group
@@ -46,7 +50,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_core::{
-    Ballot, Cursor, GenesisId, GroupId, Incarnation, Term,
+    Ballot, Boot, Cursor, GenesisId, GroupId, Incarnation, Lineage, Member, Term,
     wire::{Malformed, Reader},
 };
 
@@ -67,6 +71,9 @@ const VOTED: u8 = 1;
 const BEGUN: u8 = 2;
 const BURIED: u8 = 4;
 const FLOOR: u8 = 8;
+const FIRST: u8 = 1;
+const ENDED: u8 = 2;
+const SUCCEEDS: u8 = 4;
 
 /// What a data directory knows besides its log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -77,8 +84,14 @@ pub struct Superblock {
     pub incarnation: Incarnation,
     /// What the log's batches begin with.
     pub marker: u64,
-    /// How often this life has been started.
-    pub boot: u64,
+    /// The starts of this life.
+    pub lineage: Lineage,
+    /// Whether this life is over: the next start begins another one, with an empty log.
+    pub ended: bool,
+    /// Whether an earlier life of the directory ended.
+    pub succeeds: bool,
+    /// The latest boots of others.
+    pub remembered: Vec<(Member, Boot)>,
     /// Every byte of the log before it is synced.
     pub seal: Position,
     /// The last synced batch.
@@ -159,7 +172,7 @@ impl Facts {
 impl Superblock {
     /// Returns one copy's bytes. Cost: linear in the number of groups.
     pub fn encode(&self) -> Bytes {
-        let mut out = Vec::with_capacity(85 + self.groups.len() * 128);
+        let mut out = Vec::with_capacity(93 + self.groups.len() * 128 + self.remembered.len() * 56);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&FORMAT.to_le_bytes());
         out.extend_from_slice(&[0; 12]);
@@ -167,17 +180,31 @@ impl Superblock {
             self.version,
             self.incarnation.0,
             self.marker,
-            self.boot,
+            self.lineage.present().number,
             self.seal.segment,
             self.seal.offset,
             self.sequence,
         ] {
             out.extend_from_slice(&word.to_le_bytes());
         }
-        out.push(u8::from(self.first != 0));
-        out.extend_from_slice(&(self.groups.len() as u32).to_le_bytes());
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        out.push(
+            flag(self.first != 0, FIRST) | flag(self.ended, ENDED) | flag(self.succeeds, SUCCEEDS),
+        );
+        let nonces = self.lineage.nonces();
+        for count in [self.groups.len(), nonces.len(), self.remembered.len()] {
+            out.extend_from_slice(&(count as u32).to_le_bytes());
+        }
         for (group, facts) in &self.groups {
             put_facts(&mut out, *group, facts);
+        }
+        for nonce in nonces {
+            out.extend_from_slice(&nonce.to_le_bytes());
+        }
+        for (member, boot) in &self.remembered {
+            put_member(&mut out, *member);
+            out.extend_from_slice(&boot.number.to_le_bytes());
+            out.extend_from_slice(&boot.nonce.to_le_bytes());
         }
         let length = out.len() as u64;
         out[16..24].copy_from_slice(&length.to_le_bytes());
@@ -249,11 +276,15 @@ fn put_facts(out: &mut Vec<u8>, group: GroupId, facts: &Facts) {
 fn take_superblock(body: Bytes) -> Result<Superblock, Malformed> {
     let mut reader = Reader::new(body);
     let mut word = || reader.array().map(u64::from_le_bytes);
+    let (version, incarnation, marker, boot) = (word()?, word()?, word()?, word()?);
     let mut superblock = Superblock {
-        version: word()?,
-        incarnation: Incarnation(word()?),
-        marker: word()?,
-        boot: word()?,
+        version,
+        incarnation: Incarnation(incarnation),
+        marker,
+        lineage: Lineage::unborn(),
+        ended: false,
+        succeeds: false,
+        remembered: Vec::new(),
         seal: Position {
             segment: word()?,
             offset: word()?,
@@ -262,11 +293,23 @@ fn take_superblock(body: Bytes) -> Result<Superblock, Malformed> {
         first: 0,
         groups: BTreeMap::new(),
     };
-    superblock.first = usize::from(reader.u8()? != 0);
-    let count = u32::from_le_bytes(reader.array()?);
-    for _ in 0..count {
+    let flags = reader.u8()?;
+    superblock.first = usize::from(flags & FIRST != 0);
+    superblock.ended = flags & ENDED != 0;
+    superblock.succeeds = flags & SUCCEEDS != 0;
+    let mut count = || reader.array().map(u32::from_le_bytes);
+    let (groups, nonces, remembered) = (count()?, count()?, count()?);
+    for _ in 0..groups {
         let group = GroupId(reader.array()?);
         superblock.groups.insert(group, take_facts(&mut reader)?);
+    }
+    let word = |reader: &mut Reader| reader.array().map(u64::from_le_bytes);
+    let nonces: Result<Vec<u64>, Malformed> = (0..nonces).map(|_| word(&mut reader)).collect();
+    superblock.lineage = Lineage::from_parts(boot, nonces?).ok_or(Malformed("impossible boots"))?;
+    for _ in 0..remembered {
+        let member = take_member(&mut reader)?;
+        let (number, nonce) = (word(&mut reader)?, word(&mut reader)?);
+        superblock.remembered.push((member, Boot { number, nonce }));
     }
     reader.finish()?;
     Ok(superblock)

@@ -6,7 +6,9 @@
 mod common;
 
 use common::{Driver, command, configuration, genesis, group, member, options};
-use quorate_core::{Ballot, Body, ClientSequence, DiskWrite, Entry, Index, Named, Term, Wall};
+use quorate_core::{
+    Ballot, Body, Boot, ClientSequence, DiskWrite, Entry, Index, Named, Term, Wall,
+};
 use quorate_store::{MemoryFiles, superblock::NAMES};
 
 const LOG: &str = include_str!("fixtures/log-0000000001.hex");
@@ -66,6 +68,12 @@ fn directory() -> MemoryFiles {
         keep: true,
     };
     driver.submit(group(1), base);
+    driver.settle();
+    let boot = Boot {
+        number: 6,
+        nonce: 0x55aa,
+    };
+    driver.remember(vec![(member(3), boot)]);
     driver.settle();
     driver.seal();
     driver.settle();
@@ -259,7 +267,7 @@ fn the_superblock_is_as_described() {
     assert_eq!(
         bytes.number(8),
         4,
-        "the start, the ballot, the histories, the seal"
+        "the start, the ballot, the histories, what is remembered and sealed"
     );
     assert_eq!(bytes.number(8), 0x1111_2222);
     assert_eq!(bytes.number(8), 0x0bad_cafe_f00d_5eed);
@@ -271,6 +279,8 @@ fn the_superblock_is_as_described() {
     assert_eq!(bytes.number(8), 3, "batches");
     assert_eq!(bytes.number(1), 0, "copy a first");
     assert_eq!(bytes.number(4), 2, "groups");
+    assert_eq!(bytes.number(4), 1, "nonces");
+    assert_eq!(bytes.number(4), 1, "remembered boots");
     assert_eq!(bytes.take(16), [1; 16]);
     assert_eq!(bytes.number(8), 3, "term");
     assert_eq!((bytes.number(8), bytes.number(8)), (3, 5), "sealed");
@@ -289,5 +299,8 @@ fn the_superblock_is_as_described() {
     assert_eq!(bytes.number(1), 0);
     assert_eq!(bytes.number(4), 1, "refused");
     assert_eq!(bytes.take(16), genesis(group(2), 9).id().0);
+    assert_eq!(bytes.number(8), 0x0123_4567_89ab_cdef, "the start's nonce");
+    assert_eq!((bytes.take(32), bytes.number(8)), (&[3; 32][..], 3 << 8));
+    assert_eq!((bytes.number(8), bytes.number(8)), (6, 0x55aa));
     assert_eq!(bytes.0, []);
 }

@@ -480,12 +480,12 @@ impl NetworkBuilder {
         let known = self.known.into_iter().chain(from_tickets).collect();
         let draws = entropy();
         let draw = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| draws[at * 8 + byte]));
-        let (store, recovered) = MemoryStore::new(StoreOptions::new(Incarnation(draw(0)), draw(3)));
+        let (store, recovered) =
+            MemoryStore::new(StoreOptions::new(Incarnation(draw(0)), draw(3), draw(2)));
         let config = PeerConfig {
             peer,
             network,
             seed: draw(1),
-            nonce: draw(2),
             planted: Planted::default(),
         };
         let hall = Arc::new(Hall {

@@ -33,6 +33,13 @@ impl Early {
         std::mem::take(&mut self.requests)
     }
 
+    /// Answers all of them: there will be no group here.
+    pub(crate) fn close(&mut self, out: &mut Out) {
+        for (request, _) in self.take() {
+            out.reply(request, Reply::Closed);
+        }
+    }
+
     /// Answers those whose deadline has passed.
     pub(crate) fn expire(&mut self, now: Time, out: &mut Out) {
         self.requests.retain(|(request, op)| {

@@ -583,6 +583,14 @@ impl Group {
         self.markers.retain(|index, _| *index > base);
     }
 
+    /// Answers everybody who waits: this peer takes no part any more.
+    pub(crate) fn close(&mut self, out: &mut Out) {
+        self.early.close(out);
+        if let Some(raft) = &mut self.raft {
+            raft.close(out);
+        }
+    }
+
     /// Returns what this peer is in the group.
     pub(crate) fn role(&self) -> Role {
         self.raft.as_ref().map_or(Role::Follower, Raft::role)

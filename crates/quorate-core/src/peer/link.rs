@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::{
+    boot::{Boot, Lineage},
     canary::{Canary, Planted},
     effect::CloseCode,
     id::{GroupId, GroupKey, Incarnation, LinkId, Member, NetworkId, PeerId},
@@ -41,6 +42,10 @@ pub(crate) struct Link {
     up_at: Time,
     /// The other side's life, once it has said hello.
     pub(crate) incarnation: Option<Incarnation>,
+    /// The other side's boots, once it has said hello.
+    lineage: Option<Lineage>,
+    /// Whether the other side is a copy: nothing but its handshake is read.
+    barred: bool,
     /// Proofs that came, also of groups not opened here yet.
     proofs: Vec<Proof>,
     /// Groups both sides have.
@@ -59,6 +64,11 @@ pub(crate) struct Greeting {
 }
 
 impl Link {
+    /// Tells whether the link carries nothing, and is closed after a while.
+    fn is_idle(&self) -> bool {
+        self.proven.is_empty() || self.barred
+    }
+
     fn check_proofs(&mut self, groups: &Keys) -> Result<Greeting, CloseCode> {
         let was = self.proven.len();
         let mut wrong = false;
@@ -113,12 +123,11 @@ fn label(key: &GroupKey) -> [u8; 8] {
 }
 
 /// Who speaks for this peer in a handshake.
-#[derive(Clone, Copy, Hash, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct Identity {
     pub(crate) me: Member,
     pub(crate) network: NetworkId,
-    pub(crate) boot: u64,
-    pub(crate) nonce: u64,
+    pub(crate) lineage: Lineage,
     pub(crate) planted: Planted,
 }
 
@@ -180,7 +189,7 @@ impl Links {
             .filter(|(peer, known)| !known.dialing && !linked.contains(*peer))
             .map(|(_, known)| known.dial_at);
         self.dial_at = dials.min().unwrap_or(Time::NEVER);
-        let strangers = self.links.values().filter(|link| link.proven.is_empty());
+        let strangers = self.links.values().filter(|link| link.is_idle());
         let ends = strangers.map(|link| link.up_at.after(STRANGER_PATIENCE));
         self.strangers_at = ends.min().unwrap_or(Time::NEVER);
     }
@@ -203,6 +212,8 @@ impl Links {
             exporter,
             up_at: now,
             incarnation: None,
+            lineage: None,
+            barred: false,
             proofs: Vec::new(),
             proven: BTreeSet::new(),
             outbox: Vec::new(),
@@ -212,16 +223,14 @@ impl Links {
         let Identity {
             me,
             network,
-            boot,
-            nonce,
+            lineage,
             planted: _,
-        } = self.identity;
+        } = self.identity.clone();
         link.outbox.push(Control::Hello(Hello {
             version: PROTOCOL_VERSION,
             network,
             incarnation: me.incarnation,
-            boot,
-            nonce,
+            lineage,
             proofs,
         }));
         link.outbox.extend(more.into_iter().map(Control::Prove));
@@ -248,6 +257,7 @@ impl Links {
             return Err(CloseCode::Misbehaved);
         }
         link.incarnation = Some(hello.incarnation);
+        link.lineage = Some(hello.lineage);
         link.proofs = hello.proofs;
         if let Some(known) = self.known.get_mut(&link.peer) {
             known.answered = true;
@@ -310,7 +320,7 @@ impl Links {
         let survivor = match before.and_then(|before| Some((before, self.links.get(&before)?))) {
             None => id,
             Some((old_id, old)) => {
-                let same_life = old.incarnation == link.incarnation;
+                let same_life = old.incarnation == link.incarnation && old.lineage == link.lineage;
                 let lower_dials = self.identity.me.peer < member.peer;
                 if same_life && old.dialed != link.dialed && old.dialed == lower_dials {
                     old_id
@@ -424,11 +434,11 @@ impl Links {
         due
     }
 
-    /// Returns the links whose other sides have not proven a key in time.
+    /// Returns the links whose other sides have not proven a key in time, or are barred.
     pub(crate) fn strangers(&self, now: Time) -> Vec<LinkId> {
         self.links
             .iter()
-            .filter(|(_, link)| link.proven.is_empty())
+            .filter(|(_, link)| link.is_idle())
             .filter(|(_, link)| now.since(link.up_at) >= STRANGER_PATIENCE)
             .map(|(id, _)| *id)
             .collect()
@@ -442,6 +452,38 @@ impl Links {
     /// Returns when [`Links::due`] has something.
     pub(crate) fn deadline(&self) -> Time {
         self.dial_at
+    }
+
+    /// Returns who is at the other end of a link, and the boots it has stated.
+    pub(crate) fn stated(&self, id: LinkId) -> Option<(Member, &Lineage)> {
+        let link = self.links.get(&id)?;
+        let member = Member {
+            peer: link.peer,
+            incarnation: link.incarnation?,
+        };
+        Some((member, link.lineage.as_ref()?))
+    }
+
+    /// Makes a link carry nothing any more but `message`; returns who is at its other end.
+    pub(crate) fn bar(&mut self, id: LinkId, message: Control) -> Option<PeerId> {
+        let link = self.links.get_mut(&id)?;
+        link.barred = true;
+        link.outbox.push(message);
+        let peer = link.peer;
+        self.plan();
+        Some(peer)
+    }
+
+    /// Tells whether a link was barred.
+    pub(crate) fn is_barred(&self, id: LinkId) -> bool {
+        self.links.get(&id).is_some_and(|link| link.barred)
+    }
+
+    /// Returns the boot of a member to which there is a route.
+    pub(crate) fn boot_of(&self, member: Member) -> Option<Boot> {
+        let link = self.links.get(self.routes.get(&member.peer)?)?;
+        let stated = link.incarnation == Some(member.incarnation);
+        Some(link.lineage.as_ref().filter(|_| stated)?.present())
     }
 
     /// Returns the link with this number.

@@ -8,6 +8,7 @@
 //! no correct peer sends, close the link they came over and change nothing else.
 
 mod applier;
+mod boots;
 mod catching;
 mod early;
 mod flush;
@@ -31,7 +32,7 @@ use crate::{
     effect::{CloseCode, Effect, Effects, Lane},
     event::Event,
     id::{GroupId, LinkId, Member, NetworkId, PeerId},
-    input::{Input, OpenGroup},
+    input::{Form, Input, OpenGroup},
     limits,
     out::Out,
     random::Random,
@@ -41,6 +42,7 @@ use crate::{
 };
 
 use self::{
+    boots::Boots,
     group::Group,
     link::{Greeting, Identity, Keys, Links},
 };
@@ -56,8 +58,6 @@ pub struct PeerConfig {
     pub network: NetworkId,
     /// The seed of its random numbers; from the operating system outside of simulations.
     pub seed: u64,
-    /// Tells this process from another one with the same boot number.
-    pub nonce: u64,
     /// The bug that a simulation planted; nothing else.
     pub planted: Planted,
 }
@@ -80,6 +80,9 @@ pub struct Peer {
     recovered: BTreeMap<GroupId, RecoveredGroup>,
     keys: Keys,
     links: Links,
+    boots: Boots,
+    /// Whether an earlier incarnation of the directory ended: this one founds nothing.
+    succeeds: bool,
     groups: BTreeMap<GroupId, Group>,
     /// Groups that were touched since the last settle, each once.
     touched: Vec<GroupId>,
@@ -102,8 +105,7 @@ impl Peer {
         let identity = Identity {
             me,
             network: config.network,
-            boot: recovered.boot,
-            nonce: config.nonce,
+            lineage: recovered.lineage.clone(),
             planted: config.planted,
         };
         let groups = recovered
@@ -119,6 +121,8 @@ impl Peer {
             recovered: groups,
             keys: Keys::default(),
             links: Links::new(identity),
+            boots: Boots::new(recovered.lineage, recovered.remembered),
+            succeeds: recovered.succeeds,
             groups: BTreeMap::new(),
             touched: Vec::new(),
             due: BTreeSet::new(),
@@ -135,6 +139,9 @@ impl Peer {
 
     /// Takes one input; pushes what must be done at once to `effects`.
     pub fn step(&mut self, now: Now, input: Input, effects: &mut Effects) {
+        if self.boots.ended {
+            return;
+        }
         match input {
             Input::Found(peer) => {
                 self.links.found(peer, now.time);
@@ -188,9 +195,13 @@ impl Peer {
 
     /// Pushes what the inputs since the last call have in common.
     pub fn settle(&mut self, now: Now, effects: &mut Effects) {
+        if self.boots.ended {
+            return;
+        }
         let mut touched = std::mem::take(&mut self.touched);
         touched.sort_unstable();
         for id in touched.drain(..) {
+            self.note_members(id);
             self.with_group(now, id, effects, |group, out| group.settle(now, out));
             self.settled(id);
         }
@@ -200,6 +211,7 @@ impl Peer {
         if !self.groups.is_empty() && self.links.deadline() <= now.time {
             effects.extend(self.links.due(now.time).into_iter().map(Effect::Dial));
         }
+        self.remember_boots(effects);
         self.flush_control(effects);
     }
 
@@ -221,6 +233,9 @@ impl Peer {
 
     /// Returns when [`Input::Wake`] is due, if ever, as of the last [`Peer::settle`].
     pub fn deadline(&self) -> Option<Time> {
+        if self.boots.ended {
+            return None;
+        }
         let group = self.due.first().map_or(Time::NEVER, |(at, _)| *at);
         let dial = if self.groups.is_empty() {
             Time::NEVER
@@ -247,8 +262,12 @@ impl Peer {
             return;
         }
         let recovered = self.recovered.remove(&id);
+        let mut open = open.clone();
+        if self.succeeds {
+            open.form = Form::Join;
+        }
         let group = Group::open(
-            open,
+            &open,
             id,
             self.me,
             (self.seed, self.planted),
@@ -433,7 +452,8 @@ impl Peer {
     ) -> Option<Member> {
         let proven = self.links.get(link)?.proven.contains(&address.group);
         let mine = address.to == self.me.incarnation || self.planted.has(Canary::KeyIsIdentity);
-        (proven && mine).then_some(Member {
+        let barred = self.links.is_barred(link);
+        (proven && mine && !barred).then_some(Member {
             peer,
             incarnation: incarnation?,
         })
@@ -461,6 +481,12 @@ impl Peer {
                     self.greeted(now, link, &greeting, effects);
                     self.look_around(now, effects);
                 }
+                Control::Disowned(known) => {
+                    self.on_disowned(now, link, known, effects)?;
+                    if self.boots.ended {
+                        return Ok(());
+                    }
+                }
                 Control::Prove(proof) => {
                     let greeting = self.links.on_prove(link, proof, &self.keys)?;
                     self.greeted(now, link, &greeting, effects);
@@ -470,6 +496,7 @@ impl Peer {
                         return Err(CloseCode::Misbehaved);
                     }
                     if let Some(from) = self.sender(link, peer, incarnation, address) {
+                        self.boots.is_talked_to(from);
                         self.with_group(now, address.group, effects, |group, out| {
                             group.on_message(now, from, address, message, out);
                         });
@@ -487,6 +514,9 @@ impl Peer {
         }
         let mut groups = greeting.proven.clone();
         if greeting.first {
+            if self.bars(link, effects) {
+                return;
+            }
             effects.push(Effect::Authenticated(link));
             let Some(rerouted) = self.links.route(link) else {
                 return;

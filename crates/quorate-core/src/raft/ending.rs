@@ -15,12 +15,17 @@ impl Raft {
             self.poisoned = Some(reason);
             self.change_role(Cause::Poisoned, out);
             self.leader = None;
-            self.proposals.close(&Reply::Closed, &Reply::Unknown, out);
-            self.reads.close(&Reply::Closed, out);
-            self.close_wishes(&Reply::Closed, out);
-            self.close_leaving(&Reply::Closed, out);
+            self.close(out);
             out.event(GroupEvent::Poisoned { reason });
         }
+    }
+
+    /// Answers everybody who waits: this peer takes no part any more.
+    pub(crate) fn close(&mut self, out: &mut Out) {
+        self.proposals.close(&Reply::Closed, &Reply::Unknown, out);
+        self.reads.close(&Reply::Closed, out);
+        self.close_wishes(&Reply::Closed, out);
+        self.close_leaving(&Reply::Closed, out);
     }
 
     /// Answers everybody who waits: the genesis came to nothing, and nothing was ever ordered.

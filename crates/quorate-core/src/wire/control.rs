@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::Malformed;
 use crate::{
+    boot::{Boot, Lineage},
     cursor::{Cursor, Index, Term},
     entry::Genesis,
     event::Refusal,
@@ -25,6 +26,9 @@ pub enum Control {
     Prove(Proof),
     /// A message of one group.
     Group(Envelope),
+    /// The sender knows this boot of the receiver's incarnation, which the stated one does not
+    /// continue: one of the two is a boot of a copy.
+    Disowned(Boot),
 }
 
 /// Says who speaks; the first message in each direction of a link.
@@ -36,10 +40,8 @@ pub struct Hello {
     pub network: NetworkId,
     /// Which life of the peer speaks.
     pub incarnation: Incarnation,
-    /// How often that life was started.
-    pub boot: u64,
-    /// Tells two processes with the same boot number apart.
-    pub nonce: u64,
+    /// The latest starts of that life.
+    pub lineage: Lineage,
     /// Proofs of the first few groups.
     pub proofs: Vec<Proof>,
 }
@@ -401,6 +403,9 @@ fn check(message: &Control) -> Result<(), Malformed> {
     match message {
         Control::Hello(hello) if hello.proofs.len() > limits::HELLO_PROOFS => {
             Err(Malformed("too many proofs in a handshake"))
+        }
+        Control::Hello(hello) if !hello.lineage.is_plausible() => {
+            Err(Malformed("impossible boots in a handshake"))
         }
         Control::Group(Envelope {
             message: Message::Propose(genesis),

@@ -14,9 +14,9 @@ use quorate_core::wire::{
 };
 use quorate_core::{
     Applied, Body, ClientOp, ClientSequence, Command, Cursor, Effect, Entry, Event, Fate, Form,
-    GroupId, GroupKey, GroupProfile, Incarnation, Index, Input, Lane, LinkId, NetworkId, Now,
-    OpenGroup, Peer, PeerConfig, PeerId, Planted, Recovered, Remembered, Reply, RequestId, Role,
-    StateDone, StateOp, Time, Wall,
+    GroupId, GroupKey, GroupProfile, Incarnation, Index, Input, Lane, Lineage, LinkId, NetworkId,
+    Now, OpenGroup, Peer, PeerConfig, PeerId, Planted, Recovered, Remembered, Reply, RequestId,
+    Role, StateDone, StateOp, Time, Wall,
 };
 
 /// One peer and its state.
@@ -142,12 +142,13 @@ impl Wire {
             peer: PeerId(id),
             network: NetworkId::from_name("test"),
             seed: 7,
-            nonce: 0,
             planted: Planted::default(),
         };
         let recovered = Recovered {
             incarnation: Incarnation(number as u64 + 100),
-            boot: 1,
+            lineage: Lineage::from_parts(1, vec![1]).expect("one boot"),
+            remembered: Vec::new(),
+            succeeds: false,
             groups: Vec::new(),
         };
         let peer = Peer::new(config, recovered);
@@ -293,7 +294,7 @@ impl Wire {
                 self.nodes[number].marks.insert(mark);
             }
             Effect::Event(event) => self.nodes[number].events.push(event),
-            Effect::Authenticated(_) => {}
+            Effect::Remember(_) | Effect::EndIncarnation | Effect::Authenticated(_) => {}
         }
     }
 

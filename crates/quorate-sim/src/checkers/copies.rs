@@ -6,8 +6,6 @@
 //! earlier term may be on a majority and still be replaced; it is committed only together with one
 //! of the leader's own term, so the index that a leader moves to names one of those.
 
-use std::collections::BTreeMap;
-
 use quorate_core::{Cursor, GroupId, GroupView, Index, Member, Role, Term};
 
 use super::{Found, synced::Synced};
@@ -22,11 +20,11 @@ pub(crate) struct Copies {
 
 impl Copies {
     /// Looks at one peer.
-    pub(crate) fn observe(
+    pub(crate) fn observe<'a>(
         &mut self,
         group: GroupId,
         view: &GroupView<'_>,
-        synced: &BTreeMap<Member, Synced>,
+        book: impl Fn(Member) -> Option<&'a Synced>,
     ) -> Result<(), Found> {
         let leads = (view.role == Role::Leader).then_some(view.ballot.term);
         let before = std::mem::replace(&mut self.led, leads);
@@ -45,8 +43,7 @@ impl Copies {
             ));
         }
         let holds = |member: Member| {
-            synced
-                .get(&member)
+            book(member)
                 .and_then(|synced| synced.log(group))
                 .is_some_and(|log| log.covers(cursor))
         };

@@ -42,7 +42,7 @@ use election::Elections;
 use fold::Fold;
 use matching::{Matching, Mirror};
 pub(crate) use order::Cursors;
-use synced::Synced;
+pub(crate) use synced::Synced;
 
 /// What a checker found, before it is known where.
 #[derive(Clone, Debug)]
@@ -110,7 +110,9 @@ pub(crate) struct Checkers {
     lives: Vec<Life>,
     /// Peers whose disk was damaged since they were last started.
     damaged: BTreeSet<usize>,
+    /// By member; of the machine beside the others, what its copy has written.
     synced: BTreeMap<Member, Synced>,
+    twin: BTreeMap<Member, Synced>,
     limits: ClientLimits,
     /// Whether the group may be founded more than once.
     apart: bool,
@@ -137,6 +139,7 @@ impl Checkers {
             lives: (0..peers).map(|_| Life::default()).collect(),
             damaged: BTreeSet::new(),
             synced: BTreeMap::new(),
+            twin: BTreeMap::new(),
             limits,
             apart,
             clients: Clients::new(limits),
@@ -164,9 +167,10 @@ impl Checkers {
             member: Some(member),
             ..Life::default()
         };
-        let synced = self.synced.entry(member).or_default();
-        let result = synced
-            .recovered(&recovered.groups, self.damaged.remove(&spot.peer))
+        let damaged = self.damaged.remove(&spot.peer);
+        let result = self
+            .book(spot.peer, member)
+            .recovered(&recovered.groups, damaged)
             .map_err(|detail| Found::new("synced-is-recovered", detail));
         self.note(spot, result);
     }
@@ -187,6 +191,27 @@ impl Checkers {
             .map_or(Index(0), |history| history.matching.committed())
     }
 
+    /// Returns what the disk of a machine holds for sure.
+    fn book(&mut self, peer: usize, member: Member) -> &mut Synced {
+        let twin = peer + 1 == self.lives.len();
+        let books = if twin {
+            &mut self.twin
+        } else {
+            &mut self.synced
+        };
+        books.entry(member).or_default()
+    }
+
+    /// Returns what the disk of a peer holds for sure, for when an older state of it comes back.
+    pub(crate) fn copy_book(&self, member: Member) -> Synced {
+        self.synced.get(&member).cloned().unwrap_or_default()
+    }
+
+    /// Takes note that a machine's disk holds what `member`'s held when the book was copied.
+    pub(crate) fn put_book_back(&mut self, peer: usize, member: Member, book: Synced) {
+        *self.book(peer, member) = book;
+    }
+
     /// Takes the end of a peer.
     pub(crate) fn died(&mut self, peer: usize) {
         self.clients.died(peer);
@@ -196,7 +221,7 @@ impl Checkers {
     pub(crate) fn submitted(&mut self, spot: Spot, op: &DiskOp) {
         let peer = spot.peer;
         if let Some(member) = self.lives[peer].member {
-            self.synced.entry(member).or_default().submitted(op);
+            self.book(peer, member).submitted(op);
         }
         if let DiskWrite::Dissolve { genesis, into } = op.write {
             let result = dissolved::judge_burial(genesis, into, self.fate(genesis));
@@ -216,7 +241,7 @@ impl Checkers {
     /// Takes a disk operation that has finished well.
     pub(crate) fn finished(&mut self, peer: usize, id: DiskId) {
         if let Some(member) = self.lives[peer].member {
-            self.synced.entry(member).or_default().finished(id);
+            self.book(peer, member).finished(id);
         }
     }
 
@@ -275,7 +300,9 @@ impl Checkers {
         life.cursors.observe(view)?;
         life.effective
             .observe(view, |index| history.fold.configuration_at(index))?;
-        life.copies.observe(self.group, view, &self.synced)?;
+        let (synced, twin) = (&self.synced, &self.twin);
+        let book = |member: Member| synced.get(&member).or_else(|| twin.get(&member));
+        life.copies.observe(self.group, view, book)?;
         let more = history.matching.committed() > before;
         let ended = history.fold.fate().dissolved_into();
         if let Some(into) = ended.filter(|_| fate == Fate::Empty) {
@@ -322,7 +349,8 @@ impl Checkers {
         if lane != Lane::Control {
             return;
         }
-        let synced = self.synced.get(&from);
+        let twin = spot.peer + 1 == self.lives.len();
+        let synced = if twin { &self.twin } else { &self.synced }.get(&from);
         let log = synced.and_then(|synced| synced.log(self.group));
         let judge = |message: &wire::Control| {
             dissolved::judge_promise(from, message, synced)?;

@@ -125,7 +125,7 @@ impl DurableLog {
 }
 
 /// What one life's disk holds for sure, and what is on its way there.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Synced {
     logs: BTreeMap<GroupId, DurableLog>,
     pending: VecDeque<(DiskOp, bool)>,

@@ -14,8 +14,9 @@ use std::{
 use bytes::Bytes;
 use quorate_core::{
     ClientOp, Command, Effect, Effects, Form, GenesisId, GroupEvent, GroupId, GroupKey,
-    GroupProfile, GroupView, Incarnation, Input, Lane, LinkId, Member, NetworkId, Now, OpenGroup,
-    Peer, PeerConfig, PeerId, Recovered, RequestId, StateOp, Time, Wall, canary::Planted, wire,
+    GroupProfile, GroupView, Incarnation, Input, Lane, Lineage, LinkId, Member, NetworkId, Now,
+    OpenGroup, Peer, PeerConfig, PeerId, Recovered, RequestId, StateOp, Time, Wall,
+    canary::Planted, wire,
 };
 use quorate_state::{ClientLimits, Replica};
 
@@ -315,16 +316,19 @@ impl Turn<'_> {
             again
         };
         let known = host.boots > 1;
+        let mut lineage = Lineage::unborn();
+        (0..host.boots).for_each(|boot| lineage.boot(boot));
         let config = PeerConfig {
             peer: member.peer,
             network: NetworkId::from_name("explored"),
             seed: member.incarnation.0 * 0x100 + host.boots,
-            nonce: host.boots,
             planted: self.ground.planted,
         };
         let recovered = Recovered {
             incarnation: member.incarnation,
-            boot: host.boots,
+            lineage,
+            remembered: host.shelf.remembered().to_vec(),
+            succeeds: false,
             groups: known
                 .then(|| host.shelf.kept().clone())
                 .into_iter()
@@ -426,6 +430,11 @@ impl Turn<'_> {
                 self.outcome.sent.push(Sent { to, lane, frame });
             }
             Effect::Disk(op) => host.shelf.submit(op),
+            Effect::Remember(boots) => host.shelf.remember(boots),
+            Effect::EndIncarnation => {
+                let detail = "nothing was copied, and an incarnation is told to end".to_owned();
+                self.note(Err(Found::new("boots-follow", detail)));
+            }
             Effect::State { op, .. } => host.asked.push_back(op),
             Effect::Mark(mark) => self.outcome.marks.push(mark),
             Effect::Close { code, .. } => {

@@ -8,8 +8,8 @@
 use std::collections::VecDeque;
 
 use quorate_core::{
-    Ballot, Configuration, Cursor, DiskId, DiskOp, DiskWrite, Entry, GenesisId, GroupId, Index,
-    RecoveredGroup,
+    Ballot, Boot, Configuration, Cursor, DiskId, DiskOp, DiskWrite, Entry, GenesisId, GroupId,
+    Index, Member, RecoveredGroup,
 };
 use quorate_store::genesis_entry;
 
@@ -26,6 +26,8 @@ pub(super) enum Place {
 #[derive(Clone, Hash, Debug)]
 pub(super) struct Shelf {
     kept: RecoveredGroup,
+    /// The boots of others; written at once.
+    remembered: Vec<(Member, Boot)>,
     log: VecDeque<(DiskId, DiskWrite)>,
     ballots: VecDeque<(DiskId, Ballot)>,
 }
@@ -46,9 +48,20 @@ impl Shelf {
                 entries: Vec::new(),
                 floor: None,
             },
+            remembered: Vec::new(),
             log: VecDeque::new(),
             ballots: VecDeque::new(),
         }
+    }
+
+    /// Keeps the boots of others.
+    pub(super) fn remember(&mut self, boots: Vec<(Member, Boot)>) {
+        self.remembered = boots;
+    }
+
+    /// Returns the boots of others.
+    pub(super) fn remembered(&self) -> &[(Member, Boot)] {
+        &self.remembered
     }
 
     /// Returns what is there for sure.

@@ -146,6 +146,17 @@ impl FaultKind {
             },
             "bad-superblocks" => Self::BadSuperblocks { peer, away },
             "wiped-disk" => Self::WipedDisk { peer, away },
+            "copied-directory" => Self::CopiedDirectory {
+                peer,
+                away: dice.span(Span::micros(5_000, 1_000_000)),
+                after: dice.span(Span::micros(1_000_000, 4_000_000)),
+                lasts: away,
+            },
+            "restored-directory" => Self::RestoredDirectory {
+                peer,
+                away: dice.span(Span::micros(5_000, 1_000_000)),
+                after: dice.span(Span::micros(1_000_000, 4_000_000)),
+            },
             _ => Self::Crash { peer, away },
         }
     }

@@ -4,6 +4,7 @@ mod catch_up;
 mod changes;
 mod clients;
 mod cluster;
+mod copied;
 mod disks;
 mod formation;
 mod founders;

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use quorate_core::{
-    Ballot, Body, Configuration, Cursor, DiskId, DiskOp, DiskWrite, Entry, Genesis, GenesisId,
-    GroupId, Incarnation, Index, Member, PeerId, RecoveredGroup, Term,
+    Ballot, Body, Boot, Configuration, Cursor, DiskId, DiskOp, DiskWrite, Entry, Genesis,
+    GenesisId, GroupId, Incarnation, Index, Member, PeerId, RecoveredGroup, Term,
 };
 use quorate_store::{
     DiskCompletion, Fate, FileRequest, MemoryFiles, Opened, Recovery, RecoveryError, Store,
@@ -33,7 +33,11 @@ pub fn options(segment_bytes: u64) -> StoreOptions {
     StoreOptions {
         segment_bytes,
         planted: Default::default(),
-        ..StoreOptions::new(Incarnation(0x1111_2222), 0x0bad_cafe_f00d_5eed)
+        ..StoreOptions::new(
+            Incarnation(0x1111_2222),
+            0x0bad_cafe_f00d_5eed,
+            0x0123_4567_89ab_cdef,
+        )
     }
 }
 
@@ -232,7 +236,7 @@ impl Driver {
         });
         Ok(Self {
             pasts: pasts.collect(),
-            boot: opened.recovered.boot,
+            boot: opened.recovered.lineage.present().number,
             store: opened.store,
             files,
             effects: StoreEffects::default(),
@@ -280,6 +284,16 @@ impl Driver {
 
     pub fn seal(&mut self) {
         self.store.seal(&mut self.effects);
+        self.note();
+    }
+
+    pub fn remember(&mut self, boots: Vec<(Member, Boot)>) {
+        self.store.remember(boots, &mut self.effects);
+        self.note();
+    }
+
+    pub fn end_incarnation(&mut self) {
+        self.store.end_incarnation(&mut self.effects);
         self.note();
     }
 

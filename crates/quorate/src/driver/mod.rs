@@ -79,6 +79,9 @@ pub(crate) struct Driver {
     sighted: Option<Sighting>,
     /// Ends when the driver may go on, if it is to do nothing now.
     pause: Option<oneshot::Receiver<()>>,
+    /// Whether the peer's incarnation has ended. A peer whose log is in memory is another one at each
+    /// start, so its next one is that of the network that the application opens next.
+    over: bool,
     /// When the present round of the turn began.
     now: Now,
     // Kept to keep their memory.
@@ -165,6 +168,7 @@ impl Driver {
             first: None,
             sighted: None,
             pause: None,
+            over: false,
             effects: Effects::new(),
             disk: Vec::new(),
             written: Vec::new(),
@@ -172,7 +176,7 @@ impl Driver {
         }
     }
 
-    /// Works until a handle asks it to stop, or forever.
+    /// Works until a handle asks it to stop, or the peer's incarnation ends, or forever.
     ///
     /// Dropping it is what a crash of the process would be to the other peers.
     pub(crate) async fn run(mut self) {
@@ -180,7 +184,10 @@ impl Driver {
         let stopped = loop {
             let began = Instant::now();
             if let Some(done) = self.turn() {
-                break done;
+                break Some(done);
+            }
+            if self.over {
+                break None;
             }
             if let Some(until) = self.pause.take() {
                 // Fails when the other end is dropped, which is what it waits for.
@@ -195,8 +202,10 @@ impl Driver {
             }
         };
         self.stop().await;
-        // The caller may have gone; then nobody waits for the end.
-        stopped.send(()).unwrap_or_default();
+        if let Some(stopped) = stopped {
+            // The caller may have gone; then nobody waits for the end.
+            stopped.send(()).unwrap_or_default();
+        }
     }
 
     /// Waits until there is something to do.

@@ -27,6 +27,9 @@ pub(super) fn link(event: &Event, news: bool) {
             let why = code.reason();
             debug!(target: LINK, peer = peer.short(), why, "a peer was refused again");
         }
+        Event::IncarnationEnded => {
+            warn!(target: LINK, "the peer is disowned as a copy: its incarnation has ended");
+        }
         _ => {}
     }
 }

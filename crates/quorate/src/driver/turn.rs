@@ -140,6 +140,11 @@ impl Driver {
             }
             // Gathered, so that one write takes all that one step asked for.
             Effect::Disk(op) => self.disk.push(op),
+            Effect::Remember(boots) => self.store.remember(boots),
+            Effect::EndIncarnation => {
+                self.store.end_incarnation();
+                self.over = true;
+            }
             Effect::State { group, op } => {
                 if let Some(host) = self.hosts.get_mut(&group) {
                     host.ask(op);
