@@ -151,6 +151,7 @@ impl Canary {
 }
 
 /// What there is to say of each: its name, its story, and where it was published, if it was.
+#[cfg(feature = "canary")]
 const ABOUT: [(Canary, &str, &str, &str); 38] = [
     (
         Canary::AckBeforeSync,

@@ -100,7 +100,7 @@ impl World {
 
     /// Tells whether a peer that has forgotten everything can only find the history it was in.
     fn has_one_history(&self) -> bool {
-        let started = self.nodes.iter().all(|node| node.lives > 0);
+        let started = self.nodes[..self.peers()].iter().all(|node| node.lives > 0);
         let mut histories: Vec<_> = (0..self.peers())
             .filter_map(|peer| self.view(peer)?.genesis)
             .collect();

@@ -229,7 +229,7 @@ impl World {
 
     /// Draws through which peer a plan is carried out.
     fn draw_peer(&mut self, plan: Plan) -> usize {
-        let peers = self.nodes.len();
+        let peers = self.peers();
         self.named.dice(plan).map_or(0, |dice| dice.index(peers))
     }
 

@@ -106,9 +106,10 @@ impl Narration {
         rows
     }
 
-    /// Returns the peers that have a lane in the diagram, in order.
+    /// Returns the peers that have a lane in the diagram, in order: of those that did something.
     fn shown(&self, failed: Option<usize>) -> Vec<usize> {
-        let mut peers: Vec<usize> = (0..self.lanes.len()).collect();
+        let told = |peer: &usize| !self.lanes[*peer].is_empty();
+        let mut peers: Vec<usize> = (0..self.lanes.len()).filter(told).collect();
         let last = |peer: &usize| self.lanes[*peer].back().map_or(0, |told| told.order);
         peers.sort_by_key(|peer| (Some(*peer) != failed, u64::MAX - last(peer)));
         peers.truncate(LANES);

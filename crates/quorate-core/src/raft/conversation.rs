@@ -36,8 +36,10 @@ pub(crate) struct Conversation {
     pub(crate) read: u64,
     /// Whether it said that it never wants to vote.
     pub(crate) reader: bool,
-    /// When the follower was last heard.
+    /// When the follower was last heard; at first, when the conversation began.
     pub(crate) heard: Time,
+    /// Whether it was ever heard: a new leader has heard nobody yet.
+    pub(crate) spoke: bool,
     /// Since when it has been heard without a pause; for judging whether it is stable.
     pub(crate) stable_since: Time,
     /// The commit index it was last told.
@@ -84,6 +86,7 @@ impl Conversation {
             read: 0,
             reader: false,
             heard: now,
+            spoke: false,
             stable_since: now,
             told_commit: Index(0),
             probed: Cursor::ZERO,
@@ -168,6 +171,7 @@ impl Conversation {
             self.stable_since = now;
         }
         self.heard = now;
+        self.spoke = true;
     }
 
     /// Takes an ack: moves the match forward, and on to streaming where that proves a match; tells

@@ -373,10 +373,9 @@ impl Raft {
         let RoleState::Leader(leader) = &self.role else {
             return false;
         };
-        leader
-            .conversations
-            .get(&member)
-            .is_some_and(|other| now.since(other.heard) <= self.profile.heartbeat * 2)
+        leader.conversations.get(&member).is_some_and(|other| {
+            other.spoke && now.since(other.heard) <= self.profile.heartbeat * 2
+        })
     }
 }
 

@@ -110,7 +110,9 @@ pub(crate) struct Checkers {
     lives: Vec<Life>,
     /// Peers whose disk was damaged since they were last started.
     damaged: BTreeSet<usize>,
-    /// By member; of the machine beside the others, what its copy has written.
+    /// Whose directory it is that a machine was started with, if that is a copy.
+    copied: BTreeMap<usize, Member>,
+    /// By member; what it acknowledged stays in its own book, whatever a copy of it holds.
     synced: BTreeMap<Member, Synced>,
     twin: BTreeMap<Member, Synced>,
     limits: ClientLimits,
@@ -139,6 +141,7 @@ impl Checkers {
             lives: (0..peers).map(|_| Life::default()).collect(),
             damaged: BTreeSet::new(),
             synced: BTreeMap::new(),
+            copied: BTreeMap::new(),
             twin: BTreeMap::new(),
             limits,
             apart,
@@ -193,8 +196,8 @@ impl Checkers {
 
     /// Returns what the disk of a machine holds for sure.
     fn book(&mut self, peer: usize, member: Member) -> &mut Synced {
-        let twin = peer + 1 == self.lives.len();
-        let books = if twin {
+        let copied = self.copied.get(&peer) == Some(&member);
+        let books = if copied {
             &mut self.twin
         } else {
             &mut self.synced
@@ -209,7 +212,8 @@ impl Checkers {
 
     /// Takes note that a machine's disk holds what `member`'s held when the book was copied.
     pub(crate) fn put_book_back(&mut self, peer: usize, member: Member, book: Synced) {
-        *self.book(peer, member) = book;
+        self.copied.insert(peer, member);
+        self.twin.insert(member, book);
     }
 
     /// Takes the end of a peer.
@@ -349,8 +353,8 @@ impl Checkers {
         if lane != Lane::Control {
             return;
         }
-        let twin = spot.peer + 1 == self.lives.len();
-        let synced = if twin { &self.twin } else { &self.synced }.get(&from);
+        let copied = self.copied.get(&spot.peer) == Some(&from);
+        let synced = if copied { &self.twin } else { &self.synced }.get(&from);
         let log = synced.and_then(|synced| synced.log(self.group));
         let judge = |message: &wire::Control| {
             dissolved::judge_promise(from, message, synced)?;
