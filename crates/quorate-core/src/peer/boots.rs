@@ -9,9 +9,9 @@
 //!
 //! | here | on | does |
 //! |---|---|---|
-//! | a peer | a boot that continues what is remembered | takes the link; remembers it, if of a member |
-//! | a peer | one that does not | bars the link, tells the other side, closes it when that has not |
-//! | the other side | being told by a peer that has proven a key | counts its word, closes the link |
+//! | a peer | a boot that continues what is remembered | takes the link, remembers a member's |
+//! | a peer | one that does not | bars the link, tells the other side, closes it later |
+//! | the other side | being told, by who has proven a key | counts the word, closes the link |
 //! | the other side | the word of enough | ends its incarnation, durably; the next one joins |
 //!
 //! **Whose word is enough.** One member that lies must not make healthy peers throw their memory
