@@ -16,7 +16,7 @@
 //!
 //! **Whose word is enough.** One member that lies must not make healthy peers throw their memory
 //! away. A word counts only from a voter, only if it names a boot that this one does not continue,
-//! and only until the same voter talks to this peer again. The incarnation ends when, in every group
+//! and only until the same voter talks to this peer again. The incarnation ends when, in each group
 //! open here in which it is a member, a quorum that this peer is no part of has given its word. So
 //! liars need a quorum, which could remove the peer anyway; and nobody ends who could not be
 //! replaced: of two voters neither ends the other, since then nothing could be decided any more.

@@ -79,7 +79,7 @@ pub(crate) struct Driver {
     sighted: Option<Sighting>,
     /// Ends when the driver may go on, if it is to do nothing now.
     pause: Option<oneshot::Receiver<()>>,
-    /// Whether the peer's incarnation has ended. A peer whose log is in memory is another one at each
+    /// Whether the peer's incarnation has ended. A peer whose log is in memory is another at each
     /// start, so its next one is that of the network that the application opens next.
     over: bool,
     /// When the present round of the turn began.
