@@ -23,7 +23,13 @@ fn lived_in() -> Driver {
     let mut previous = Genesis::CURSOR;
     for number in 0..8 {
         let entries = vec![command(1, b'a', 60)];
-        driver.submit(group(1), DiskWrite::Append { previous, entries });
+        driver.submit(
+            group(1),
+            DiskWrite::Append {
+                previous,
+                entries: entries.into(),
+            },
+        );
         driver.settle();
         previous = Cursor::new(previous.term, previous.index.next());
         assert!(driver.store.segments() > number / 8);
