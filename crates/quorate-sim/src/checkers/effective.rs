@@ -59,7 +59,7 @@ impl Effective {
         self.known
             .retain(|(index, _)| *index > view.base.index && *index <= from);
         let skip = usize::try_from(from.since(view.base.index)).unwrap_or(usize::MAX);
-        let entries = view.entries.iter().skip(skip);
+        let entries = view.entries.iter_from(skip);
         for (offset, entry) in (1..).zip(entries) {
             if let Body::Configuration(configuration) = &entry.body {
                 let index = Index(from.0 + offset);

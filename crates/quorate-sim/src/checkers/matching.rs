@@ -113,7 +113,7 @@ impl Matching {
         mirror.links.truncate(kept);
         let mut link = mirror.link_at(kept_to).unwrap_or_default();
         let mut index = kept_to;
-        for entry in view.entries.iter().skip(kept) {
+        for entry in view.entries.iter_from(kept) {
             index = index.next();
             link = self.link(link, entry);
             let known = *self.links.entry((index, entry.term)).or_insert(link);
