@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use quorate_core::{CloseCode, Configuration, Input, Member};
+use quorate_core::{CloseCode, Configuration, Input, Member, Role};
 
 use crate::{
     disk::{Fails, Loses},
@@ -261,7 +261,12 @@ impl World {
     /// Ends a process; its links are closed with `code`, or silently.
     pub(crate) fn end(&mut self, number: usize, how: &'static str, code: Option<CloseCode>) {
         let at = self.at;
-        let configuration = self.view(number).map(|view| view.configuration.clone());
+        let view = self.view(number);
+        let leads = view.as_ref().is_some_and(|view| view.role == Role::Leader);
+        let configuration = view.map(|view| view.configuration.clone());
+        if leads && self.nodes[number].disk.is_busy() {
+            self.mark("crash: a leader between an append and its sync");
+        }
         let node = &mut self.nodes[number];
         node.doomed = None;
         let Some(life) = node.life.take() else {

@@ -13,7 +13,7 @@ fn a_planted_bug_is_found_by_the_invariant_that_it_breaks() {
         (Canary::TermNotWritten, "promise-after-sync"),
         (Canary::FigureEight, "commits-its-own-term"),
         (Canary::QuorumOffByOne, "committed-on-a-quorum"),
-        (Canary::CommitPastMatch, "committed-same"),
+        (Canary::DamageIsTornTail, "synced-is-recovered"),
         (
             Canary::InstallKeepsConfiguration,
             "configuration-is-the-logs-latest",
