@@ -85,6 +85,15 @@ pub(super) struct Leaver {
 }
 
 impl Raft {
+    /// Tells a new leader at once if this peer leaves: one that leaves, too, would hand the lead
+    /// over, and get it back before either was asked, over and over.
+    pub(super) fn tell_leader_of_leave(&self, leader: Member, out: &mut Out) {
+        if self.is_leaving() {
+            let member = self.me;
+            out.send(leader, Message::Leave { member });
+        }
+    }
+
     /// Takes a client's wish that this peer leave.
     pub(crate) fn leave(
         &mut self,

@@ -375,8 +375,9 @@ impl Raft {
     fn set_leader(&mut self, leader: Option<Member>, out: &mut Out) {
         if self.leader != leader {
             self.leader = leader;
-            if leader.is_some_and(|leader| leader != self.me) {
+            if let Some(leader) = leader.filter(|leader| *leader != self.me) {
                 self.aside_since = None;
+                self.tell_leader_of_leave(leader, out);
             }
             self.proposals.resend();
             self.reads.ask_again();

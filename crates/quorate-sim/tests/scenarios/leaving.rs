@@ -163,7 +163,7 @@ fn the_last_voter_dissolves_the_group_only_when_told_to() {
 
 #[test]
 fn two_that_leave_at_once_do_not_pass_the_lead_to_and_fro() {
-    for seed in 0..10 {
+    for seed in 0..40 {
         let mut world = world(seed, &[Form::Expect(2); 2], |_| {});
         settle(&mut world);
         let wishes: Vec<u64> = (0..2)
