@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use quorate_core::{Form, Input, Member, NetworkId, OpenGroup, Peer, PeerConfig};
+use quorate_core::{Form, Input, Member, NetworkId, OpenGroup, Peer, PeerConfig, Recovered};
 
 use quorate_store::{RecoveryError, Report};
 
@@ -34,20 +34,9 @@ impl World {
         node.lives += 1;
         let lives = node.lives;
         let nonce = Dice::new(seed, "boot nonce", machine * 1_000_000 + lives).draw();
-        let opened = node.disk.open(nonce, &mut node.dice.lives);
-        let (recovered, report) = match opened {
-            Ok(opened) => opened,
-            Err(RecoveryError::File(_)) => {
-                // The disk cannot be used just now; somebody will try again.
-                self.mark("disk: cannot be used at a start");
-                return self.lift_after(RESTART, Lift::Start(number));
-            }
-            Err(error) => {
-                let error = error.to_string();
-                return self.found_at(number, "synced-is-recovered", error);
-            }
+        let Some(recovered) = self.recover(number, nonce) else {
+            return;
         };
-        self.mark_report(&report);
         let node = &mut self.nodes[number];
         let member = Member {
             peer: node.peer,
@@ -98,6 +87,26 @@ impl World {
         self.open(number, lives, form);
         self.find(number, lives);
         self.want_lock(number, form);
+    }
+
+    /// Starts the store of a peer's disk; if that cannot be used just now, somebody will try again.
+    fn recover(&mut self, number: usize, nonce: u64) -> Option<Recovered> {
+        let node = &mut self.nodes[number];
+        match node.disk.open(nonce, &mut node.dice.lives) {
+            Ok((recovered, report)) => {
+                self.mark_report(&report);
+                Some(recovered)
+            }
+            Err(RecoveryError::File(_)) => {
+                self.mark("disk: cannot be used at a start");
+                self.lift_after(RESTART, Lift::Start(number));
+                None
+            }
+            Err(error) => {
+                self.found_at(number, "synced-is-recovered", error.to_string());
+                None
+            }
+        }
     }
 
     /// Counts what recovery found.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_core::{
-    ClientOp, Command, Effect, Event, Freshness, GroupEvent, Input, LinkId, RequestId,
+    ClientOp, Command, Effect, Event, Freshness, GroupEvent, Input, LinkId, Reply, RequestId,
 };
 
 use quorate_store::{
@@ -244,14 +244,7 @@ impl World {
             Effect::Reply { request, reply } if request.0 >= TRIES => {
                 self.try_done(number, request.0, &reply);
             }
-            Effect::Reply { request, reply } => {
-                let spot = self.spot(number);
-                if let Some(living) = self.nodes[number].life.as_ref() {
-                    let operation = usize::try_from(request.0).unwrap_or(usize::MAX);
-                    self.checkers
-                        .replied(spot, operation, &reply, &living.replica);
-                }
-            }
+            Effect::Reply { request, reply } => self.answered(number, request, &reply),
             Effect::Dial(peer) => {
                 if let Some(to) = self.numbers.get(&peer).copied() {
                     self.network.dial(at, number, life, to, &mut self.later);
@@ -265,6 +258,15 @@ impl World {
             }
             Effect::Mark(name) => self.mark(name),
             Effect::Authenticated(_) => {}
+        }
+    }
+
+    fn answered(&mut self, number: usize, request: RequestId, reply: &Reply) {
+        let spot = self.spot(number);
+        if let Some(living) = self.nodes[number].life.as_ref() {
+            let operation = usize::try_from(request.0).unwrap_or(usize::MAX);
+            self.checkers
+                .replied(spot, operation, reply, &living.replica);
         }
     }
 

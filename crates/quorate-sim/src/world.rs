@@ -164,6 +164,16 @@ impl Ord for Slot {
     }
 }
 
+/// Makes the machines of a scenario's peers.
+fn nodes_of(scenario: &Scenario) -> Vec<Node> {
+    let plans = scenario.peers.iter().enumerate();
+    let nodes = plans.map(|(number, plan)| {
+        let disk = Disk::new(scenario.storage, plan.segment_bytes, scenario.bug.into());
+        Node::new(scenario.seed, scenario.machine(number), plan.clone(), disk)
+    });
+    nodes.collect()
+}
+
 impl World {
     /// Builds the world of a scenario; nothing has happened yet.
     pub fn new(scenario: Scenario, keep: Keep) -> Self {
@@ -171,19 +181,7 @@ impl World {
         let seed = scenario.seed;
         let key = GroupKey::named("simulated");
         let group = key.group_id(MACHINE);
-        let mut nodes: Vec<Node> = scenario
-            .peers
-            .iter()
-            .enumerate()
-            .map(|(number, plan)| {
-                Node::new(
-                    seed,
-                    scenario.machine(number),
-                    plan.clone(),
-                    Disk::new(scenario.storage, plan.segment_bytes, scenario.bug.into()),
-                )
-            })
-            .collect();
+        let mut nodes = nodes_of(&scenario);
         let machines: Vec<u64> = (0..=peers).map(|peer| scenario.machine(peer)).collect();
         let numbers = nodes
             .iter()
