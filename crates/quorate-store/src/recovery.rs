@@ -11,8 +11,8 @@
 //!   group's log, up to its first hole, is written anew (`rewrite`). Where that ends before the
 //!   place where the log once ended, the group gets a *floor*: the later of the seal and its last
 //!   good record. Until its log ends there again, its peer votes as if it did and never campaigns
-//!   (see [`floor`](quorate_core::RecoveredGroup::floor)). The floor is a fact of the superblock; it
-//!   goes when the log that is synced has got there.
+//!   (see [`floor`](quorate_core::RecoveredGroup::floor)). The floor is a fact of the superblock;
+//!   it goes when the log that is synced has got there.
 //! * **Both copies of the superblock bad**: the ballot is forgotten, so this life of the directory
 //!   is over. The log is dropped and another incarnation begins, which nobody has a promise of.
 //!
