@@ -186,14 +186,18 @@ impl World {
         }
     }
 
-    /// Whoever is told that it has left must not be in the committed configuration.
+    /// Whoever is told that it has left must not be in its history's committed configuration.
     ///
     /// A peer that has no history yet gives up no seat; the group may list it as a learner that it
-    /// asked to be before it was started again.
+    /// asked to be before it was started again. So may another history which it has asked.
     fn check_left(&mut self, peer: usize, member: Member) {
-        let here = self.view(peer).is_some_and(|view| view.genesis.is_some());
-        let seated = self.checkers.configuration().is_some_and(|committed| {
-            committed.is_voter(member) || (here && committed.contains(member))
+        let here = self.view(peer).and_then(|view| view.genesis);
+        let committed = match here {
+            Some(genesis) => self.checkers.configuration_in(genesis),
+            None => self.checkers.configuration(),
+        };
+        let seated = committed.is_some_and(|committed| {
+            committed.is_voter(member) || (here.is_some() && committed.contains(member))
         });
         if seated {
             let detail = format!("{member:?} was told that it has left, and is a member");

@@ -256,10 +256,11 @@ impl Checkers {
     }
 
     fn look(&mut self, peer: usize, view: &GroupView<'_>) -> Result<(), Found> {
-        if self.lives[peer].disk_failed {
-            return Ok(());
-        }
         if let Some(reason) = view.poisoned {
+            // Until then it is looked at: what was synced before may commit at the same moment.
+            if self.lives[peer].disk_failed {
+                return Ok(());
+            }
             return Err(Found::new("not-poisoned", reason.to_owned()));
         }
         bounds::observe(view)?;
@@ -424,6 +425,11 @@ impl Checkers {
     /// Returns the configuration after the last committed entry of the history that lives.
     pub(crate) fn configuration(&self) -> Option<&Configuration> {
         self.living()?.fold.configurations().next_back()
+    }
+
+    /// Returns the configuration after the last committed entry of one history.
+    pub(crate) fn configuration_in(&self, genesis: GenesisId) -> Option<&Configuration> {
+        self.histories.get(&genesis)?.fold.configurations().next_back()
     }
 
     /// Returns every committed configuration of the history that lives, in order.
