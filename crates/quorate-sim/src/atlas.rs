@@ -88,14 +88,15 @@ impl World {
         let survives = |configuration: &Configuration| {
             configuration.voters.is_empty() || configuration.quorum(|member| kept.contains(&member))
         };
-        let ended = self.nodes.iter().filter(|node| node.life.is_none());
-        let mut down = ended.filter_map(|node| node.kept.configuration.as_ref());
-        self.checkers.configuration().is_some_and(survives)
-            && down.all(survives)
-            && (0..self.peers())
-                .filter_map(|peer| self.view(peer))
-                .filter(|view| view.genesis.is_some())
-                .all(|view| survives(view.configuration))
+        let deciding = |peer: usize| match self.view(peer).filter(|view| view.genesis.is_some()) {
+            Some(view) => survives(view.configuration),
+            // Down, or started and not yet where it was: paused, say.
+            None => {
+                let kept = &self.nodes[peer].kept.configuration;
+                kept.as_ref().is_none_or(survives)
+            }
+        };
+        self.checkers.configuration().is_some_and(survives) && (0..self.peers()).all(deciding)
     }
 
     /// Tells whether a peer that has forgotten everything can only find the history it was in.

@@ -17,7 +17,10 @@
 //! the two; those that hold the other one refuse, and a refusal is durable. Once refusals (or newer
 //! lives of members) leave a genesis without a quorum, and nothing follows it in the log, its
 //! holders drop it, durably, and are free again. A peer that sees an established history, one with
-//! entries after its genesis, never founds.
+//! entries after its genesis, never founds and accepts nothing else from then on, in this life,
+//! also when that peer is out of sight again: founders in memory that come back one after the
+//! other, and are cut off together, would found the group a second time beside the one that goes
+//! on. It says so, or those who expect it would go on proposing.
 //!
 //! **Nobody said how** (auto). Peers that are started without a word must not each found a group.
 //! On one machine a lock picks the one that may: its holder, told so by [`crate::Input::Founder`],
@@ -64,6 +67,8 @@ pub(crate) struct Formation {
     /// Where the peers in sight stand, and which life each is in.
     sight: BTreeMap<PeerId, (Member, Standing)>,
     refused: BTreeSet<GenesisId>,
+    /// The first established history that was seen.
+    met: Option<GenesisId>,
     held: Option<Held>,
     /// Refusals that wait to be durable.
     refusals: Vec<(DiskId, Member, GenesisId)>,
@@ -118,6 +123,7 @@ impl Formation {
             form,
             sight: BTreeMap::new(),
             refused: refused.into_iter().collect(),
+            met: None,
             held: None,
             refusals: Vec::new(),
             repeat_at: Time(0),
@@ -132,6 +138,7 @@ impl Formation {
     pub(crate) fn founding(&self) -> Founding {
         let by_sight = self.planted.has(Canary::FounderBySight);
         match self.form {
+            _ if self.met.is_some() => Founding::Never,
             Form::Alone => Founding::Alone,
             Form::Expect(count) => Founding::Together(u16::try_from(count).unwrap_or(u16::MAX)),
             Form::Auto { locked } if self.founder || !locked || by_sight => Founding::Perhaps,
@@ -197,6 +204,14 @@ impl Formation {
         }
     }
 
+    /// Takes note of an established history that is not this peer's.
+    pub(crate) fn on_met(&mut self, genesis: GenesisId, out: &mut Out) {
+        if self.met.is_none() {
+            out.mark("formation.met_a_history");
+            self.met = Some(genesis);
+        }
+    }
+
     /// Takes note that a peer is out of sight.
     pub(crate) fn on_gone(&mut self, peer: PeerId) {
         self.sight.remove(&peer);
@@ -251,14 +266,12 @@ impl Formation {
             .any(|(member, standing)| member == from && standing.genesis == Some(genesis))
     }
 
-    /// Tells whether an established history other than `id` is in sight.
+    /// Tells whether an established history other than `id` was seen.
     fn sees_another(&self, id: GenesisId) -> bool {
-        self.established_peers()
-            .any(|(_, standing)| standing.genesis != Some(id))
-    }
-
-    fn sees_established(&self) -> bool {
-        self.established_peers().next().is_some()
+        self.met.is_some_and(|met| met != id)
+            || self
+                .established_peers()
+                .any(|(_, standing)| standing.genesis != Some(id))
     }
 
     fn refuse(&mut self, to: Member, id: GenesisId, out: &mut Out) {
@@ -329,7 +342,7 @@ impl Formation {
         random: &mut Random,
         out: &mut Out,
     ) -> Option<Step> {
-        if holds.is_none() && self.held.is_none() && !self.sees_established() {
+        if holds.is_none() && self.held.is_none() && self.met.is_none() {
             self.found(now, random, out);
         } else {
             self.clear_since = None;

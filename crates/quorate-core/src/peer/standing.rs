@@ -46,6 +46,10 @@ impl Group {
         out: &mut Out,
     ) {
         self.formation.on_standing(from, standing);
+        let other = standing.genesis.filter(|_| standing.established);
+        if let Some(other) = other.filter(|_| standing.genesis != self.genesis) {
+            self.formation.on_met(other, out);
+        }
         self.meet(now, from, standing, out);
         let mine = self.standing();
         // Only to whoever knows less: two that know the same would answer each other for ever.

@@ -12,6 +12,10 @@
 //! Each conversation has a run id that comes back in whatever the follower answers; a follower that
 //! lost its memory or a conversation that started anew never has a late answer of an older one
 //! counted (<https://github.com/tikv/raft-rs/issues/571>).
+//!
+//! How long an answer may take is learnt: twice the longest pause between two answers of late, and
+//! twice as long after each timeout. A link that carries a window in seconds would otherwise be
+//! given every window again, several times over, in front of anything new.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -60,7 +64,12 @@ pub(crate) struct Conversation {
     resend_at: Time,
     /// How long the next wait for an answer is.
     patience: Duration,
+    /// Since when the next answer is waited for, sent again or not.
+    waiting_since: Option<Time>,
 }
+
+/// The longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How entries are sent to a follower.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -98,6 +107,7 @@ impl Conversation {
             inflight_bytes: 0,
             resend_at: Time::NEVER,
             patience: Duration::ZERO,
+            waiting_since: None,
         }
     }
 
@@ -123,6 +133,7 @@ impl Conversation {
         self.next = last.next();
         self.inflight.push_back((last, bytes));
         self.inflight_bytes += bytes;
+        self.waiting_since.get_or_insert(now);
         if self.resend_at == Time::NEVER {
             self.patience = self.patience.max(patience);
             self.resend_at = now.after(self.patience);
@@ -137,14 +148,22 @@ impl Conversation {
                 self.inflight_bytes -= bytes;
             }
         }
+        if self.inflight.len() < before {
+            self.learn(now, patience);
+            self.resend_at = now.after(self.patience);
+        }
         if self.inflight.is_empty() {
             self.resend_at = Time::NEVER;
-        } else if self.inflight.len() < before {
-            self.resend_at = now.after(patience);
+            self.waiting_since = None;
         }
-        if self.inflight.len() < before {
-            self.patience = patience;
-        }
+    }
+
+    /// Learns from an answer how long the next one may take; never less than `least`.
+    fn learn(&mut self, now: Time, least: Duration) {
+        let took = self.waiting_since.map(|since| now.since(since));
+        let twice = took.unwrap_or_default() * 2;
+        self.patience = (self.patience / 2).max(twice).min(PATIENCE).max(least);
+        self.waiting_since = Some(now);
     }
 
     /// Forgets what is on its way and goes on from `next` in `mode`.
@@ -161,7 +180,7 @@ impl Conversation {
         if now < self.resend_at {
             return false;
         }
-        self.patience = (self.patience * 2).min(Duration::from_secs(5));
+        self.patience = (self.patience * 2).min(PATIENCE);
         true
     }
 
@@ -196,6 +215,8 @@ impl Conversation {
         };
         let restored = proven && self.mode != Mode::Probe;
         if proven {
+            self.learn(now, patience);
+            self.waiting_since = None;
             self.restart(Mode::Replicate, self.matched.next());
         }
         restored
@@ -219,6 +240,7 @@ impl Conversation {
     pub(crate) fn fall_behind(&mut self, last: Index) {
         self.behind_at = self.matched;
         self.requested = last;
+        self.waiting_since = None;
         self.restart(Mode::Behind, self.next);
     }
 

@@ -429,7 +429,11 @@ impl Checkers {
 
     /// Returns the configuration after the last committed entry of one history.
     pub(crate) fn configuration_in(&self, genesis: GenesisId) -> Option<&Configuration> {
-        self.histories.get(&genesis)?.fold.configurations().next_back()
+        self.histories
+            .get(&genesis)?
+            .fold
+            .configurations()
+            .next_back()
     }
 
     /// Returns every committed configuration of the history that lives, in order.

@@ -163,3 +163,38 @@ fn a_stored_genesis_overrides_the_form() {
         assert_eq!(world.view(0).unwrap().genesis, held.first().copied());
     }
 }
+
+#[test]
+fn who_has_seen_the_group_founds_no_other_once_it_is_cut_off() {
+    let forms = [
+        Form::Expect(2),
+        Form::Expect(2),
+        Form::Join,
+        Form::Join,
+        Form::Join,
+    ];
+    for seed in 0..20 {
+        let mut world = founders(seed, Storage::Memory, &forms, false);
+        serves(&mut world);
+        // One founder forgets, comes back, and is cut off when it has seen the group and is not in
+        // it yet; the other one comes back on its side.
+        let met = |world: &World| world.marks().get("formation.met_a_history").copied();
+        let before = met(&world);
+        world.inject(FaultKind::Crash {
+            peer: 0,
+            away: millis(1),
+        });
+        let meets = world.run_until(millis(5_000), |world| met(world) > before);
+        assert!(meets, "seed {seed}");
+        world.inject(FaultKind::Partition {
+            side: vec![0, 1],
+            lasts: millis(4_000),
+        });
+        world.inject(FaultKind::Crash {
+            peer: 1,
+            away: millis(1),
+        });
+        world.run_for(millis(4_000));
+        serves(&mut world);
+    }
+}

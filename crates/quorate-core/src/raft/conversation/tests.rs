@@ -72,6 +72,27 @@ fn what_is_not_answered_in_time_is_sent_again_from_the_match_on_and_later_each_t
 }
 
 #[test]
+fn a_slow_link_is_given_as_long_as_it_was_seen_to_take() {
+    let mut one = streaming();
+    let slow = PATIENCE * 3;
+    let mut now = Time(1);
+    one.sent(Index(9), 10, now, PATIENCE);
+    one.sent(Index(20), 10, now, PATIENCE);
+    // Sent again or not, the answer has taken from the first time on.
+    assert!(one.timed_out(now.after(PATIENCE)));
+    now = now.after(slow);
+    one.acked(Index(9), Index(0), now, PATIENCE);
+    assert!(!one.timed_out(Time(now.after(slow * 2).0 - 1)));
+    assert!(one.timed_out(now.after(slow * 2)));
+    // Quick answers make it quick again.
+    for index in 20..30 {
+        one.acked(Index(index), Index(0), now, PATIENCE);
+        one.sent(Index(index + 1), 10, now, PATIENCE);
+    }
+    assert!(one.timed_out(now.after(PATIENCE)));
+}
+
+#[test]
 fn a_match_never_goes_back() {
     let mut one = streaming();
     one.acked(Index(9), Index(0), Time(1), PATIENCE);
