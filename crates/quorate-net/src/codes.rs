@@ -51,9 +51,14 @@ pub(crate) fn read(error: &ConnectionError) -> (Option<CloseCode>, String) {
     let ConnectionError::ApplicationClosed(close) = error else {
         return (None, lost(error));
     };
-    let number = u32::try_from(close.error_code.into_inner()).unwrap_or(u32::MAX);
+    said(close.error_code, &String::from_utf8_lossy(&close.reason))
+}
+
+/// Reads what the peer gave as it closed a link: the core's code if it is one, and words for a
+/// person.
+pub(crate) fn said(number: VarInt, said: &str) -> (Option<CloseCode>, String) {
+    let number = u32::try_from(number.into_inner()).unwrap_or(u32::MAX);
     let code = CloseCode::from_number(number);
-    let said = String::from_utf8_lossy(&close.reason);
     let reason = match (code, number) {
         _ if !said.is_empty() => format!("the peer closed the link: {said}"),
         (Some(code), _) => format!("the peer closed the link: {}", code.reason()),

@@ -8,17 +8,25 @@
 //! does not wait behind megabytes. What a link delivers is still in order per lane, begins with
 //! its [`Event::LinkUp`] and ends with its [`Event::LinkDown`]: the former is queued with the
 //! control frames, which pass first, the latter with the others, after all readers have ended.
+//!
+//! A link within the process has no reader: who sends queues here, and never waits ([`Charge`]).
 
 use std::{
     future::poll_fn,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
     vec,
 };
 
 use bytes::Bytes;
 use quorate_core::{CloseCode, Lane, LinkId, PeerId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{
+    OwnedSemaphorePermit, Semaphore,
+    mpsc::{self, error::TrySendError},
+};
 
 use crate::{
     address::Address,
@@ -98,7 +106,7 @@ enum Parcel {
     /// An event that is charged to its link until it is taken.
     Charged {
         event: Event,
-        _budget: OwnedSemaphorePermit,
+        _budget: Budget,
     },
     Frames(Frames),
 }
@@ -109,7 +117,32 @@ struct Frames {
     link: LinkId,
     lane: Lane,
     frames: vec::IntoIter<Bytes>,
-    _budget: OwnedSemaphorePermit,
+    _budget: Budget,
+}
+
+/// What is given back once a parcel is taken.
+#[derive(Debug)]
+enum Budget {
+    /// To a link's reader, which may wait for it.
+    Read { _permit: OwnedSemaphorePermit },
+    /// To a lane of a link within the process, which is closed if it has none.
+    Sent { _charge: Charge },
+}
+
+/// Bytes that a lane keeps, counted until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    kept: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+/// Why something was not passed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Undelivered {
+    /// The driver has gone away.
+    Deaf,
+    /// The driver takes nothing.
+    Full,
 }
 
 /// The sending ends, shared by all links.
@@ -225,6 +258,33 @@ impl Inbox {
         self.data.send(Parcel::Event(event)).await.map_err(|_| Deaf)
     }
 
+    /// Queues frames that are charged to their lane; never waits.
+    pub(crate) fn pass_frames(
+        &self,
+        link: LinkId,
+        lane: Lane,
+        frames: Vec<Bytes>,
+        charge: Charge,
+    ) -> Result<(), Undelivered> {
+        let queue = match lane {
+            Lane::Control => &self.control,
+            Lane::Entries(_) | Lane::Bulk => &self.data,
+        };
+        let frames = Frames {
+            link,
+            lane,
+            frames: frames.into_iter(),
+            _budget: Budget::Sent { _charge: charge },
+        };
+        Ok(queue.try_send(Parcel::Frames(frames))?)
+    }
+
+    /// Queues an event that is charged to its lane; never waits.
+    pub(crate) fn pass_event(&self, event: Event, charge: Charge) -> Result<(), Undelivered> {
+        let _budget = Budget::Sent { _charge: charge };
+        Ok(self.data.try_send(Parcel::Charged { event, _budget })?)
+    }
+
     /// Makes a link's way in for control frames, with a budget of `bytes`.
     pub(crate) fn control_inlet(&self, link: LinkId, bytes: usize) -> Inlet {
         Inlet::new(link, self.control.clone(), bytes)
@@ -282,10 +342,60 @@ impl Inlet {
     }
 
     /// Takes `bytes` of the budget, or all of it if it is less.
-    async fn charge(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Deaf> {
+    async fn charge(&self, bytes: usize) -> Result<Budget, Deaf> {
         let cost = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.most);
         let budget = Arc::clone(&self.budget);
-        budget.acquire_many_owned(cost).await.map_err(|_| Deaf)
+        let permit = budget.acquire_many_owned(cost).await;
+        permit
+            .map(|_permit| Budget::Read { _permit })
+            .map_err(|_| Deaf)
+    }
+}
+
+impl Charge {
+    /// Counts nothing yet.
+    pub(crate) fn none(kept: &Arc<AtomicUsize>) -> Self {
+        Self {
+            kept: Arc::clone(kept),
+            bytes: 0,
+        }
+    }
+
+    /// Counts this many more bytes if the lane then keeps no more than `bound`.
+    ///
+    /// There is one who adds, under a lock, and one who takes away: so a look and an addition do
+    /// not have to be one.
+    pub(crate) fn grow(&mut self, bytes: usize, bound: usize) -> bool {
+        if self.kept.load(Ordering::Relaxed) + bytes > bound {
+            return false;
+        }
+        self.kept.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        true
+    }
+
+    /// Lets another charge count this many of the bytes.
+    pub(crate) fn split(&mut self, bytes: usize) -> Self {
+        self.bytes -= bytes;
+        Self {
+            kept: Arc::clone(&self.kept),
+            bytes,
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.kept.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl<T> From<TrySendError<T>> for Undelivered {
+    fn from(error: TrySendError<T>) -> Self {
+        match error {
+            TrySendError::Closed(_) => Self::Deaf,
+            TrySendError::Full(_) => Self::Full,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every limit of the transport, with the reason for its number.
 //!
-//! Frame sizes are the core's; what is here bounds memory per link and time per stranger.
+//! Frame sizes are the core's; what is here bounds memory per link and time per stranger. What
+//! bounds queues holds for links within a process too, until the other driver has taken the frame.
 
 use std::time::Duration;
 

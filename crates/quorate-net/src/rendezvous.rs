@@ -37,6 +37,7 @@ use std::{
 use quorate_core::{GroupId, NetworkId, PeerId};
 
 pub use card::Card;
+pub(crate) use watch::compare;
 pub use watch::{Sighting, Sightings};
 
 use crate::limits::{RENDEZVOUS_CARD, RENDEZVOUS_PEERS};

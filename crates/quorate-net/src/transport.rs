@@ -45,7 +45,7 @@ use crate::{
 pub const ALPN: &[u8] = b"/quorate/1";
 
 /// What is said of a link that is closed without a reason.
-const TORN: &str = "the link was torn";
+pub(crate) const TORN: &str = "the link was torn";
 
 /// Links to peers over one endpoint; clones are handles to the same links.
 ///

@@ -1,9 +1,9 @@
-//! Frames on every lane between peers on real QUIC.
+//! Frames on every lane between peers, on real QUIC and within a process.
 
 mod common;
 
 use bytes::Bytes;
-use common::{Peer, connect};
+use common::{Peer, Wires, both, connect};
 use quorate_net::{Address, Event, GroupId, Lane, LinkId, PeerId, SendError, limits};
 
 const ORDERS: Lane = Lane::Entries(GroupId([1; 16]));
@@ -23,7 +23,13 @@ fn number(frame: &Bytes) -> u32 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_lane_keeps_its_own_order_both_ways() {
-    let (mut a, mut b) = (Peer::start(1).await, Peer::start(2).await);
+    for wires in both() {
+        every_lane_keeps_order(&wires).await;
+    }
+}
+
+async fn every_lane_keeps_order(wires: &Wires) {
+    let (mut a, mut b) = (wires.peer(1).await, wires.peer(2).await);
     let (at_a, at_b) = connect(&mut a, &mut b).await;
     let sizes = [4, 5, 100, 1_400, 1_500, 4_096];
     let large = [4, 3_000, 9_000, 70_000, 200_000];
@@ -55,7 +61,13 @@ async fn every_lane_keeps_its_own_order_both_ways() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn introductions_arrive_in_full_beside_frames() {
-    let (mut a, mut b) = (Peer::start(1).await, Peer::start(2).await);
+    for wires in both() {
+        introductions_arrive(&wires).await;
+    }
+}
+
+async fn introductions_arrive(wires: &Wires) {
+    let (mut a, mut b) = (wires.peer(1).await, wires.peer(2).await);
     let (at_a, at_b) = connect(&mut a, &mut b).await;
     let peers: Vec<(PeerId, Vec<Address>)> = (0..200)
         .map(|n| {
@@ -87,7 +99,13 @@ async fn introductions_arrive_in_full_beside_frames() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_largest_frames_arrive_whole_and_larger_ones_are_not_queued() {
-    let (mut a, mut b) = (Peer::start(1).await, Peer::start(2).await);
+    for wires in both() {
+        largest_frames_arrive(&wires).await;
+    }
+}
+
+async fn largest_frames_arrive(wires: &Wires) {
+    let (mut a, mut b) = (wires.peer(1).await, wires.peer(2).await);
     let (at_a, at_b) = connect(&mut a, &mut b).await;
     for (lane, limit) in [
         (Lane::Control, limits::CONTROL_FRAME),
@@ -163,10 +181,16 @@ async fn control_beside_bulk() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_peers_have_a_link_per_pair() {
+    for wires in both() {
+        a_link_per_pair(&wires).await;
+    }
+}
+
+async fn a_link_per_pair(wires: &Wires) {
     let (mut a, mut b, mut c) = (
-        Peer::start(1).await,
-        Peer::start(2).await,
-        Peer::start(3).await,
+        wires.peer(1).await,
+        wires.peer(2).await,
+        wires.peer(3).await,
     );
     let (ab, ba) = connect(&mut a, &mut b).await;
     let (bc, cb) = connect(&mut b, &mut c).await;
@@ -183,7 +207,13 @@ async fn three_peers_have_a_link_per_pair() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peers_that_dial_each_other_at_once_get_two_links() {
-    let (mut a, mut b) = (Peer::start(1).await, Peer::start(2).await);
+    for wires in both() {
+        two_links(&wires).await;
+    }
+}
+
+async fn two_links(wires: &Wires) {
+    let (mut a, mut b) = (wires.peer(1).await, wires.peer(2).await);
     a.dial(&b);
     b.dial(&a);
     let mut links = Vec::new();

@@ -3,7 +3,7 @@
 mod common;
 
 use bytes::Bytes;
-use common::{Peer, connect};
+use common::{Peer, Wires, both, connect};
 use quorate_net::{
     CloseCode, Event, Lane, PeerId, Transport, Tuning, bind,
     iroh::{
@@ -90,12 +90,21 @@ async fn the_transport_lives_on_the_applications_router_beside_its_protocol() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_orderly_shutdown_delivers_the_last_control_frames() {
-    let (mut a, mut b) = (Peer::start(1).await, Peer::start(2).await);
+    for wires in both() {
+        shutdown_delivers(&wires).await;
+    }
+}
+
+async fn shutdown_delivers(wires: &Wires) {
+    let (mut a, mut b) = (wires.peer(1).await, wires.peer(2).await);
     let (at_a, at_b) = connect(&mut a, &mut b).await;
     for i in 0..200u8 {
         a.send(at_a, Lane::Control, vec![i; 3_000]);
     }
-    a.router.shutdown().await.unwrap();
+    match &a.router {
+        Some(router) => router.shutdown().await.unwrap(),
+        None => a.transport.shutdown().await,
+    }
     for i in 0..200u8 {
         assert_eq!(b.frame(at_b, Lane::Control).await, vec![i; 3_000]);
     }
@@ -105,7 +114,13 @@ async fn an_orderly_shutdown_delivers_the_last_control_frames() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_close_tells_both_sides_its_code_and_words() {
-    let (mut a, mut b) = (Peer::start(1).await, Peer::start(2).await);
+    for wires in both() {
+        close_tells(&wires).await;
+    }
+}
+
+async fn close_tells(wires: &Wires) {
+    let (mut a, mut b) = (wires.peer(1).await, wires.peer(2).await);
     let (at_a, at_b) = connect(&mut a, &mut b).await;
     a.transport
         .close(at_a, CloseCode::WrongKey, "group orders has another key");
@@ -142,7 +157,13 @@ async fn dials_that_come_to_nothing_say_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_whose_driver_is_gone_lets_its_links_go() {
-    let (mut a, mut b) = (Peer::start(1).await, Peer::start(2).await);
+    for wires in both() {
+        deaf_lets_go(&wires).await;
+    }
+}
+
+async fn deaf_lets_go(wires: &Wires) {
+    let (mut a, mut b) = (wires.peer(1).await, wires.peer(2).await);
     let (at_a, at_b) = connect(&mut a, &mut b).await;
     let (deaf, _router) = b.into_deaf();
     a.send(at_a, Lane::Control, &b"anybody there?"[..]);

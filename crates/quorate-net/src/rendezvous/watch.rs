@@ -41,6 +41,11 @@ pub struct Sightings {
 }
 
 impl Sightings {
+    /// Makes the receiving end of what `task` tells.
+    pub(crate) fn new(queue: mpsc::Receiver<Sighting>, task: AbortHandle) -> Self {
+        Self { queue, task }
+    }
+
     /// Waits for the next change; `None` once the runtime ends. Cancel-safe.
     pub async fn recv(&mut self) -> Option<Sighting> {
         self.queue.recv().await
@@ -61,7 +66,7 @@ impl Rendezvous {
     pub fn watch(&self, me: PeerId) -> Sightings {
         let (tell, queue) = mpsc::channel(SIGHTINGS);
         let task = tokio::spawn(watch(self.clone(), me, tell)).abort_handle();
-        Sightings { queue, task }
+        Sightings::new(queue, task)
     }
 }
 
@@ -94,7 +99,11 @@ async fn watch(rendezvous: Rendezvous, me: PeerId, tell: mpsc::Sender<Sighting>)
 }
 
 /// Brings `known` up to date and says what changed.
-fn compare(known: &mut BTreeMap<PeerId, Card>, seen: Vec<Found>, me: PeerId) -> Vec<Sighting> {
+pub(crate) fn compare(
+    known: &mut BTreeMap<PeerId, Card>,
+    seen: Vec<Found>,
+    me: PeerId,
+) -> Vec<Sighting> {
     let seen: BTreeMap<PeerId, Card> = seen
         .into_iter()
         .filter(|found| found.peer != me)

@@ -1,4 +1,4 @@
-//! Peers on real QUIC, on this machine only.
+//! Peers on real QUIC, on this machine only, and at a switchboard.
 // Each test file uses a part of it, and it is nobody's public interface.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
@@ -6,17 +6,42 @@ use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use quorate_net::{
-    Address, CloseCode, Event, Events, Lane, LinkId, PeerId, Transport, Tuning, bind,
-    iroh::protocol::Router, presets::Loopback,
+    Address, Carrier, CloseCode, Event, Events, Lane, LinkId, NetworkId, PeerId, Switchboard,
+    Transport, Tuning, bind, iroh::protocol::Router, presets::Loopback,
 };
 
 /// Longer than anything here takes, so that what hangs fails and says where.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What links peers.
+pub enum Wires {
+    Quic,
+    Memory(Switchboard),
+}
+
+/// Both kinds, for what holds over either.
+pub fn both() -> [Wires; 2] {
+    [Wires::Quic, Wires::Memory(Switchboard::new())]
+}
+
+impl Wires {
+    pub async fn peer(&self, seed: u8) -> Peer {
+        match self {
+            Self::Quic => Peer::start(seed).await,
+            Self::Memory(switchboard) => Peer::plug_in(switchboard, seed),
+        }
+    }
+}
+
+/// The network of the peers at switchboards.
+pub fn network() -> NetworkId {
+    NetworkId::from_name("test")
+}
 
 /// A peer whose events the test reads.
 pub struct Peer {
-    pub transport: Transport,
-    pub router: Router,
+    pub transport: Carrier,
+    pub router: Option<Router>,
     events: Events,
     /// Events that a wait for another one passed over.
     passed: VecDeque<Event>,
@@ -43,15 +68,25 @@ impl Peer {
         let (transport, events) = Transport::new(endpoint, tuning);
         let router = transport.serve();
         Self {
-            transport,
-            router,
+            transport: transport.into(),
+            router: Some(router),
+            events,
+            passed: VecDeque::new(),
+        }
+    }
+
+    pub fn plug_in(switchboard: &Switchboard, seed: u8) -> Self {
+        let (plug, events) = switchboard.plug_in(network(), &[seed; 32]).unwrap();
+        Self {
+            transport: plug.into(),
+            router: None,
             events,
             passed: VecDeque::new(),
         }
     }
 
     /// Drops what reads the events, and nothing else.
-    pub fn into_deaf(self) -> (Transport, Router) {
+    pub fn into_deaf(self) -> (Carrier, Option<Router>) {
         (self.transport, self.router)
     }
 
@@ -135,6 +170,17 @@ impl Peer {
             _ => None,
         })
         .await
+    }
+
+    /// Takes a frame that is there now, if there is one.
+    pub fn poll_frame(&mut self) -> Option<(Lane, Bytes)> {
+        while let Some(event) = self.events.try_recv() {
+            self.passed.push_back(event);
+        }
+        self.passed.iter().find_map(|event| match event {
+            Event::Frame { lane, bytes, .. } => Some((*lane, bytes.clone())),
+            _ => None,
+        })
     }
 
     pub async fn dial_failed(&mut self) -> (PeerId, String) {
