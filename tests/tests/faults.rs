@@ -1,4 +1,5 @@
 //! Peers that are cut off, hang or come back: the others go on, and in the end all hold the same.
+//! Over QUIC, and within the process.
 #![allow(clippy::unwrap_used)] // All of it is tests.
 
 mod common;
@@ -10,12 +11,23 @@ use futures::StreamExt;
 use quorate::{
     Changes, ChangesError, Cursor, GroupEvent, GroupStatus, LinkState, Map, Read, Since,
     StandstillCause, WriteError,
-    testing::{Cluster, ClusterError},
+    testing::{Cluster, ClusterBuilder, ClusterError},
 };
+
+/// Clusters of `n` peers, linked in either way.
+fn both(n: usize) -> [ClusterBuilder; 2] {
+    [Cluster::builder(n), Cluster::builder(n).memory()]
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_in_a_minority_decides_nothing_and_the_majority_goes_on() {
-    let mut cluster = soon(Cluster::local(5)).await.unwrap();
+    for cluster in both(5) {
+        minority_decides_nothing(cluster).await;
+    }
+}
+
+async fn minority_decides_nothing(cluster: ClusterBuilder) {
+    let mut cluster = soon(cluster.start()).await.unwrap();
     let (leader, term) = soon(cluster.leader()).await.unwrap();
     let minority = [leader, (leader + 1) % 5];
     let majority: Vec<usize> = (0..5).filter(|i| !minority.contains(i)).collect();
@@ -62,7 +74,13 @@ async fn a_leader_in_a_minority_decides_nothing_and_the_majority_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_holds_for_those_who_come_back_and_not_for_those_on_no_side() {
-    let mut cluster = soon(Cluster::local(3)).await.unwrap();
+    for cluster in both(3) {
+        partition_holds(cluster).await;
+    }
+}
+
+async fn partition_holds(cluster: ClusterBuilder) {
+    let mut cluster = soon(cluster.start()).await.unwrap();
     let (leader, _) = soon(cluster.leader()).await.unwrap();
     let (cut, rest) = ((leader + 1) % 3, [leader, (leader + 2) % 3]);
     cluster.partition(&[&[cut], &rest]);
@@ -113,7 +131,13 @@ async fn follow(mut changes: Changes<u64, u64>, until: Cursor) -> (BTreeMap<u64,
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_hung_for_too_long_restores_and_its_watchers_miss_nothing() {
-    let cluster = Cluster::builder(3).profile(small_reserve()).start();
+    for cluster in both(3) {
+        hung_peer_restores(cluster).await;
+    }
+}
+
+async fn hung_peer_restores(cluster: ClusterBuilder) {
+    let cluster = cluster.profile(small_reserve()).start();
     let mut cluster = soon(cluster).await.unwrap();
     let (leader, _) = soon(cluster.leader()).await.unwrap();
     let hung = (leader + 1) % 3;
@@ -165,7 +189,13 @@ async fn a_peer_that_hung_for_too_long_restores_and_its_watchers_miss_nothing() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_hangs_is_replaced_and_follows_when_it_wakes() {
-    let mut cluster = soon(Cluster::local(3)).await.unwrap();
+    for cluster in both(3) {
+        hung_leader_is_replaced(cluster).await;
+    }
+}
+
+async fn hung_leader_is_replaced(cluster: ClusterBuilder) {
+    let mut cluster = soon(cluster.start()).await.unwrap();
     let (leader, term) = soon(cluster.leader()).await.unwrap();
     cluster.pause(leader).await;
     let (next, next_term) = soon(cluster.leader()).await.unwrap();

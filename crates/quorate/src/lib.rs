@@ -176,7 +176,7 @@ pub use quorate_core::{
     GroupKey, GroupProfile, Incarnation, Index, Member, NetworkId, PeerId, Refusal, Role,
     SessionId, SessionView, Term, WhyLearner,
 };
-pub use quorate_net::{ALPN, Address, Transport, Tuning, iroh, presets};
+pub use quorate_net::{ALPN, Address, Switchboard, Transport, Tuning, iroh, presets};
 pub use quorate_state::collections::{Key, KeyReader, KeyWriter, Lookup, Refusal as WriteRefusal};
 pub use quorate_state::{ApplyContext, Collections, ItemError, StateMachine, Table, View};
 pub use read::{Read, ReadError, Reading};

@@ -12,7 +12,7 @@ use iroh_metrics::{
     Counter, EncodeLabelSet, Family, Gauge, Histogram, MetricsGroup, MetricsSource, Registry,
 };
 use quorate_core::PeerId;
-use quorate_net::Transport;
+use quorate_net::Carrier;
 
 use crate::{hall::Hall, meter::BUCKETS};
 
@@ -51,7 +51,7 @@ struct Inner {
     registry: Registry,
     meters: Arc<Meters>,
     hall: Arc<Hall>,
-    transport: Transport,
+    carrier: Carrier,
 }
 
 /// What is counted, by subject.
@@ -185,20 +185,22 @@ fn histogram() -> Histogram {
 }
 
 impl Metrics {
-    pub(crate) fn new(meters: &Arc<Meters>, hall: &Arc<Hall>, transport: &Transport) -> Self {
+    pub(crate) fn new(meters: &Arc<Meters>, hall: &Arc<Hall>, carrier: &Carrier) -> Self {
         let mut registry = Registry::default();
         let ours = registry.sub_registry_with_prefix("quorate");
         ours.register(meters.group.clone());
         ours.register(meters.sync.clone());
         ours.register(meters.link.clone());
         ours.register(meters.driver.clone());
-        registry.register_all_prefixed(transport.endpoint().metrics());
+        if let Some(transport) = carrier.transport() {
+            registry.register_all_prefixed(transport.endpoint().metrics());
+        }
         Self {
             inner: Arc::new(Inner {
                 registry,
                 meters: Arc::clone(meters),
                 hall: Arc::clone(hall),
-                transport: transport.clone(),
+                carrier: carrier.clone(),
             }),
         }
     }
@@ -217,7 +219,7 @@ impl Metrics {
         let Inner {
             meters,
             hall,
-            transport,
+            carrier,
             ..
         } = &*self.inner;
         let (requests, bytes) = hall.door.waiting();
@@ -225,7 +227,7 @@ impl Metrics {
         meters.driver.door_bytes.set(number(bytes));
         // Two links to one peer stand until one of them has won.
         let mut links = BTreeMap::<PeerId, (Option<u64>, usize)>::new();
-        for link in transport.figures().iter().filter(|link| link.proven) {
+        for link in carrier.figures().iter().filter(|link| link.proven) {
             let micros = link.round_trip.map(|it| it.as_micros());
             let micros = micros.map(|it| u64::try_from(it).unwrap_or(u64::MAX));
             let of_peer = links.entry(link.peer).or_default();

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, future::Future, path::PathBuf, sync::Arc, time:
 
 use quorate_core::{GroupKey, Incarnation, NetworkId, Peer, PeerConfig, PeerId, Planted};
 use quorate_net::{
-    Address, BindError, Transport, Tuning,
+    Address, AlreadyPluggedIn, BindError, Carrier, Switchboard, Transport, Tuning,
     iroh::{Endpoint, SecretKey, protocol::Router},
     presets::{Lan, Loopback},
     rendezvous::{Card, Rendezvous, RendezvousError},
@@ -40,7 +40,7 @@ pub struct Network {
 struct Inner {
     hall: Arc<Hall>,
     driver: JoinHandle<()>,
-    transport: Transport,
+    carrier: Carrier,
     metrics: Metrics,
     /// The router that was made for this network, unless the application has its own.
     router: Option<Router>,
@@ -68,7 +68,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.transport.crash();
+        self.carrier.crash();
         self.driver.abort();
     }
 }
@@ -92,6 +92,8 @@ pub struct NetworkBuilder {
 enum Listen {
     Loopback,
     On(std::net::SocketAddr),
+    /// Not at all: links are within the process.
+    Within(Switchboard),
 }
 
 #[derive(Clone, Debug)]
@@ -112,7 +114,7 @@ pub enum BuildError {
     /// The directory where peers of this machine meet cannot be used.
     #[error("the rendezvous directory cannot be used")]
     Rendezvous(#[source] RendezvousError),
-    /// A living process on this machine has the same identity.
+    /// A living process on this machine has the same identity, or a peer at the same switchboard.
     #[error(
         "peer {} already runs on this machine, as process {pid}: stop it, or give this one another \
          secret key",
@@ -154,6 +156,13 @@ pub enum BuildError {
     },
 }
 
+impl From<AlreadyPluggedIn> for BuildError {
+    fn from(AlreadyPluggedIn(peer): AlreadyPluggedIn) -> Self {
+        let pid = std::process::id();
+        Self::IdentityInUse { peer, pid }
+    }
+}
+
 impl From<RendezvousError> for BuildError {
     fn from(error: RendezvousError) -> Self {
         match error {
@@ -191,7 +200,7 @@ impl Network {
 
     /// Returns where this peer can be reached now.
     pub fn addresses(&self) -> Vec<Address> {
-        self.inner.transport.addresses()
+        self.inner.carrier.addresses()
     }
 
     /// Returns this peer's metrics and its endpoint's.
@@ -289,12 +298,12 @@ impl Network {
 
     /// Allows no links to these peers until it is called again.
     pub(crate) fn bar(&self, peers: BTreeSet<PeerId>) {
-        self.inner.transport.bar(peers);
+        self.inner.carrier.bar(peers);
     }
 
     /// Stops this peer as a crash would, although there may be other handles to it.
     pub(crate) fn crash(&self) {
-        self.inner.transport.crash();
+        self.inner.carrier.crash();
         self.inner.driver.abort();
     }
 }
@@ -311,6 +320,36 @@ impl NetworkBuilder {
     /// Listens on `address` instead of on a free port of 127.0.0.1.
     pub fn listen(mut self, address: std::net::SocketAddr) -> Self {
         self.listen = Listen::On(address);
+        self
+    }
+
+    /// Has links only to other peers of this process, those that plug in at the same switchboard:
+    /// without a socket, a port or a file, for many nodes in one process.
+    ///
+    /// The peers of one network find each other there, unless it is said
+    /// [`Self::without_rendezvous`]. All else is as over QUIC: each has its own identity, driver
+    /// and state. [`Self::rendezvous`], [`Self::tuning`] and notes do not apply.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use quorate::{Switchboard, prelude::*};
+    ///
+    /// let switchboard = Switchboard::new();
+    /// let mut maps = Vec::new();
+    /// for _ in 0..3 {
+    ///     let net = Network::builder("fleet").within(&switchboard).build().await?;
+    ///     let group = net.group(GroupKey::named("places")).form(Form::Expect(3)).open().await?;
+    ///     maps.push((net, group.map::<String, u64>("places")));
+    /// }
+    /// maps[0].1.insert("north".to_owned(), 4).await?;
+    /// let there = maps[2].1.get("north", Read::Linearizable).await?;
+    /// assert_eq!(there, Some(4));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn within(mut self, switchboard: &Switchboard) -> Self {
+        self.listen = Listen::Within(switchboard.clone());
         self
     }
 
@@ -377,19 +416,25 @@ impl NetworkBuilder {
         let key = self.secret_key.unwrap_or_else(entropy);
         let tuning = self.tuning.clone();
         // Boxed, so that an application's own futures stay small.
-        let endpoint = match self.listen {
+        let endpoint = match &self.listen {
             Listen::Loopback => {
                 let preset = Loopback { port: 0, tuning };
                 Box::pin(quorate_net::bind(preset, &key)).await?
             }
             Listen::On(listen) => {
+                let listen = *listen;
                 let preset = Lan { listen, tuning };
                 Box::pin(quorate_net::bind(preset, &key)).await?
+            }
+            Listen::Within(switchboard) => {
+                let network = NetworkId::from_name(&self.name);
+                let (plug, events) = switchboard.plug_in(network, &key)?;
+                return self.start(plug.into(), events, None).await;
             }
         };
         let (transport, events) = Transport::new(endpoint, self.tuning.clone());
         let router = transport.serve();
-        self.start(transport, events, Some(router)).await
+        self.start(transport.into(), events, Some(router)).await
     }
 
     /// Makes the peer on an endpoint that the application owns.
@@ -403,7 +448,7 @@ impl NetworkBuilder {
     pub async fn mount(self, endpoint: Endpoint) -> Result<(Network, Transport), BuildError> {
         self.check()?;
         let (transport, events) = Transport::new(endpoint, self.tuning.clone());
-        let network = self.start(transport.clone(), events, None).await?;
+        let network = self.start(transport.clone().into(), events, None).await?;
         Ok((network, transport))
     }
 
@@ -432,20 +477,26 @@ impl NetworkBuilder {
     /// Puts this peer's card where others look, and begins to look for theirs.
     async fn meet(
         &self,
-        transport: &Transport,
+        carrier: &Carrier,
         network: NetworkId,
     ) -> Result<Option<driver::Finding>, BuildError> {
-        let root = match &self.finding {
-            Finding::Off => return Ok(None),
-            Finding::Default => None,
-            Finding::In(directory) => Some(directory.as_path()),
+        let root = match (&self.finding, &self.listen) {
+            (Finding::Off, _) => return Ok(None),
+            (_, Listen::Within(switchboard)) => {
+                return Ok(Some(driver::Finding {
+                    sightings: switchboard.watch(network, carrier.peer()),
+                    place: None,
+                }));
+            }
+            (Finding::Default, _) => None,
+            (Finding::In(directory), _) => Some(directory.as_path()),
         };
         let rendezvous = Rendezvous::open(root, network)?;
-        let me = transport.peer();
+        let me = carrier.peer();
         let card = self
             .notes
             .iter()
-            .fold(Card::here(transport.addresses()), |card, (name, text)| {
+            .fold(Card::here(carrier.addresses()), |card, (name, text)| {
                 card.note(name, text)
             });
         let until = Instant::now() + IDENTITY_TIME;
@@ -459,22 +510,22 @@ impl NetworkBuilder {
             }
         };
         Ok(Some(driver::Finding {
-            _card: card,
             sightings: rendezvous.watch(me),
-            rendezvous,
+            place: Some((rendezvous, card)),
         }))
     }
 
     async fn start(
         self,
-        transport: Transport,
+        carrier: Carrier,
         events: quorate_net::Events,
         router: Option<Router>,
     ) -> Result<Network, BuildError> {
-        let peer = transport.peer();
+        let peer = carrier.peer();
         let network = NetworkId::from_name(&self.name);
-        let finding = self.meet(&transport, network).await?;
-        let (meets, invited) = (finding.is_some(), !self.tickets.is_empty());
+        let finding = self.meet(&carrier, network).await?;
+        let meets = finding.as_ref().is_some_and(|it| it.place.is_some());
+        let invited = !self.tickets.is_empty();
         let from_tickets = self.tickets.into_iter();
         let from_tickets = from_tickets.map(|ticket| (ticket.peer, ticket.addresses));
         let known = self.known.into_iter().chain(from_tickets).collect();
@@ -503,16 +554,16 @@ impl NetworkBuilder {
             hall: Arc::clone(&hall),
             peer: Peer::new(config, recovered),
             store,
-            transport: transport.clone(),
+            carrier: carrier.clone(),
             events,
             finding,
             known,
         });
         let inner = Inner {
-            metrics: Metrics::new(&hall.meters, &hall, &transport),
+            metrics: Metrics::new(&hall.meters, &hall, &carrier),
             hall,
             driver: tokio::spawn(driver.run()),
-            transport,
+            carrier,
             router,
         };
         Ok(Network {

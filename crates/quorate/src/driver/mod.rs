@@ -33,7 +33,7 @@ use std::{
 
 use quorate_core::{DiskOp, Effects, Event, GroupId, Input, Now, Peer, PeerId, Reply, Time};
 use quorate_net::{
-    Address, Transport,
+    Address, Carrier,
     rendezvous::{Registration, Rendezvous, Sighting, Sightings},
 };
 use quorate_store::{DiskCompletion, MemoryStore};
@@ -60,7 +60,7 @@ pub(crate) struct Driver {
     hall: Arc<Hall>,
     peer: Peer,
     store: MemoryStore,
-    transport: Transport,
+    carrier: Carrier,
     events: quorate_net::Events,
     finding: Option<Finding>,
     /// Where peers were seen.
@@ -120,10 +120,9 @@ enum Waiter {
 /// How a peer finds others, and is found.
 #[derive(Debug)]
 pub(crate) struct Finding {
-    pub(crate) rendezvous: Rendezvous,
     pub(crate) sightings: Sightings,
-    /// Keeps this peer's card where others look.
-    pub(crate) _card: Registration,
+    /// The directory where they meet, and what keeps this peer's card in it; none at a switchboard.
+    pub(crate) place: Option<(Rendezvous, Registration)>,
 }
 
 /// What a driver is made of.
@@ -131,7 +130,7 @@ pub(crate) struct Parts {
     pub(crate) hall: Arc<Hall>,
     pub(crate) peer: Peer,
     pub(crate) store: MemoryStore,
-    pub(crate) transport: Transport,
+    pub(crate) carrier: Carrier,
     pub(crate) events: quorate_net::Events,
     pub(crate) finding: Option<Finding>,
     /// Peers that need not be found: they are known from the start.
@@ -154,7 +153,7 @@ impl Driver {
             hall: parts.hall,
             peer: parts.peer,
             store: parts.store,
-            transport: parts.transport,
+            carrier: parts.carrier,
             events: parts.events,
             finding: parts.finding,
             addresses: parts.known.into_iter().collect(),
@@ -229,7 +228,7 @@ impl Driver {
         // Whoever waits for a reply learns from its dropped sender that there will be none.
         self.waiters = Waiters::default();
         self.finding = None;
-        self.transport.shutdown().await;
+        self.carrier.shutdown().await;
     }
 }
 

@@ -7,7 +7,7 @@ use quorate_core::{
     ClientOp, Command, Effect, Event, Form, GroupId, Input, LinkId, Now, OpenGroup, Reply,
     RequestId, Time,
 };
-use quorate_net::{Batch, rendezvous::Sighting};
+use quorate_net::{CarrierBatch, rendezvous::Sighting};
 use quorate_state::Machine;
 use tokio::{sync::oneshot, time::Instant};
 
@@ -113,9 +113,9 @@ impl Driver {
             return;
         }
         let mut effects = std::mem::take(&mut self.effects);
-        let transport = self.transport.clone();
+        let carrier = self.carrier.clone();
         // What one step sends leaves together.
-        let mut batch = transport.batch();
+        let mut batch = carrier.batch();
         for effect in effects.drain(..) {
             self.carry_out(effect, &mut batch);
         }
@@ -132,7 +132,7 @@ impl Driver {
         }
     }
 
-    fn carry_out(&mut self, effect: Effect, batch: &mut Batch<'_>) {
+    fn carry_out(&mut self, effect: Effect, batch: &mut CarrierBatch<'_>) {
         match effect {
             Effect::Send { link, lane, frame } => {
                 // A link that does not take a frame is down or going down: that comes as an event.
@@ -154,17 +154,17 @@ impl Driver {
             Effect::Event(event) => self.tell(&event),
             Effect::Dial(peer) => {
                 let addresses = self.addresses.get(&peer).cloned().unwrap_or_default();
-                if self.transport.dial(peer, addresses).is_err() {
+                if self.carrier.dial(peer, addresses).is_err() {
                     self.done.push_back(Input::DialFailed(peer));
                 }
             }
             Effect::Authenticated(link) => {
-                self.transport.authenticate(link);
-                let me = (self.hall.peer, self.transport.addresses());
+                self.carrier.authenticate(link);
+                let me = (self.hall.peer, self.carrier.addresses());
                 let tell = self.acquaintances.proven(link, me);
-                self.transport.introduce(link, &tell);
+                self.carrier.introduce(link, &tell);
             }
-            Effect::Close { link, code } => self.transport.close(link, code, code.reason()),
+            Effect::Close { link, code } => self.carrier.close(link, code, code.reason()),
             Effect::Mark(what) => tracing::trace!(target: "quorate::mark", what),
         }
     }
@@ -426,8 +426,10 @@ impl Driver {
         }
         let host = Host::new(&self.hall, group, &open, machine);
         let seat = host.seat();
-        if let (Form::Auto { locked: true }, Some(finding)) = (open.form, &self.finding) {
-            founder::seek(&finding.rendezvous, &self.hall, &seat);
+        if let (Form::Auto { locked: true }, Some(finding)) = (open.form, &self.finding)
+            && let Some((rendezvous, _)) = &finding.place
+        {
+            founder::seek(rendezvous, &self.hall, &seat);
         }
         self.hosts.insert(group, host);
         self.step(now, Input::Open(open));
@@ -478,7 +480,7 @@ impl Driver {
         if let Some((peer, links)) = news.pass_on {
             let list = [peer];
             for link in links {
-                self.transport.introduce(link, &list);
+                self.carrier.introduce(link, &list);
             }
         }
         for (peer, addresses) in news.found {

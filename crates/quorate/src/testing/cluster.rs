@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, io, time::Duration};
 
 use futures::future::{select_all, try_join_all};
 use quorate_core::{Cursor, Form, GroupKey, GroupProfile, PeerId, Term};
-use quorate_net::iroh::SecretKey;
+use quorate_net::{Switchboard, iroh::SecretKey};
 use tokio::sync::oneshot;
 
 use super::directory::Directory;
@@ -18,7 +18,8 @@ use crate::{
     when::WhenClosed,
 };
 
-/// Peers of one group in one process, each with its own endpoint on 127.0.0.1.
+/// Peers of one group in one process, each with its own endpoint on 127.0.0.1, or all of them at
+/// one switchboard ([`Cluster::memory`]).
 ///
 /// Dropping it crashes every peer; [`Cluster::close`] says goodbye.
 #[derive(Debug)]
@@ -27,7 +28,14 @@ pub struct Cluster {
     peers: Vec<Slot>,
     /// The sides between which there are no links.
     sides: Vec<BTreeSet<usize>>,
-    directory: Directory,
+    place: Place,
+}
+
+/// Where the peers meet.
+#[derive(Debug)]
+enum Place {
+    Directory(Directory),
+    Switchboard(Switchboard),
 }
 
 #[derive(Debug)]
@@ -59,6 +67,7 @@ pub struct ClusterBuilder {
     key: GroupKey,
     profile: GroupProfile,
     timeout: Option<Duration>,
+    memory: bool,
 }
 
 /// A cluster could not be made, or did not do what was waited for.
@@ -107,6 +116,14 @@ impl Cluster {
         Self::builder(n).start().await
     }
 
+    /// Starts `n` peers whose links are within the process, as [`Self::local`] does those on QUIC.
+    ///
+    /// # Errors
+    /// See [`ClusterError`].
+    pub async fn memory(n: usize) -> Result<Self, ClusterError> {
+        Self::builder(n).memory().start().await
+    }
+
     /// Says how to make a cluster of `n` founders.
     pub fn builder(n: usize) -> ClusterBuilder {
         ClusterBuilder {
@@ -116,6 +133,7 @@ impl Cluster {
             key: GroupKey::named("cluster"),
             profile: GroupProfile::lan(),
             timeout: None,
+            memory: false,
         }
     }
 
@@ -179,7 +197,7 @@ impl Cluster {
     /// Starts peer `i`, on its side of the partition if there is one.
     async fn start(&self, i: usize, key: [u8; 32]) -> Result<Slot, ClusterError> {
         let barred = self.barred(i);
-        let starting = self.builder.spawn(&self.directory, key, Form::Join, barred);
+        let starting = self.builder.spawn(&self.place, key, Form::Join, barred);
         starting.await
     }
 
@@ -429,6 +447,12 @@ impl ClusterBuilder {
         self
     }
 
+    /// Links the peers within the process: no sockets and no encryption, otherwise the same.
+    pub fn memory(mut self) -> Self {
+        self.memory = true;
+        self
+    }
+
     /// Starts the founders and waits until all of them know the group's leader.
     ///
     /// # Errors
@@ -437,18 +461,22 @@ impl ClusterBuilder {
         if self.peers == 0 {
             return Err(ClusterError::Empty);
         }
-        let directory = Directory::new()?;
+        let place = if self.memory {
+            Place::Switchboard(Switchboard::new())
+        } else {
+            Place::Directory(Directory::new()?)
+        };
         let form = Form::Expect(self.peers);
         let founders = (0..self.peers).map(|i| {
             let (key, nobody) = (self.key_of(i), BTreeSet::new());
-            self.spawn(&directory, key, form, nobody)
+            self.spawn(&place, key, form, nobody)
         });
         let peers = try_join_all(founders).await?;
         let cluster = Cluster {
             builder: self,
             peers,
             sides: Vec::new(),
-            directory,
+            place,
         };
         cluster.leader().await?;
         Ok(cluster)
@@ -456,14 +484,16 @@ impl ClusterBuilder {
 
     async fn spawn(
         &self,
-        directory: &Directory,
+        place: &Place,
         key: [u8; 32],
         form: Form,
         barred: BTreeSet<PeerId>,
     ) -> Result<Slot, ClusterError> {
-        let mut net = Network::builder(&self.network)
-            .secret_key(key)
-            .rendezvous(directory.path());
+        let net = Network::builder(&self.network).secret_key(key);
+        let mut net = match place {
+            Place::Directory(directory) => net.rendezvous(directory.path()),
+            Place::Switchboard(switchboard) => net.within(switchboard),
+        };
         if let Some(timeout) = self.timeout {
             net = net.timeout(timeout);
         }

@@ -1,8 +1,9 @@
-//! Whole clusters in one process, over real QUIC on loopback.
+//! Whole clusters in one process, over real QUIC on loopback or without sockets.
 //!
 //! For tests and demonstrations: peers with keys from a seed that find each other in a directory
 //! of their own, so that any number of clusters run side by side. Everything else is what an
-//! application gets: each peer has its own endpoint, driver and state.
+//! application gets: each peer has its own endpoint, driver and state. [`Cluster::memory`] links
+//! them within the process instead, which is faster and needs nothing of the machine.
 //!
 //! A test of an application starts a cluster, gives the application the handles that it would
 //! have, lets things go wrong, and waits for conditions:
