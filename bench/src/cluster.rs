@@ -1,4 +1,5 @@
-//! The group that is measured: peers of one process, each with its own endpoint on loopback.
+//! The group that is measured: peers of one process, each with its own endpoint on loopback, or
+//! linked within the process.
 
 use std::{
     collections::VecDeque,
@@ -26,6 +27,11 @@ const FILL: &str = match std::str::from_utf8(&[b'.'; ENTRY]) {
 /// Starts `peers` peers and waits until they have a leader.
 pub(crate) async fn start(peers: usize) -> anyhow::Result<Cluster> {
     Ok(Cluster::local(peers).await?)
+}
+
+/// Starts `peers` peers that have no endpoint, and waits until they have a leader.
+pub(crate) async fn start_within(peers: usize) -> anyhow::Result<Cluster> {
+    Ok(Cluster::memory(peers).await?)
 }
 
 /// Starts three peers whose log is too short for a late peer to catch up from.

@@ -14,8 +14,8 @@ use std::{
 use bytes::Bytes;
 use quorate_core::{
     Applied, Body, ClientOp, Command, Cursor, Effect, Effects, Entry, Fate, Form, GroupId,
-    GroupKey, GroupProfile, Incarnation, Index, Input, LinkId, NetworkId, Now, OpenGroup, Peer,
-    PeerConfig, PeerId, Recovered, Reply, RequestId, Role, StateDone, StateOp, Time, Wall,
+    GroupKey, GroupProfile, Incarnation, Index, Input, Lineage, LinkId, NetworkId, Now, OpenGroup,
+    Peer, PeerConfig, PeerId, Recovered, Reply, RequestId, Role, StateDone, StateOp, Time, Wall,
 };
 
 use crate::sums::{self, COMMAND, Sums};
@@ -255,12 +255,13 @@ impl Node {
             peer: peer_id(number),
             network: NetworkId::from_name("bench"),
             seed: 7,
-            nonce: 0,
             planted: quorate_core::Planted::default(),
         };
         let recovered = Recovered {
             incarnation: Incarnation(number as u64 + 1),
-            boot: 1,
+            lineage: Lineage::from_parts(1, vec![1]).expect("one boot"),
+            remembered: Vec::new(),
+            succeeds: false,
             groups: Vec::new(),
         };
         let open = OpenGroup {

@@ -1,9 +1,9 @@
 //! The real driver beside the crate `openraft`: three peers of one process, and a number of client
 //! tasks that each wait for their write before they begin the next.
 //!
-//! Not yet the same ground: `openraft`'s nodes call each other, while Quorate's peers talk over
-//! QUIC on loopback, encryption included, because there is no other way between them. And Quorate's
-//! machine is its map on a Merkle tree, `openraft`'s a table of sums.
+//! Neither has a network: `openraft`'s nodes call each other, Quorate's peers are plugged in at one
+//! switchboard. The machines differ: Quorate's is its map on a Merkle tree, `openraft`'s a table of
+//! sums.
 
 use std::{sync::Arc, time::Instant};
 
@@ -24,7 +24,7 @@ pub(crate) struct Pair {
 
 /// Measures with this many clients.
 pub(crate) async fn per_s(clients: u64) -> anyhow::Result<Pair> {
-    let cluster = cluster::start(3).await?;
+    let cluster = cluster::start_within(3).await?;
     let (leader, _) = cluster.leader().await?;
     let map: Map<u64, u64> = cluster.peer(leader).group.map("sums");
     let nodes = Arc::new(Nodes::start().await?);
