@@ -1,4 +1,5 @@
 //! Frames on every lane between peers, on real QUIC and within a process.
+#![allow(clippy::unwrap_used)] // All of it is tests.
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Dialing, stopping, and living beside other protocols.
+#![allow(clippy::unwrap_used)] // All of it is tests.
 
 mod common;
 
