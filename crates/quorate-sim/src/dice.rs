@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use quorate_core::{PeerId, Purpose, Random};
 
-/// A source of random numbers for one purpose.
+/// A source of random numbers for one purpose, which a seed decides.
 #[derive(Clone, Debug)]
-pub(crate) struct Dice {
+pub struct Dice {
     key: u64,
     counter: u64,
 }
@@ -36,7 +36,7 @@ impl Dice {
     }
 
     /// Draws 64 bits.
-    pub(crate) fn draw(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.counter = self.counter.wrapping_add(1);
         // The finalizer of splitmix64 over a Weyl sequence that starts at the key.
         let mut word = self
@@ -48,23 +48,23 @@ impl Dice {
     }
 
     /// Draws a number in `0..bound`; 0 if the bound is 0.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         let draw = self.draw();
         ((u128::from(draw) * u128::from(bound)) >> 64) as u64
     }
 
     /// Draws an index below `len`.
-    pub(crate) fn index(&mut self, len: usize) -> usize {
+    pub fn index(&mut self, len: usize) -> usize {
         self.below(len as u64) as usize
     }
 
     /// Draws a number in `low..=high`.
-    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low).saturating_add(1))
     }
 
     /// Draws a number in `low..=high` on a log scale: each octave is as likely as any other.
-    pub(crate) fn scaled(&mut self, low: u64, high: u64) -> u64 {
+    pub fn scaled(&mut self, low: u64, high: u64) -> u64 {
         if high <= low {
             return low;
         }
@@ -80,22 +80,22 @@ impl Dice {
     }
 
     /// Decides with a chance of `parts` in a million.
-    pub(crate) fn chance(&mut self, parts: u32) -> bool {
+    pub fn chance(&mut self, parts: u32) -> bool {
         parts > 0 && self.below(u64::from(MILLION)) < u64::from(parts)
     }
 
     /// Decides with equal chances.
-    pub(crate) fn coin(&mut self) -> bool {
+    pub fn coin(&mut self) -> bool {
         self.draw() >> 63 == 1
     }
 
     /// Draws a duration of the span, on a log scale.
-    pub(crate) fn span(&mut self, span: Span) -> Duration {
+    pub fn span(&mut self, span: Span) -> Duration {
         Duration::from_nanos(self.scaled(span.low, span.high))
     }
 
     /// Puts `list` in a random order.
-    pub(crate) fn shuffle<T>(&mut self, list: &mut [T]) {
+    pub fn shuffle<T>(&mut self, list: &mut [T]) {
         for at in (1..list.len()).rev() {
             let other = self.index(at + 1);
             list.swap(at, other);

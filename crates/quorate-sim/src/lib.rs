@@ -9,7 +9,7 @@
 //! Read in this order: [`Scenario`] (what will be done, as data), [`FaultKind`] and [`Operation`],
 //! [`World`] (the queue; `turn` drives a peer as the real driver does, `network` and `disk` stand
 //! for the outside), `checkers` (what must hold), `liveness` (what must come back), and
-//! [`run_seed`].
+//! [`run_seed`]. Users test their own machine with a [`Subject`] and a [`Simulation`] of it.
 
 #![forbid(unsafe_code)]
 
@@ -25,7 +25,9 @@ mod duration_text;
 mod explorer;
 mod families;
 mod fault;
+mod findings;
 mod hash;
+mod hex;
 pub mod history;
 mod inject;
 pub mod limits;
@@ -38,12 +40,15 @@ mod network;
 mod node;
 mod operation;
 mod operator;
+mod panics;
 mod rot;
 mod run;
 mod scenario;
 mod scenario_file;
 mod shrink;
+mod simulation;
 mod start;
+mod subject;
 mod swarm;
 mod trace;
 mod turn;
@@ -51,10 +56,11 @@ mod world;
 
 pub use canaries::{Hunt, family_of, hunt, planted};
 pub use checkers::{Told, Violation};
-pub use dice::Span;
+pub use dice::{Dice, Span};
 pub use explorer::{Bounds, Explored, Lapse, bounds, explorations, explore};
 pub use families::Family;
 pub use fault::{Fault, FaultKind};
+pub use findings::{Finding, Findings};
 pub use network::{NetworkPlan, Weather};
 pub use operation::{Action, Operation};
 pub use run::{
@@ -64,6 +70,8 @@ pub use run::{
 pub use scenario::{PeerPlan, Scenario, Storage};
 pub use scenario_file::{ScenarioError, ScenarioFile};
 pub use shrink::{Shrunk, TRIALS, shrink};
+pub use simulation::{Simulation, SimulationError};
+pub use subject::{Step, Subject};
 pub use swarm::{Drawing, Kinds};
 pub use trace::{Keep, first_difference};
 pub use world::{Heard, World};

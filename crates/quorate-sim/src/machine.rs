@@ -1,20 +1,27 @@
-//! The state under test, as the simulated clients use it: one map of the real collections.
+//! The state under test: a user's machine, or, as the simulated clients use it, one map of the real
+//! collections.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_core::Planted;
 use quorate_state::{
-    ClientLimits, Collections, Replica,
+    ClientLimits, Collections, Machine, Replica,
     collections::{Command, MapOp, MapOutcome, MapView, Op, OpOutcome, Outcome, Raw},
 };
+
+use crate::subject::Tested;
 
 /// The name of the clients' map.
 const MAP: &str = "simulated";
 
 /// Makes a replica of the machine under test, with a client table of these limits.
-pub(crate) fn replica(limits: ClientLimits, planted: Planted) -> Replica {
-    Replica::new(Arc::new(Collections))
+pub(crate) fn replica(tested: Option<&Tested>, limits: ClientLimits, planted: Planted) -> Replica {
+    let machine = tested.map_or_else(
+        || -> Arc<dyn Machine> { Arc::new(Collections) },
+        Tested::machine,
+    );
+    Replica::new(machine)
         .with_client_limits(limits)
         .with_planted(planted)
 }

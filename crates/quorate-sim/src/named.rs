@@ -108,6 +108,22 @@ impl NamedClients {
 }
 
 impl NamedClients {
+    /// Adds a client that has not done anything yet; returns its number.
+    fn add_client(&mut self) -> usize {
+        let number = self.clients.len();
+        self.clients.push(Client {
+            dice: Dice::new(self.seed, "named client", number as u64),
+            id: None,
+            registering: false,
+            refused: 0,
+            next: 0,
+            open: BTreeSet::new(),
+            waiting: Vec::new(),
+            hasty: number % 4 == 3,
+        });
+        number
+    }
+
     /// Returns the dice of a plan.
     fn dice(&mut self, plan: Plan) -> Option<&mut Dice> {
         match plan {
@@ -127,7 +143,7 @@ impl World {
         action: Action,
         patience: Duration,
     ) -> Option<usize> {
-        if matches!(action, Action::Read { .. }) {
+        if action.is_read() {
             return None;
         }
         let here = (peer, self.checkers.genesis(peer));
@@ -138,17 +154,7 @@ impl World {
         let client = client as usize;
         let named = &mut self.named;
         while named.clients.len() <= client {
-            let number = named.clients.len() as u64;
-            named.clients.push(Client {
-                dice: Dice::new(named.seed, "named client", number),
-                id: None,
-                registering: false,
-                refused: 0,
-                next: 0,
-                open: BTreeSet::new(),
-                waiting: Vec::new(),
-                hasty: number % 4 == 3,
-            });
+            named.add_client();
         }
         // An operation is known by when, where and who, which leaving others out does not change.
         let mark = self.at ^ ((client as u64) << 56) ^ ((peer as u64) << 48);
@@ -191,10 +197,10 @@ impl World {
             return;
         }
         let fresh = self.named.clients.len() as u32;
-        let action = Action::Insert { key, size: 16 };
         let asked: Vec<(usize, usize)> = (0..self.peers())
             .zip(fresh..)
             .filter_map(|(peer, client)| {
+                let action = Action::Insert { key, size: 16 };
                 Some((peer, self.ask_named(peer, client, action, PATIENCE)?))
             })
             .collect();
@@ -210,6 +216,32 @@ impl World {
                 let detail = format!("a named write first through peer {peer} is told {told:?}");
                 self.found("liveness", detail);
             }
+        }
+    }
+
+    /// Demands that a fresh client is registered through each peer, where the limits of the client
+    /// table leave room for it: a write that changes nothing of a user's machine, so that nothing
+    /// is found but what the scenario's commands did.
+    pub(crate) fn serve_registrations(&mut self, limit: Duration) {
+        if self.scenario.client_limits != ClientLimits::default() {
+            return;
+        }
+        let mut fresh = Vec::new();
+        for peer in 0..self.peers() {
+            let client = self.named.add_client();
+            self.named.clients[client].registering = true;
+            self.register(client, peer);
+            fresh.push(client);
+        }
+        let first = fresh.first().copied().unwrap_or_default();
+        let without = move |world: &Self| {
+            let mut clients = world.named.clients[first..].iter();
+            clients.position(|client| client.id.is_none())
+        };
+        self.run_until(limit, |world| without(world).is_none());
+        if let Some(peer) = without(self) {
+            let detail = format!("no client is registered through peer {peer}");
+            self.found("liveness", detail);
         }
     }
 

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     dice::{Dice, Span},
+    hex,
     swarm::Features,
 };
 
@@ -26,7 +28,7 @@ pub struct Operation {
 }
 
 /// What a client does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Action {
     /// Writes a value that nobody else writes.
@@ -59,6 +61,22 @@ pub enum Action {
         /// what the clients of its peer have been told.
         linearizable: bool,
     },
+    /// Asks a user's own state machine for something.
+    Command {
+        /// The command, encoded.
+        #[serde(with = "hex")]
+        hex: Bytes,
+        /// What it says, for people; nothing is made of it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        text: String,
+    },
+}
+
+impl Action {
+    /// Tells whether it reads, and changes nothing.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self, Self::Read { .. })
+    }
 }
 
 /// What the clients of a run do on average.
@@ -192,6 +210,7 @@ mod tests {
                     Action::Remove { .. } => 1,
                     Action::Exchange { .. } => 2,
                     Action::Read { .. } => 3,
+                    Action::Command { .. } => unreachable!(),
                 }] += 1;
             }
         }

@@ -15,7 +15,9 @@ use crate::{
     hash::Rolling,
     history::Event,
     narrate::Narration,
+    panics::{self, Panicked},
     scenario::Scenario,
+    subject::NO_PANIC,
     swarm::{Drawing, Kinds},
     trace::Keep,
     world::World,
@@ -149,12 +151,10 @@ pub fn run_world(world: &mut World) {
         }
     }));
     if let Err(panic) = result {
-        let text = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("a panic without a text");
-        world.found("no-panic", text.to_owned());
+        match panic.downcast_ref::<Panicked>() {
+            Some(Panicked(told)) => world.found(NO_PANIC, told.clone()),
+            None => world.found("no-panic", panics::text_of(panic.as_ref()).to_owned()),
+        }
     }
     world.checkers.clients.finish_history();
 }

@@ -79,6 +79,9 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// What the clients do, in order of time.
     pub operations: Vec<Operation>,
+    /// The name of the user's state machine that the peers run; a map, if nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
     /// The bug that is planted in every peer, if one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bug: Option<Canary>,
@@ -112,6 +115,7 @@ impl Scenario {
             network: NetworkPlan::calm(),
             faults: Vec::new(),
             operations: Vec::new(),
+            subject: None,
             bug: None,
         }
     }

@@ -13,7 +13,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use quorate_core::Form;
+use quorate_core::{Form, limits::COMMAND};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
@@ -63,6 +63,9 @@ pub enum ScenarioError {
     /// It names something that is not there, or is out of bounds.
     #[error("{0}")]
     Unfit(String),
+    /// It is of a state machine that is not at hand.
+    #[error("it is of the state machine \"{0}\", {1}")]
+    Subject(String, &'static str),
     /// No quorum can ever be there, so nothing would be shown.
     #[error("no quorum can survive this: {0}")]
     NoQuorum(String),
@@ -242,7 +245,11 @@ fn durations_from_text(value: &mut Value) {
                 *value = value_of(&Duration::from_nanos(nanos));
             }
         }
-        Value::Object(fields) => fields.values_mut().for_each(durations_from_text),
+        Value::Object(fields) => fields
+            .iter_mut()
+            // What a user's command says is no duration, whatever it looks like.
+            .filter(|(name, _)| *name != "command")
+            .for_each(|(_, value)| durations_from_text(value)),
         Value::Array(items) => items.iter_mut().for_each(durations_from_text),
         _ => {}
     }
@@ -290,6 +297,7 @@ pub(crate) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     }
     for (number, operation) in scenario.operations.iter().enumerate() {
         check_operation(number, operation, peers)?;
+        check_subject(number, operation, scenario.subject.as_deref())?;
     }
     Ok(())
 }
@@ -390,9 +398,9 @@ fn check_operation(number: usize, one: &Operation, peers: usize) -> Result<(), S
             one.peer
         ));
     }
-    match one.action {
+    match &one.action {
         Action::Insert { size, .. } | Action::Exchange { size, .. }
-            if !(8..=limits::VALUE_BYTES).contains(&size) =>
+            if !(8..=limits::VALUE_BYTES).contains(size) =>
         {
             let most = limits::VALUE_BYTES;
             unfit(format!("a value has from 8 to {most} bytes, not {size}"))
@@ -402,6 +410,27 @@ fn check_operation(number: usize, one: &Operation, peers: usize) -> Result<(), S
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses commands without a machine to apply them, and writes to a map that is not there.
+fn check_subject(
+    number: usize,
+    one: &Operation,
+    subject: Option<&str>,
+) -> Result<(), ScenarioError> {
+    let what = match (&one.action, subject) {
+        (Action::Command { .. }, None) => "a command needs a \"subject\", whose it is".to_owned(),
+        (Action::Command { hex, .. }, Some(_)) if hex.len() > COMMAND => {
+            format!("a command has at most {COMMAND} bytes")
+        }
+        (Action::Insert { .. } | Action::Remove { .. } | Action::Exchange { .. }, Some(name)) => {
+            format!("\"{name}\" is no map; it takes commands")
+        }
+        _ => return Ok(()),
+    };
+    Err(ScenarioError::Unfit(format!(
+        "operations[{number}]: {what}"
+    )))
 }
 
 #[cfg(test)]

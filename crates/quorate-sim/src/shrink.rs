@@ -244,7 +244,7 @@ fn plain(operation: &mut Operation) {
     operation.client = None;
     match &mut operation.action {
         Action::Insert { size, .. } | Action::Exchange { size, .. } => *size = 8,
-        Action::Remove { .. } | Action::Read { .. } => {}
+        Action::Remove { .. } | Action::Read { .. } | Action::Command { .. } => {}
     }
 }
 

@@ -78,7 +78,11 @@ impl World {
             idle_turns: 0,
             next_link: 1,
             links: BTreeMap::new(),
-            replica: machine::replica(self.scenario.client_limits, self.scenario.bug.into()),
+            replica: machine::replica(
+                self.tested.as_ref(),
+                self.scenario.client_limits,
+                self.scenario.bug.into(),
+            ),
             asked: VecDeque::new(),
             writing: false,
             sealing: false,

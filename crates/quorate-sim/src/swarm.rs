@@ -60,6 +60,18 @@ impl Drawing {
     }
 }
 
+impl Kinds {
+    /// No kind of fault.
+    pub fn none() -> Self {
+        Self::Only(BTreeSet::new())
+    }
+
+    /// The kinds of these names, of [`FaultKind::NAMES`].
+    pub fn only(names: impl IntoIterator<Item = &'static str>) -> Self {
+        Self::Only(names.into_iter().collect())
+    }
+}
+
 /// What a seed is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Mood {
@@ -187,6 +199,7 @@ impl Scenario {
             faults: draw_faults(drawing, mood, safety, seed),
             operations: OperationPlan::draw(&on, &mut Dice::new(seed, "load", 0))
                 .operations(nodes, safety, seed),
+            subject: None,
             bug: None,
         };
         if let Some(apart) = apart {

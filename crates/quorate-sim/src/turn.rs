@@ -437,7 +437,14 @@ impl World {
         };
         let more = !living.asked.is_empty();
         let before = living.replica.applied();
-        let done = living.replica.execute(op);
+        let done = match &self.tested {
+            None => living.replica.execute(op),
+            Some(tested) => {
+                let (done, result) = tested.execute(&mut living.replica, op);
+                self.checkers.note(spot, result);
+                done
+            }
+        };
         if let Some(done) = &done {
             self.checkers.executed(spot, &living.replica, before, done);
         }

@@ -27,6 +27,7 @@ use crate::{
     operation::{Action, Operation},
     operator::Errand,
     scenario::Scenario,
+    subject::Tested,
     trace::{Keep, Trace},
 };
 
@@ -37,6 +38,8 @@ pub(crate) const MACHINE: &str = "quorate-simulated";
 #[derive(Debug)]
 pub struct World {
     pub(crate) scenario: Scenario,
+    /// The user's machine, if the peers run one.
+    pub(crate) tested: Option<Tested>,
     pub(crate) at: u64,
     queue: BinaryHeap<Reverse<Slot>>,
     slots: u64,
@@ -176,7 +179,14 @@ fn nodes_of(scenario: &Scenario) -> Vec<Node> {
 
 impl World {
     /// Builds the world of a scenario; nothing has happened yet.
+    ///
+    /// One that names a subject is for [`World::of`]: here that is a violation from the start.
     pub fn new(scenario: Scenario, keep: Keep) -> Self {
+        Self::build(scenario, None, keep)
+    }
+
+    /// Builds a world whose peers run a machine of the user's, or the simulator's own.
+    pub(crate) fn build(scenario: Scenario, tested: Option<Tested>, keep: Keep) -> Self {
         let peers = scenario.peers.len();
         let seed = scenario.seed;
         let key = GroupKey::named("simulated");
@@ -196,7 +206,13 @@ impl World {
             numbers,
             network: Network::new(scenario.network.clone(), seed, &machines),
             later: Later::new(),
-            checkers: Checkers::new(group, peers + 1, scenario.client_limits, scenario.apart),
+            checkers: Checkers::new(
+                group,
+                peers + 1,
+                scenario.client_limits,
+                scenario.apart,
+                tested.clone(),
+            ),
             trace: Trace::new(keep, peers + 1),
             key,
             group,
@@ -219,6 +235,7 @@ impl World {
             ties: Dice::new(seed, "ties", u64::MAX),
             plan_ties: Dice::new(seed, "ties of plans", 0),
             nodes,
+            tested,
             scenario,
         };
         if keep == Keep::History {
@@ -233,6 +250,7 @@ impl World {
         }
         world.schedule_fault(0);
         world.schedule_operation(0);
+        world.check_subject();
         world
     }
 
@@ -372,14 +390,9 @@ impl World {
 
     /// Does an operation of the scenario.
     fn operate(&mut self, operation: &Operation) {
-        let &Operation {
-            peer,
-            action,
-            patience,
-            client,
-            ..
-        } = operation;
-        match client.filter(|_| !matches!(action, Action::Read { .. })) {
+        let (peer, patience) = (operation.peer, operation.patience);
+        let action = operation.action.clone();
+        match operation.client.filter(|_| !action.is_read()) {
             Some(client) => self.ask_named(peer, client, action, patience),
             None => self.ask(peer, action, patience),
         };

@@ -18,7 +18,7 @@ use quorate_core::{
 use quorate_state::{ClientLimits, Replica, tree::Tree};
 
 use super::Found;
-use crate::{hash::Rolling, machine, trace::hash_applied};
+use crate::{hash::Rolling, machine, subject::Tested, trace::hash_applied};
 
 /// Of how many entries back the model can tell the digest.
 const WINDOW: usize = 2_048;
@@ -43,8 +43,8 @@ pub(crate) struct Fold {
 
 impl Fold {
     /// Starts with the empty state of a history.
-    pub(crate) fn new(genesis: GenesisId, limits: ClientLimits) -> Self {
-        let mut model = machine::replica(limits, Planted::default());
+    pub(crate) fn new(genesis: GenesisId, limits: ClientLimits, tested: Option<&Tested>) -> Self {
+        let mut model = machine::replica(tested, limits, Planted::default());
         model.execute(StateOp::Begin { genesis });
         Self {
             model,

@@ -29,6 +29,8 @@ pub(crate) struct Ledger {
     pub(crate) floor: Index,
     /// The highest cursor that a client of each peer was told of.
     pub(crate) seen: BTreeMap<usize, Cursor>,
+    /// What each command of a user's machine answered, hashed.
+    pub(crate) said: BTreeMap<Index, u128>,
     versions: BTreeMap<u32, Vec<(Index, Option<usize>)>>,
 }
 
@@ -40,6 +42,7 @@ impl Ledger {
             answers: BTreeMap::new(),
             floor: Index(0),
             seen: BTreeMap::new(),
+            said: BTreeMap::new(),
             versions: BTreeMap::new(),
         }
     }

@@ -44,6 +44,8 @@ use matching::{Matching, Mirror};
 pub(crate) use order::Cursors;
 pub(crate) use synced::Synced;
 
+use crate::subject::Tested;
+
 /// What a checker found, before it is known where.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
@@ -116,6 +118,8 @@ pub(crate) struct Checkers {
     synced: BTreeMap<Member, Synced>,
     twin: BTreeMap<Member, Synced>,
     limits: ClientLimits,
+    /// The user's machine, if there is one.
+    tested: Option<Tested>,
     /// Whether the group may be founded more than once.
     apart: bool,
     /// The clients' operations.
@@ -134,7 +138,15 @@ pub(crate) struct Spot {
 
 impl Checkers {
     /// Makes the checkers for `peers` peers that share one group.
-    pub(crate) fn new(group: GroupId, peers: usize, limits: ClientLimits, apart: bool) -> Self {
+    pub(crate) fn new(
+        group: GroupId,
+        peers: usize,
+        limits: ClientLimits,
+        apart: bool,
+        tested: Option<Tested>,
+    ) -> Self {
+        let mut clients = Clients::new(limits);
+        clients.has_map = tested.is_none();
         Self {
             group,
             histories: BTreeMap::new(),
@@ -145,7 +157,8 @@ impl Checkers {
             twin: BTreeMap::new(),
             limits,
             apart,
-            clients: Clients::new(limits),
+            clients,
+            tested,
             violation: None,
         }
     }
@@ -282,11 +295,11 @@ impl Checkers {
             life.effective = Effective::default();
             life.genesis = Some(genesis);
         }
-        let limits = self.limits;
+        let (limits, tested) = (self.limits, self.tested.as_ref());
         let history = self.histories.entry(genesis).or_insert_with(|| History {
             matching: Matching::new(genesis),
             elections: Elections::default(),
-            fold: Fold::new(genesis, limits),
+            fold: Fold::new(genesis, limits, tested),
         });
         history.elections.observe(view)?;
         let (before, fate) = (history.matching.committed(), history.fold.fate());

@@ -42,6 +42,8 @@ impl Clients {
                 (Function::Cas, key, Value::Pair(pair))
             }
             Action::Read { linearizable, .. } if !linearizable => return,
+            // A user's machine has no keys to tell of.
+            Action::Command { .. } => return,
             Action::Read { key, .. } => (Function::Read, key, Value::One(None)),
         };
         let at = self.at;
@@ -65,9 +67,9 @@ impl Clients {
             .committed
             .map_or(genesis, |(genesis, _)| Some(genesis));
         let ledger = place.and_then(|genesis| self.ledgers.get(&genesis));
-        match (record.action, told) {
+        match (&record.action, told) {
             (Action::Read { key, .. }, Told::Read(state)) => {
-                let found = ledger.and_then(|ledger| ledger.version_at(key, state.index));
+                let found = ledger.and_then(|ledger| ledger.version_at(*key, state.index));
                 read = Some(Value::One(found.map(|writer| writer.to_string())));
             }
             (Action::Exchange { .. }, Told::Written(cursor)) => {

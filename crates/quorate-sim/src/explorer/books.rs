@@ -165,7 +165,7 @@ impl Models {
         let mut replica = match self.states.get(&before) {
             Some((replica, _)) => replica.clone(),
             None => {
-                let mut empty = machine::replica(ClientLimits::default(), Planted::default());
+                let mut empty = machine::replica(None, ClientLimits::default(), Planted::default());
                 empty.execute(StateOp::Begin { genesis });
                 empty
             }

@@ -136,7 +136,7 @@ impl Hash for Kept {
 impl Kept {
     fn new(planted: Planted) -> Self {
         Self {
-            replica: machine::replica(ClientLimits::default(), planted),
+            replica: machine::replica(None, ClientLimits::default(), planted),
             trace: 0,
         }
     }
