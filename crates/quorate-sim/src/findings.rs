@@ -95,7 +95,7 @@ impl fmt::Display for Finding {
         )?;
         let scenario = &self.file.scenario;
         for fault in &scenario.faults {
-            write!(f, "\n  {:?} {:?}", fault.at, fault.kind)?;
+            write!(f, "\n  at {:?}: {:?}", fault.at, fault.kind)?;
         }
         for operation in &scenario.operations {
             write!(f, "\n  {}", told(operation))?;
@@ -109,8 +109,8 @@ fn told(operation: &Operation) -> String {
         at, peer, action, ..
     } = operation;
     match action {
-        Action::Command { text, .. } => format!("{at:?} through peer {peer}: {text}"),
-        action => format!("{at:?} through peer {peer}: {action:?}"),
+        Action::Command { text, .. } => format!("at {at:?}, through peer {peer}: {text}"),
+        action => format!("at {at:?}, through peer {peer}: {action:?}"),
     }
 }
 

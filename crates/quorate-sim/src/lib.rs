@@ -71,7 +71,7 @@ pub use scenario::{PeerPlan, Scenario, Storage};
 pub use scenario_file::{ScenarioError, ScenarioFile};
 pub use shrink::{Shrunk, TRIALS, shrink};
 pub use simulation::{Simulation, SimulationError};
-pub use subject::{Step, Subject};
+pub use subject::{Subject, Transition};
 pub use swarm::{Drawing, Kinds};
 pub use trace::{Keep, first_difference};
 pub use world::{Heard, World};

@@ -64,8 +64,11 @@ pub enum ScenarioError {
     #[error("{0}")]
     Unfit(String),
     /// It is of a state machine that is not at hand.
-    #[error("it is of the state machine \"{0}\", {1}")]
-    Subject(String, &'static str),
+    #[error(
+        "it is of the state machine \"{0}\", which is not here: replay it with \
+         `Simulation::replay` where that machine is"
+    )]
+    Subject(String),
     /// No quorum can ever be there, so nothing would be shown.
     #[error("no quorum can survive this: {0}")]
     NoQuorum(String),

@@ -147,7 +147,7 @@ impl Simulation {
             drawing: Drawing::new(5, 60),
             per_second: 20,
             network: None,
-            trials: 1_000,
+            trials: limits::SUBJECT_TRIALS,
         }
     }
 
@@ -187,7 +187,7 @@ impl Simulation {
         self
     }
 
-    /// Sets how many runs it may take to cut a scenario down; 1,000 unless set.
+    /// Sets how many runs it may take to cut a scenario down; [`limits::SUBJECT_TRIALS`] unless set.
     #[must_use]
     pub fn trials(mut self, trials: u64) -> Self {
         self.trials = trials;
@@ -249,10 +249,7 @@ impl Simulation {
         let scenario = ScenarioFile::parse(file)?.scenario;
         match scenario.subject.as_deref() {
             Some(name) if name == self.tested.name() => {}
-            Some(other) => {
-                let wanted = "and this simulation is of another one";
-                return Err(ScenarioError::Subject(other.to_owned(), wanted));
-            }
+            Some(other) => return Err(ScenarioError::Subject(other.to_owned())),
             None => {
                 let what = "it names no \"subject\": run it with `quorate simulate --scenario`";
                 return Err(ScenarioError::Unfit(what.to_owned()));

@@ -19,11 +19,13 @@ use quorate_state::{
     tree::Tree,
     typed::{decode_outcome, encode_command},
 };
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     checkers::Found,
     dice::Dice,
     hex,
+    operation::Action,
     panics::{self, Panicked},
     scenario::Scenario,
     trace::Keep,
@@ -40,7 +42,7 @@ pub(crate) const NO_PANIC: &str = "apply-does-not-panic";
 /// A state machine to be tested, what is asked of it, and what must hold.
 ///
 /// `make` makes an instance, equal to all others; it is called for every command that is applied,
-/// so it should be cheap. Commands must be [`fmt::Debug`], because what is found is told by them.
+/// so it should be cheap. Commands and outcomes must be [`fmt::Debug`]: what is found is told by them.
 pub struct Subject<M> {
     tested: Tested,
     machine: PhantomData<fn() -> M>,
@@ -52,18 +54,19 @@ pub(crate) struct Tested {
     name: Arc<str>,
     make: Arc<dyn Fn() -> Arc<dyn Machine> + Send + Sync>,
     describe: fn(&[u8]) -> String,
+    describe_outcome: fn(&[u8]) -> String,
     generate: Option<Arc<Generate>>,
     states: Vec<(&'static str, Arc<StateCheck>)>,
-    steps: Vec<(&'static str, Arc<StepCheck>)>,
+    transitions: Vec<(&'static str, Arc<TransitionCheck>)>,
 }
 
 type Generate = dyn Fn(&mut Dice) -> Result<Bytes, ValueError> + Send + Sync;
 type StateCheck = dyn Fn(View<'_>) -> Result<(), String> + Send + Sync;
-type StepCheck = dyn Fn(&Step<'_, Bytes, Bytes>) -> Result<(), String> + Send + Sync;
+type TransitionCheck = dyn Fn(&Transition<'_, Bytes, Bytes>) -> Result<(), String> + Send + Sync;
 
 /// One command that was applied: what it said and answered, and the state on both sides of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Step<'a, C, O> {
+pub struct Transition<'a, C, O> {
     /// The machine's items before.
     pub before: View<'a>,
     /// What was asked.
@@ -78,6 +81,7 @@ impl<M> Subject<M>
 where
     M: StateMachine,
     M::Command: fmt::Debug,
+    M::Outcome: fmt::Debug,
 {
     /// Names the machine to test.
     pub fn new(make: impl Fn() -> M + Send + Sync + 'static) -> Self {
@@ -87,9 +91,10 @@ where
                 name,
                 make: Arc::new(move || Arc::new(Typed(Arc::new(make())))),
                 describe: describe::<M::Command>,
+                describe_outcome: describe_outcome::<M::Outcome>,
                 generate: None,
                 states: Vec::new(),
-                steps: Vec::new(),
+                transitions: Vec::new(),
             },
             machine: PhantomData,
         }
@@ -127,26 +132,29 @@ where
     ///
     /// Called at every peer after every command.
     #[must_use]
-    pub fn step(
+    pub fn transition(
         mut self,
         name: &'static str,
-        check: impl Fn(&Step<'_, M::Command, M::Outcome>) -> Result<(), String> + Send + Sync + 'static,
+        check: impl Fn(&Transition<'_, M::Command, M::Outcome>) -> Result<(), String>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
-        let check = move |step: &Step<'_, Bytes, Bytes>| {
+        let check = move |transition: &Transition<'_, Bytes, Bytes>| {
             // What does not decode was not applied, and changed nothing.
-            let Ok(command) = decode_value::<M::Command>(step.command) else {
+            let Ok(command) = decode_value::<M::Command>(transition.command) else {
                 return Ok(());
             };
-            let outcome = decode_outcome::<M::Outcome>(step.outcome);
+            let outcome = decode_outcome::<M::Outcome>(transition.outcome);
             let outcome = outcome.map_err(|error| format!("the outcome: {error}"))?;
-            check(&Step {
-                before: step.before,
+            check(&Transition {
+                before: transition.before,
                 command: &command,
                 outcome: &outcome,
-                after: step.after,
+                after: transition.after,
             })
         };
-        self.tested.steps.push((name, Arc::new(check)));
+        self.tested.transitions.push((name, Arc::new(check)));
         self
     }
 }
@@ -174,10 +182,17 @@ impl fmt::Debug for Tested {
     }
 }
 
-fn describe<C: serde::de::DeserializeOwned + fmt::Debug>(command: &[u8]) -> String {
+fn describe<C: DeserializeOwned + fmt::Debug>(command: &[u8]) -> String {
     decode_value::<C>(command).map_or_else(
         |_| format!("no command: {}", hex::write(command)),
         |command| format!("{command:?}"),
+    )
+}
+
+fn describe_outcome<O: DeserializeOwned + fmt::Debug>(outcome: &[u8]) -> String {
+    decode_outcome::<O>(outcome).map_or_else(
+        |error| format!("{}, {error}", hex::write(outcome)),
+        |outcome| format!("{outcome:?}"),
     )
 }
 
@@ -190,7 +205,7 @@ impl Tested {
     /// Returns the names of what must hold.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
         let states = self.states.iter().map(|(name, _)| *name);
-        states.chain(self.steps.iter().map(|(name, _)| *name))
+        states.chain(self.transitions.iter().map(|(name, _)| *name))
     }
 
     /// Returns a command as text.
@@ -312,10 +327,12 @@ impl Tested {
         let second =
             second.map_err(|told| Found::new(NO_PANIC, format!("{}, again: {told}", named())))?;
         if second != *outcome {
-            let (one, other) = (hex::write(outcome), hex::write(&second));
+            let say = self.describe_outcome;
             let detail = format!(
-                "{} answers {one}, and from the same state in a new instance {other}",
-                named()
+                "{} answers {}, and from the same state in a new instance {}",
+                named(),
+                say(outcome),
+                say(&second)
             );
             return Err(Found::new(REPEATABLE, detail));
         }
@@ -328,14 +345,14 @@ impl Tested {
             );
             return Err(Found::new(REPEATABLE, detail));
         }
-        let step = Step {
+        let transition = Transition {
             before: View::new(before),
             command,
             outcome,
             after,
         };
-        for (name, check) in &self.steps {
-            judge(name, || check(&step), &named)?;
+        for (name, check) in &self.transitions {
+            judge(name, || check(&transition), &named)?;
         }
         self.judge_state(after, &named)
     }
@@ -347,7 +364,26 @@ impl Tested {
     }
 }
 
+impl Action {
+    /// Makes the operation that asks a user's machine for a command.
+    ///
+    /// # Errors
+    /// The command cannot be encoded: it does not know its length.
+    pub fn command(command: &(impl Serialize + fmt::Debug)) -> Result<Self, ValueError> {
+        Ok(Self::Command {
+            hex: encode_command(command)?,
+            text: format!("{command:?}"),
+        })
+    }
+}
+
 impl World {
+    /// Returns a peer's items, if it runs: what its machine has made of the entries applied so far.
+    pub fn items(&self, peer: usize) -> Option<View<'_>> {
+        let life = self.nodes.get(peer)?.life.as_ref()?;
+        Some(life.replica.view())
+    }
+
     /// Builds the world of a scenario whose peers run a user's machine; nothing has happened yet.
     ///
     /// A scenario that names another subject is a violation from the start.

@@ -13,8 +13,8 @@ use super::repository::{files, report, root};
 const COMMON: [&str; 7] = ["git", "cd", "curl", "mdbook", "date", "kill", "export"];
 
 /// Cargo's own commands that we name.
-const CARGO: [&str; 8] = [
-    "build", "run", "test", "clippy", "fmt", "doc", "deny", "install",
+const CARGO: [&str; 10] = [
+    "add", "build", "clippy", "deny", "doc", "fmt", "install", "new", "run", "test",
 ];
 
 #[test]
@@ -139,7 +139,11 @@ impl Names {
             let known = match *option {
                 "-p" => self.packages.contains(*value),
                 "--bin" | "--example" => self.programs.contains(*value),
-                "--manifest-path" | "--path" => root().join(value).exists(),
+                "--manifest-path" | "--path" => {
+                    // A package of one's own stands beside the clone.
+                    let within = value.strip_prefix("../quorate/").unwrap_or(value);
+                    root().join(within).exists()
+                }
                 _ => true,
             };
             if !known {
@@ -197,6 +201,7 @@ fn commands_that_cannot_work_are_found() {
     for right in [
         "cargo run --release --bin quorate -- demo -p x",
         "cargo run -p chat -- --name ada",
+        "cargo add --path ../quorate/crates/quorate-sim",
         "just demo",
         "A=b cargo test --workspace",
         ".ci/run quick",
@@ -210,6 +215,7 @@ fn commands_that_cannot_work_are_found() {
         "just dem",
         ".ci/run quickly",
         "cargo run --manifest-path nowhere/Cargo.toml",
+        "cargo add --path ../quorate/nowhere",
         "",
     ] {
         assert!(names.check(wrong).is_err(), "{wrong}");

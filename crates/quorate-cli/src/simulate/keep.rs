@@ -29,7 +29,12 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<ScenarioFile> {
         return Err(ScenarioError::TooLarge).with_context(|| format!("{name} is no scenario"));
     }
     let text = fs::read_to_string(path).with_context(hint)?;
-    ScenarioFile::parse(&text).with_context(|| format!("{name} is no scenario to run"))
+    let parsed = ScenarioFile::parse(&text).and_then(|file| match file.scenario.subject {
+        // The peers of this program run a map.
+        Some(other) => Err(ScenarioError::Subject(other)),
+        None => Ok(file),
+    });
+    parsed.with_context(|| format!("{name} is no scenario to run"))
 }
 
 /// Writes a history: one event a line.

@@ -1,6 +1,12 @@
 //! A machine that breaks its own rule, and the scenario that is left of it.
 
-use quorate_sim::{Action, Kinds, ScenarioFile, Simulation, Step, Subject, Violation};
+use std::time::Duration;
+
+use quorate_core::Form;
+use quorate_sim::{
+    Action, Keep, Kinds, Scenario, ScenarioFile, Simulation, Storage, Subject, Told, Transition,
+    Violation, World,
+};
 use quorate_state::{ApplyContext, StateMachine, Table, View};
 use serde::{Deserialize, Serialize};
 
@@ -115,25 +121,63 @@ fn a_right_machine_runs_with_all_faults_and_is_asked_as_often_as_was_said() {
 
 #[test]
 fn what_a_command_answers_and_changes_is_judged_too() {
-    let told = |step: &Step<'_, Transfer, bool>| {
-        let Transfer { from, to, amount } = *step.command;
-        let less = balance(step.before, from) - balance(step.after, from);
-        let expected = if *step.outcome { amount } else { 0 };
+    let told = |one: &Transition<'_, Transfer, bool>| {
+        let Transfer { from, to, amount } = *one.command;
+        let less = balance(one.before, from) - balance(one.after, from);
+        let expected = if *one.outcome { amount } else { 0 };
         (from == to || less == expected)
             .then_some(())
             .ok_or_else(|| format!("{less} left the account"))
     };
-    let right = subject(true).step("what-is-told-is-done", told);
+    let right = subject(true).transition("what-is-told-is-done", told);
     let findings = Simulation::of(&right).faults(Kinds::none()).seconds(10);
     let findings = findings.run(0..2).unwrap();
     assert!(findings.is_clean(), "{findings:#}");
 
-    let never = |step: &Step<'_, Transfer, bool>| match step.outcome {
+    let never = |one: &Transition<'_, Transfer, bool>| match one.outcome {
         false => Err("refused".to_owned()),
         true => Ok(()),
     };
-    let simulation = Simulation::of(&subject(true).step("nothing-is-refused", never));
+    let simulation = Simulation::of(&subject(true).transition("nothing-is-refused", never));
     let findings = simulation.run(0..1).unwrap();
     assert_eq!(findings.found[0].violation.invariant, "nothing-is-refused");
     assert_eq!(findings.found[0].after, (1, 0, 1));
+}
+
+#[test]
+fn without_commands_nothing_is_asked_of_the_machine() {
+    // Not even when the faults have stopped and the cluster must show that it serves.
+    let never = |_: &Transition<'_, Transfer, bool>| Err("a command".to_owned());
+    let subject = subject(true).transition("no-command-comes", never);
+    let simulation = Simulation::of(&subject).seconds(10).operations(0);
+    let findings = simulation.run(0..4).unwrap();
+    assert!(findings.is_clean(), "{findings:#}");
+    assert!(findings.batch.operations.read >= 4 * 5);
+    assert!(findings.batch.marks["client table: registered"] >= 4 * 5);
+}
+
+#[test]
+fn a_world_can_be_directed_by_hand() {
+    let scenario = Scenario::calm(3, Storage::Disk, &[Form::Expect(3); 3]);
+    let mut world = World::of(&subject(true), scenario, Keep::Nothing);
+    let second = Duration::from_secs(1);
+    assert!(world.run_until(10 * second, |world| world.leader().is_some()));
+    let transfer = Transfer {
+        from: 0,
+        to: 1,
+        amount: 30,
+    };
+    let command = Action::command(&transfer).unwrap();
+    let asked = world.ask(2, command, second).unwrap();
+    let everywhere = |world: &World| {
+        let at = |peer| {
+            world
+                .items(peer)
+                .is_some_and(|items| balance(items, 1) == 130)
+        };
+        (0..3).all(at)
+    };
+    assert!(world.run_until(10 * second, everywhere));
+    assert!(matches!(world.told(asked), Some(Told::Written(_))));
+    assert_eq!(world.violation(), None);
 }

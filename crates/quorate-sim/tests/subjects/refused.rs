@@ -46,7 +46,7 @@ fn a_scenario_runs_with_its_own_machine_only() {
     assert!(simulation.replay(&file.to_json()).is_ok());
     file.scenario.subject = Some("test.other".to_owned());
     let refused = simulation.replay(&file.to_json());
-    assert!(matches!(refused, Err(ScenarioError::Subject(name, _)) if name == "test.other"));
+    assert!(matches!(refused, Err(ScenarioError::Subject(name)) if name == "test.other"));
     let world = World::of(&subject(true), file.scenario.clone(), Keep::Nothing);
     assert_eq!(world.violation().unwrap().invariant, "subject-is-there");
 
