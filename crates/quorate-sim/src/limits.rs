@@ -26,8 +26,8 @@ pub const DRIFT: i32 = 500_000;
 /// How far a wall clock may be off, in milliseconds: a century.
 pub const SKEW: i64 = 100 * 366 * 24 * 3_600 * 1_000;
 
-/// Runs to cut a scenario of a user's machine down, unless it is said otherwise: most need a tenth of
-/// it, and a test that fails should say so within a minute.
+/// Runs to cut a scenario of a user's machine down, unless it is said otherwise: most need a tenth
+/// of it, and a test that fails should say so within a minute.
 pub const SUBJECT_TRIALS: u64 = 1_000;
 
 /// Bytes of the story that a scenario file tells.

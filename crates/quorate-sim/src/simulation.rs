@@ -1,9 +1,10 @@
 //! Simulations of a user's state machine: what is to be run, and the runs.
 //!
 //! The scenarios are those of the simulator's own seeds, with the user's commands in the place of
-//! the writes to a map: the same faults, the same swarm, the same liveness phase. Commands are drawn
-//! with the scenario, before the run, and are plain data in it, so that what fails is cut down and
-//! kept as a file like every other scenario.
+//! the writes to a map: the same faults, the same swarm, the same liveness phase. Commands are
+//! drawn with the scenario, before the run, and are plain data in it, so that what fails is cut
+//! down and kept as a file like every other scenario. Commands drawn while the cluster runs could
+//! depend on what it answered, and then a scenario with one fault less would be another one.
 
 use std::{collections::BTreeSet, ops::Range, time::Duration};
 
@@ -187,7 +188,8 @@ impl Simulation {
         self
     }
 
-    /// Sets how many runs it may take to cut a scenario down; [`limits::SUBJECT_TRIALS`] unless set.
+    /// Sets how many runs it may take to cut a scenario down; [`limits::SUBJECT_TRIALS`] unless
+    /// set.
     #[must_use]
     pub fn trials(mut self, trials: u64) -> Self {
         self.trials = trials;
@@ -211,7 +213,7 @@ impl Simulation {
         Ok(scenario)
     }
 
-    /// Runs the seeds, the end excluded; the first of each invariant that does not hold is cut down.
+    /// Runs the seeds, the end excluded; the first scenario that breaks an invariant is cut down.
     ///
     /// Costs about a second of a core for 300 simulated seconds of five peers, and what the machine
     /// and its invariants cost, seven times for each command. Runs on the calling thread.

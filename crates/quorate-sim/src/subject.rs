@@ -6,7 +6,7 @@
 //! that a simulated peer applies is applied a second time, by an instance that has just been made,
 //! to a copy of the state before (which a persistent tree gives for nothing), and what both
 //! answered and changed is compared at once, at the command that differs. Comparing peers with each
-//! other would find the same much later, at the next digest, and could not say which command it was.
+//! other would find the same much later, at the next digest, and could not say at which command.
 
 use std::{fmt, marker::PhantomData, panic::resume_unwind, sync::Arc};
 
@@ -42,7 +42,8 @@ pub(crate) const NO_PANIC: &str = "apply-does-not-panic";
 /// A state machine to be tested, what is asked of it, and what must hold.
 ///
 /// `make` makes an instance, equal to all others; it is called for every command that is applied,
-/// so it should be cheap. Commands and outcomes must be [`fmt::Debug`]: what is found is told by them.
+/// so it should be cheap. Commands and outcomes must be [`fmt::Debug`]: what is found
+/// is told by them.
 pub struct Subject<M> {
     tested: Tested,
     machine: PhantomData<fn() -> M>,

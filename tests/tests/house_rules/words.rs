@@ -28,14 +28,28 @@ const OUTSIDE_WORLD: [&str; 19] = [
     "f64",
 ];
 
+/// Where one of these words may stand, and why.
+const ADMITTED: [(&str, &str, &str); 1] = [(
+    "crates/quorate-sim/src/panics.rs",
+    "thread_local!",
+    "whose panics are not printed, which no run can see",
+)];
+
 #[test]
 fn the_lower_crates_know_no_outside_world() {
-    let violations = search(
+    let mut violations = search(
         crate_sources()
             .iter()
             .filter(|file| LOWER.contains(&file.crate_name().unwrap_or_default())),
         &OUTSIDE_WORLD,
     );
+    for (path, word, why) in ADMITTED {
+        let before = violations.len();
+        violations.retain(|found| !(found.starts_with(path) && found.ends_with(word)));
+        if violations.len() == before {
+            violations.push(format!("{path}: {word} is not there any more: {why}"));
+        }
+    }
     report(
         "core, state, store and sim have no clock, thread, randomness or hash order of their own",
         "take it as an input or give it out as an effect; BTreeMap for maps, integers for floats, \
