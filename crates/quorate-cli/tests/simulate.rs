@@ -70,3 +70,19 @@ fn an_unknown_bug_is_a_usage_error_that_names_all_of_them() {
         assert!(told.lines().any(|line| line == name), "{name} in {told}");
     }
 }
+
+#[test]
+fn a_scenario_of_somebody_elses_machine_is_refused() {
+    let kept = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/bank/kept/money-is-kept.json"
+    );
+    let output = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .args(["simulate", "--scenario", kept])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("\"example.tested-bank\""), "{told}");
+    assert!(told.contains("`Simulation::replay`"), "{told}");
+}
