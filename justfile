@@ -41,6 +41,7 @@ book:
 # Write the book's pages that are made from the program: its help, its routes
 reference:
     QUORATE_WRITE_BOOK=1 cargo test -p quorate-cli --test book
+    QUORATE_WRITE_BOOK=1 cargo test -p bank --test run
 
 # The main job: five peers, a sixth comes late
 demo *ARGS:

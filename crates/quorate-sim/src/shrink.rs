@@ -259,10 +259,16 @@ fn without_peer(scenario: &Scenario, peer: usize, clients_move: bool) -> Option<
         plan.machine = Some(scenario.machine(number));
     }
     let gone = smaller.peers.remove(peer);
+    let pair = Form::Expect(2);
+    let expecting = smaller.peers.iter().filter(|plan| plan.form == pair);
+    if gone.form == pair && expecting.count() > 1 {
+        return None;
+    }
     for plan in &mut smaller.peers {
-        if plan.form == Form::Expect(2) && gone.form == plan.form {
-            // One founder that expects nobody founds alone, which in memory may happen once only.
-            return None;
+        if gone.form == pair && plan.form == pair {
+            // Who expects nobody else founds alone, which in memory may happen once only.
+            (plan.form, plan.again) = (Form::Alone, Form::Join);
+            continue;
         }
         for form in [&mut plan.form, &mut plan.again] {
             if let (Form::Expect(count), Form::Expect(_)) = (form, gone.form) {
