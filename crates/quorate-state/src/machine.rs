@@ -10,7 +10,7 @@
 
 use std::ops::RangeInclusive;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use quorate_core::Cursor;
 
 use crate::{
@@ -195,15 +195,17 @@ impl<'a> ApplyContext<'a> {
     ///
     /// Refuses what is beyond the limits of the tree; every peer refuses the same.
     pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<Option<Value>, InsertError> {
-        let old = self.tree.insert(&own(key), value)?;
-        self.report(key, Some(value));
+        let own = own(key);
+        let old = self.tree.insert(&own, value)?;
+        self.report(own, Some(value));
         Ok(old)
     }
 
     /// Removes `key`; returns its value.
     pub fn remove(&mut self, key: &[u8]) -> Option<Value> {
-        let old = self.tree.remove(&own(key))?;
-        self.report(key, None);
+        let own = own(key);
+        let old = self.tree.remove(&own)?;
+        self.report(own, None);
         Some(old)
     }
 
@@ -228,11 +230,14 @@ impl<'a> ApplyContext<'a> {
         result
     }
 
-    fn report(&mut self, key: &[u8], value: Option<&[u8]>) {
+    /// Reports the change of a key, as the tree has it.
+    fn report(&mut self, own: Vec<u8>, value: Option<&[u8]>) {
         if let Some(feed) = &mut self.feed {
+            let mut key = Bytes::from(own);
+            key.advance(1);
             feed.push(Change {
                 cursor: self.cursor,
-                key: Bytes::copy_from_slice(key),
+                key,
                 value: value.map(Bytes::copy_from_slice),
             });
         }

@@ -250,6 +250,9 @@ impl Replica {
     fn apply(&mut self, first: Cursor, entries: &[Entry], wanted: bool) -> StateDone {
         let version = space::machine_version(&self.tree);
         let mut outcomes = Vec::with_capacity(if wanted { entries.len() } else { 0 });
+        if let Some(changes) = &mut self.changes {
+            changes.reserve(entries.len());
+        }
         let mut index = first.index;
         for entry in entries {
             let cursor = Cursor::new(entry.term, index);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use iroh_metrics::{Counter, Gauge, Histogram, Metric, MetricValue};
-use quorate_core::{GroupEvent, GroupView, PeerId, Role};
+use quorate_core::{GroupEvent, GroupView, MemberView, PeerId, Role};
 
 use crate::{
     limits::METERED_PROVIDERS,
@@ -186,7 +186,13 @@ impl Meter {
     }
 
     /// Shows how the group stands at the end of a turn.
-    pub(crate) fn show(&mut self, view: &GroupView<'_>, items: u64, bytes: u64) {
+    pub(crate) fn show(
+        &mut self,
+        view: &GroupView<'_>,
+        members: &[MemberView],
+        items: u64,
+        bytes: u64,
+    ) {
         let gauges = &self.gauges;
         let voter = view.configuration.is_voter(view.me);
         gauges.voter.set(i64::from(voter));
@@ -204,18 +210,17 @@ impl Meter {
         for ((role, _), gauge) in ROLES.iter().zip(&self.roles) {
             gauge.set(i64::from(*role == view.role));
         }
-        self.show_lags(view);
+        self.show_lags(view, members);
         self.commit.flush();
         self.apply.flush();
     }
 
-    fn show_lags(&mut self, view: &GroupView<'_>) {
+    fn show_lags(&mut self, view: &GroupView<'_>, members: &[MemberView]) {
         let (meters, group) = (&self.meters, &self.group);
         let of = |peer: PeerId| OfPeer {
             group: group.clone(),
             peer: peer.short(),
         };
-        let members = view.members();
         let followers = || {
             let members = members.iter();
             members.filter_map(|it| Some((it.member.peer, it.followed.as_ref()?.matched)))

@@ -4,8 +4,8 @@ use std::{mem::discriminant, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use quorate_core::{
-    CloseCode, Configuration, Cursor, Form, GenesisId, GroupId, GroupView, Member, PeerId, Role,
-    SessionView, Term, WhyLearner,
+    CloseCode, Configuration, Cursor, Form, GenesisId, GroupId, GroupView, Member, MemberView,
+    PeerId, Role, SessionView, Term, WhyLearner,
 };
 
 use crate::{
@@ -84,6 +84,7 @@ pub(crate) struct Shown<'a> {
     pub(crate) items: u64,
     pub(crate) bytes: u64,
     pub(crate) progress: Option<&'a SessionProgress>,
+    pub(crate) members: &'a [MemberView],
     pub(crate) peers: &'a Arc<[PeerStatus]>,
     pub(crate) now: DateTime<Utc>,
 }
@@ -183,7 +184,7 @@ impl GroupStatus {
 
     /// Takes over what the core and the driver show; returns whether anything changed.
     pub(crate) fn refresh(&mut self, view: &GroupView<'_>, shown: &Shown<'_>) -> bool {
-        let why = |member: &quorate_core::MemberView| {
+        let why = |member: &MemberView| {
             let why = member.followed.as_ref()?.learner?;
             Some((member.member.peer, why))
         };
@@ -204,7 +205,7 @@ impl GroupStatus {
             session: view.session,
             progress: shown.progress.cloned(),
             peers: Arc::clone(shown.peers),
-            learners: view.members().iter().filter_map(why).collect(),
+            learners: shown.members.iter().filter_map(why).collect(),
             snapshots: Vec::new(),
             refused: self.refused,
             left: view.left,

@@ -30,9 +30,7 @@ enum Put {
 
 /// Inserts into the tree under `root`; returns the value that was replaced.
 pub(super) fn insert(root: &mut Child, salt: &Salt, draft: Draft<'_>) -> Option<Value> {
-    let put = put(&mut root.node, salt, draft);
-    root.recount();
-    match put {
+    match put(root, salt, draft) {
         Put::Replaced(value) => Some(value),
         Put::Added => None,
         Put::Split { key, level, right } => {
@@ -42,28 +40,37 @@ pub(super) fn insert(root: &mut Child, salt: &Salt, draft: Draft<'_>) -> Option<
     }
 }
 
-fn put(node: &mut Arc<Node>, salt: &Salt, draft: Draft<'_>) -> Put {
-    match edit(node) {
-        Kind::Leaf(leaf) => put_in_leaf(leaf, salt, draft),
-        Kind::Inner(inner) => {
-            let at = inner.covering(draft.key);
-            let child = &mut inner.children[at];
-            let put = put(&mut child.node, salt, draft);
+fn put(child: &mut Child, salt: &Salt, draft: Draft<'_>) -> Put {
+    let inner = match edit(&mut child.node) {
+        Kind::Leaf(leaf) => {
+            let put = put_in_leaf(leaf, salt, draft);
             child.recount();
-            match put {
-                Put::Split { key, level, right } if level > inner.height => Put::Split {
-                    key,
-                    level,
-                    right: inner.split_after(at, right),
-                },
-                Put::Split { key, right, .. } => {
-                    inner.insert_after(at, &key, right);
-                    Put::Added
-                }
-                done => done,
-            }
+            return put;
         }
-    }
+        Kind::Inner(inner) => inner,
+    };
+    let at = inner.covering(draft.key);
+    let below = &mut inner.children[at];
+    let (count, bytes) = (below.count, below.bytes);
+    let put = match put(below, salt, draft) {
+        Put::Split { key, level, right } if level > inner.height => Put::Split {
+            key,
+            level,
+            right: inner.split_after(at, right),
+        },
+        Put::Split { key, right, .. } => {
+            inner.insert_after(at, &key, right);
+            Put::Added
+        }
+        done => {
+            // Only what is below this one child has changed: no need to look at the others.
+            child.count = child.count - count + below.count;
+            child.bytes = child.bytes - bytes + below.bytes;
+            return done;
+        }
+    };
+    child.recount();
+    put
 }
 
 fn put_in_leaf(leaf: &mut Leaf, salt: &Salt, draft: Draft<'_>) -> Put {

@@ -148,12 +148,7 @@ impl Leaf {
 
     /// Where `key` is, or where it belongs.
     pub(super) fn search(&self, key: &[u8]) -> Result<usize, usize> {
-        let at = self.items.partition_point(|item| Entry::key_of(item) < key);
-        if at < self.len() && self.key(at) == key {
-            Ok(at)
-        } else {
-            Err(at)
-        }
+        self.items.search(|item| Entry::key_of(item).cmp(key))
     }
 
     /// How many large values lie before position `at`.

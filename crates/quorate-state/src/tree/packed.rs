@@ -5,7 +5,7 @@
 //! canonical encoding, so hashing and sending it need no encoding step. The price is that an insert
 //! moves the bytes behind it: about a kilobyte in a usual leaf.
 
-use std::ops::Range;
+use std::{cmp::Ordering, ops::Range};
 
 #[derive(Clone, Default, Debug)]
 pub(super) struct Packed {
@@ -56,6 +56,20 @@ impl Packed {
         low
     }
 
+    /// Finds a string by how it compares to the one that is sought: where it is, or belongs.
+    pub(super) fn search(&self, compare: impl Fn(&[u8]) -> Ordering) -> Result<usize, usize> {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            match compare(self.get(middle)) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Equal => return Ok(middle),
+                Ordering::Greater => high = middle,
+            }
+        }
+        Err(low)
+    }
+
     /// Inserts the string made of `parts` at position `at`.
     pub(super) fn insert(&mut self, at: usize, parts: &[&[u8]]) {
         let start = self.start(at);
@@ -72,8 +86,10 @@ impl Packed {
         let span = self.span(at);
         let removed = span.len();
         let added = self.write(span, parts);
-        for end in &mut self.ends[at..] {
-            *end = *end - removed + added;
+        if added != removed {
+            for end in &mut self.ends[at..] {
+                *end = *end - removed + added;
+            }
         }
     }
 
@@ -130,7 +146,9 @@ impl Packed {
             reserve(&mut self.data, added - room);
             self.data.resize(len + (added - room), 0);
         }
-        self.data.copy_within(span.end..len, span.start + added);
+        if added != room {
+            self.data.copy_within(span.end..len, span.start + added);
+        }
         if added < room {
             self.data.truncate(len - (room - added));
         }

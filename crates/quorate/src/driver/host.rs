@@ -4,7 +4,9 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use quorate_core::{Cursor, Event, GroupId, GroupView, Now, OpenGroup, StateDone, StateOp};
+use quorate_core::{
+    Cursor, Event, GroupId, GroupView, MemberView, Now, OpenGroup, StateDone, StateOp,
+};
 use quorate_net::rendezvous::FounderLock;
 use quorate_state::{Machine, Replica, tree::Tree};
 use tokio::{
@@ -215,17 +217,19 @@ impl Host {
     pub(super) fn show(
         &mut self,
         view: &GroupView<'_>,
+        members: &[MemberView],
         peers: &Arc<[PeerStatus]>,
         now: DateTime<Utc>,
     ) {
         if view.session.is_none() {
             self.sessions.none_under_way();
         }
-        self.meter.show(view, self.items, self.bytes);
+        self.meter.show(view, members, self.items, self.bytes);
         let shown = Shown {
             items: self.items,
             bytes: self.bytes,
             progress: self.sessions.progress(),
+            members,
             peers,
             now,
         };

@@ -513,10 +513,11 @@ impl Driver {
         let date = Clock::date(self.now);
         for (group, host) in &mut self.hosts {
             if let Some(view) = self.peer.view(*group) {
-                for other in view.members() {
+                let members = view.members();
+                for other in &members {
                     self.sight.expect(other.member.peer, date);
                 }
-                host.show(&view, &self.sight.show(), date);
+                host.show(&view, &members, &self.sight.show(), date);
             }
         }
     }
