@@ -123,6 +123,9 @@ pub const SNAPSHOT_REQUESTS: usize = PEERS;
 /// few enough that an apply behind them does not wait long.
 pub const READS: usize = 2;
 
+/// Bytes of what a machine said when it failed: a line for people.
+pub const FAILURE_TEXT: usize = 256;
+
 const _: () = assert!(HELLO_FRAME <= CONTROL_FRAME);
 const _: () = assert!(APPEND_BYTES < ENTRIES_FRAME && COMMAND < ENTRIES_FRAME);
 const _: () = assert!(FETCH_BYTES < BULK_FRAME as u64);

@@ -194,6 +194,14 @@ pub enum StateDone {
         /// Whether there is more to free.
         more: bool,
     },
+    /// The machine failed while it applied an entry: the state is in doubt and gone. Until the next
+    /// [`StateOp::Begin`] nothing is done and nothing answered.
+    Failed {
+        /// The last entry that was applied.
+        at: Cursor,
+        /// What the machine said, cut to [`crate::limits::FAILURE_TEXT`] bytes.
+        text: String,
+    },
     /// A range was read.
     Read {
         /// The fetch.

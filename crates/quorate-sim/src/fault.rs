@@ -41,6 +41,16 @@ pub enum FaultKind {
         /// How long it is away.
         away: Duration,
     },
+    /// A peer's machine panics in the middle of its next command; more than once: also while the
+    /// state is made anew, which poisons the group there.
+    MachineFailure {
+        /// Which peer.
+        peer: usize,
+        /// How many times.
+        times: u32,
+        /// How long the peer is away if that is too often for it.
+        away: Duration,
+    },
     /// A peer stands still, as if stopped by a signal.
     Pause {
         /// Which peer.
@@ -323,7 +333,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// The name of each kind, in order.
-    pub const NAMES: [&'static str; 36] = [
+    pub const NAMES: [&'static str; 37] = [
         "crash",
         "crash-within",
         "pause",
@@ -360,6 +370,7 @@ impl FaultKind {
         "wiped-disk",
         "copied-directory",
         "restored-directory",
+        "machine-failure",
     ];
 
     /// Returns the kind's name.
@@ -401,6 +412,7 @@ impl FaultKind {
             Self::WipedDisk { .. } => 33,
             Self::CopiedDirectory { .. } => 34,
             Self::RestoredDirectory { .. } => 35,
+            Self::MachineFailure { .. } => 36,
         };
         Self::NAMES[number]
     }

@@ -119,6 +119,9 @@ impl World {
                 self.nodes[peer].slow_steps = Some(delay);
                 self.lift_after(lasts, Lift::Steps(peer));
             }
+            FaultKind::MachineFailure { peer, times, away } => {
+                self.fail_machine(peer, times, away);
+            }
             kind => self.have_operator(kind),
         }
     }
@@ -197,6 +200,46 @@ impl World {
         self.nodes[number].disk.fail(fails);
     }
 
+    /// Has a peer's machine fail, if the cluster can do without that peer's state; with a disk also
+    /// so often that the peer is poisoned.
+    fn fail_machine(&mut self, number: usize, times: u32, away: Duration) {
+        let memory = self.scenario.storage == Storage::Memory;
+        if self.nodes[number].life.is_none() || !self.outlives(number) {
+            return self.mark("fault left out: not survivable");
+        }
+        let times = if memory { 1 } else { times };
+        if times > 1 {
+            self.nodes[number].fails_for = Some(away);
+            self.checkers.machine_fails(number);
+        }
+        if let Some(living) = self.nodes[number].life.as_ref() {
+            living.failures.add(times);
+        }
+    }
+
+    /// Has a process end that is poisoned because its machine fails, and start again.
+    pub(crate) fn poisoned(&mut self, number: usize) {
+        let node = &mut self.nodes[number];
+        let Some(away) = node.fails_for.take() else {
+            return;
+        };
+        let Some(life) = node.life.as_ref().map(|life| life.number) else {
+            return;
+        };
+        node.failing = Some((false, away));
+        self.mark("machine: poisons a group");
+        self.lift_after(Duration::from_millis(1), Lift::DiskLost(number, life));
+    }
+
+    /// Tells whether a peer has lost its state, or is about to.
+    fn lacks_state(&self, number: usize) -> bool {
+        let failing = self.nodes[number].life.as_ref();
+        failing.is_some_and(|life| life.failures.are_due())
+            || self
+                .view(number)
+                .is_some_and(|view| view.state_lost.is_some())
+    }
+
     /// Ends a process whose disk has failed under it, and starts it again some time later.
     fn disk_lost(&mut self, number: usize, life: u64) {
         if self.nodes[number].living(life).is_none() {
@@ -206,7 +249,7 @@ impl World {
         if !power {
             self.nodes[number].loses = Loses::Nothing;
         }
-        self.end(number, "ends: its disk failed", None);
+        self.end(number, "ends: it is poisoned", None);
         self.lift_after(away, Lift::Start(number));
     }
 
@@ -297,7 +340,7 @@ impl World {
     /// memory when this peer dies.
     pub(crate) fn survives_without(&self, number: usize) -> bool {
         let kept: Vec<Member> = (0..self.peers())
-            .filter(|peer| *peer != number)
+            .filter(|peer| *peer != number && !self.lacks_state(*peer))
             .filter_map(|peer| self.member(peer))
             .collect();
         let survives =
@@ -317,6 +360,9 @@ impl World {
             .fault(self.at, || "everything is mended".to_owned());
         for node in &mut self.nodes {
             node.disk.mend();
+            if let Some(living) = &node.life {
+                living.failures.end();
+            }
         }
         let lifts = std::mem::take(&mut self.lifts);
         for (_, lift) in lifts {

@@ -1,12 +1,15 @@
 //! The state under test: a user's machine, or, as the simulated clients use it, one map of the real
 //! collections.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use bytes::Bytes;
 use quorate_core::Planted;
 use quorate_state::{
-    ClientLimits, Collections, Machine, Replica,
+    ApplyContext, ClientLimits, Collections, Machine, Replica,
     collections::{Command, MapOp, MapOutcome, MapView, Op, OpOutcome, Outcome, Raw},
 };
 
@@ -15,12 +18,84 @@ use crate::subject::Tested;
 /// The name of the clients' map.
 const MAP: &str = "simulated";
 
+/// What a machine says that fails because a fault has it fail.
+pub(crate) const FAILS: &str = "a fault has it fail";
+
+/// How often a peer's machine still fails when it is given a command.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Failures(Arc<AtomicU32>);
+
+impl Failures {
+    /// Has the machine fail with its next commands, so many times.
+    pub(crate) fn add(&self, times: u32) {
+        self.0.fetch_add(times, Ordering::Relaxed);
+    }
+
+    /// Has it fail no more.
+    pub(crate) fn end(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// Tells whether it will fail with its next command.
+    pub(crate) fn are_due(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    fn take(&self) -> bool {
+        let less = |left: u32| left.checked_sub(1);
+        let taken = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        taken.is_ok()
+    }
+}
+
+/// The machine of one peer, which fails when a fault has it fail.
+struct Faulty {
+    machine: Arc<dyn Machine>,
+    failures: Failures,
+}
+
+impl Machine for Faulty {
+    fn name(&self) -> &str {
+        self.machine.name()
+    }
+
+    fn apply(&self, cx: &mut ApplyContext<'_>, command: &[u8]) -> Bytes {
+        let outcome = self.machine.apply(cx, command);
+        if self.failures.take() {
+            // Half way: the changes are made, and nobody must see them. No hook prints a panic that
+            // is only passed on.
+            std::panic::resume_unwind(Box::new(FAILS));
+        }
+        outcome
+    }
+}
+
 /// Makes a replica of the machine under test, with a client table of these limits.
 pub(crate) fn replica(tested: Option<&Tested>, limits: ClientLimits, planted: Planted) -> Replica {
-    let machine = tested.map_or_else(
-        || -> Arc<dyn Machine> { Arc::new(Collections) },
-        Tested::machine,
-    );
+    of(under_test(tested), limits, planted)
+}
+
+/// Makes a peer's replica, whose machine fails when a fault has it fail.
+pub(crate) fn replica_of_peer(
+    tested: Option<&Tested>,
+    limits: ClientLimits,
+    planted: Planted,
+    failures: &Failures,
+) -> Replica {
+    let machine = Faulty {
+        machine: under_test(tested),
+        failures: failures.clone(),
+    };
+    of(Arc::new(machine), limits, planted)
+}
+
+fn under_test(tested: Option<&Tested>) -> Arc<dyn Machine> {
+    tested.map_or_else(|| Arc::new(Collections) as Arc<dyn Machine>, Tested::machine)
+}
+
+fn of(machine: Arc<dyn Machine>, limits: ClientLimits, planted: Planted) -> Replica {
     Replica::new(machine)
         .with_client_limits(limits)
         .with_planted(planted)

@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     dice::{Dice, Span},
     disk::{Disk, Loses},
+    machine::Failures,
     scenario::{PeerPlan, Scenario},
 };
 
@@ -32,6 +33,8 @@ pub(crate) struct Node {
     /// After how many more effects it dies, and for how long.
     pub(crate) doomed: Option<(u64, Duration)>,
     pub(crate) slow_disk: Option<Span>,
+    /// How long it is away if its machine fails too often.
+    pub(crate) fails_for: Option<Duration>,
     /// When its disk has failed: whether the power fails too, and how long the peer is away.
     pub(crate) failing: Option<(bool, Duration)>,
     /// What the end that is coming loses.
@@ -79,6 +82,8 @@ pub(crate) struct Life {
     pub(crate) writing: bool,
     /// Whether a seal is scheduled.
     pub(crate) sealing: bool,
+    /// How often the machine still fails.
+    pub(crate) failures: Failures,
     /// Whether it was told that there is no space.
     pub(crate) full: bool,
 }
@@ -97,6 +102,7 @@ impl Node {
             paused: 0,
             doomed: None,
             slow_disk: None,
+            fails_for: None,
             failing: None,
             loses: Loses::default(),
             slow_steps: None,

@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     dice::Dice,
     inject::Lift,
-    machine,
+    machine::{self, Failures},
     network::nanos,
     node::Life,
     world::{MACHINE, World},
@@ -32,6 +32,7 @@ impl World {
         let (seed, machine) = (self.scenario.seed, self.scenario.machine(number));
         let node = &mut self.nodes[number];
         node.lives += 1;
+        node.fails_for = None;
         let lives = node.lives;
         let nonce = Dice::new(seed, "boot nonce", machine * 1_000_000 + lives).draw();
         let Some(recovered) = self.recover(number, nonce) else {
@@ -67,6 +68,9 @@ impl World {
         } else {
             node.plan.again
         };
+        let failures = Failures::default();
+        let (limits, bug) = (self.scenario.client_limits, self.scenario.bug.into());
+        let replica = machine::replica_of_peer(self.tested.as_ref(), limits, bug, &failures);
         node.life = Some(Life {
             number: lives,
             member,
@@ -78,11 +82,8 @@ impl World {
             idle_turns: 0,
             next_link: 1,
             links: BTreeMap::new(),
-            replica: machine::replica(
-                self.tested.as_ref(),
-                self.scenario.client_limits,
-                self.scenario.bug.into(),
-            ),
+            replica,
+            failures,
             asked: VecDeque::new(),
             writing: false,
             sealing: false,

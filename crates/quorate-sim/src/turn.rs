@@ -254,6 +254,13 @@ impl World {
             Effect::Close { link, code } => self.close(number, life, link, code),
             Effect::Event(event) => {
                 self.mark_event(&event);
+                if let Event::Group {
+                    event: GroupEvent::Poisoned { .. },
+                    ..
+                } = event
+                {
+                    self.poisoned(number);
+                }
                 self.hear(number, event);
             }
             Effect::Mark(name) => self.mark(name),
@@ -311,6 +318,7 @@ impl World {
                 GroupEvent::CaughtUp { .. } => "event: caught up",
                 GroupEvent::Diverged { .. } => "event: diverged",
                 GroupEvent::CommittedTruncationRefused { .. } => "event: truncation refused",
+                GroupEvent::StateLost { .. } => "event: state lost",
                 GroupEvent::Poisoned { .. } => "event: poisoned",
                 _ => "event: other",
             },

@@ -9,12 +9,17 @@
 //! asks for a sweep. The exceptions are named: applying a batch costs what its commands cost, and
 //! an install builds the inner nodes (some 50 ms for a million items).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use quorate_core::{
     Applied, Body, Canary, ClientSequence, Cursor, Entry, Fate, Genesis, GenesisId, Index, Named,
-    Part, Planted, Restored, SessionId, StateDone, StateOp, Verdict,
+    Part, Planted, Restored, SessionId, StateDone, StateOp, Verdict, limits::FAILURE_TEXT,
 };
 
 use crate::{
@@ -42,6 +47,8 @@ pub struct Replica {
     graveyard: Graveyard,
     /// Changes since they were last taken, if anybody watches.
     changes: Option<Vec<Change>>,
+    /// Whether the machine failed: until a history begins, nothing is done.
+    failed: bool,
     planted: Planted,
 }
 
@@ -75,6 +82,7 @@ impl Clone for Replica {
             restore: self.restore.clone(),
             graveyard: Graveyard::default(),
             changes: self.changes.clone(),
+            failed: self.failed,
             planted: self.planted,
         }
     }
@@ -94,6 +102,7 @@ impl Replica {
             restore: None,
             graveyard: Graveyard::default(),
             changes: None,
+            failed: false,
             planted: Planted::default(),
         }
     }
@@ -157,7 +166,13 @@ impl Replica {
     }
 
     /// Executes one operation; returns its answer, if it has one.
+    ///
+    /// A machine that panics takes its state with it, and nothing else: that is told, and until the
+    /// next [`StateOp::Begin`] nothing is done and nothing answered.
     pub fn execute(&mut self, op: StateOp) -> Option<StateDone> {
+        if self.failed && !matches!(op, StateOp::Begin { .. }) {
+            return None;
+        }
         let done = self.dispatch(op);
         if !matches!(done, Some(StateDone::Swept { .. })) {
             self.graveyard.sweep(limits::SWEEP_SLICE);
@@ -175,7 +190,7 @@ impl Replica {
                 first,
                 entries,
                 outcomes,
-            } => Some(self.apply(first, &entries, outcomes)),
+            } => Some(self.apply_or_fail(first, &entries, outcomes)),
             StateOp::Recall { names } => Some(self.recall(&names)),
             StateOp::Cut { anchor } => Some(self.cut(anchor)),
             StateOp::Hash { anchor } => Some(self.hash(anchor)),
@@ -243,8 +258,24 @@ impl Replica {
         }
         let before = std::mem::replace(&mut self.tree, Tree::new(salt(genesis)));
         self.graveyard.bury(before);
+        self.failed = false;
         self.applied = Cursor::ZERO;
         self.fate = Fate::Empty;
+    }
+
+    fn apply_or_fail(&mut self, first: Cursor, entries: &[Entry], wanted: bool) -> StateDone {
+        let applied = catch_unwind(AssertUnwindSafe(|| self.apply(first, entries, wanted)));
+        applied.unwrap_or_else(|panic| {
+            let at = self.applied;
+            // Half an entry must not be seen by anybody.
+            self.begin(GenesisId([0; 16]));
+            self.take_changes();
+            self.failed = true;
+            StateDone::Failed {
+                at,
+                text: said(panic.as_ref()),
+            }
+        })
     }
 
     fn apply(&mut self, first: Cursor, entries: &[Entry], wanted: bool) -> StateDone {
@@ -506,4 +537,18 @@ fn kept(accepted: Accepted) -> Verdict {
             .collect(),
         bytes: accepted.bytes,
     }
+}
+
+/// Returns what a panic said, as far as it is text, cut to its limit.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without a text");
+    let mut end = text.len().min(FAILURE_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
 }

@@ -176,6 +176,7 @@ impl Group {
         }
         self.syncing.was_leader = leads;
         let lacks_state = self.applier.handed().index < raft.log().base().index;
+        raft.note_lack(lacks_state);
         if let Some(behind) = raft.take_behind() {
             self.on_behind(now, behind.first, out);
         } else if lacks_state && self.syncing.session.is_none() && !leads {

@@ -23,7 +23,7 @@ use crate::{
     profile::GroupProfile,
     raft::{Raft, RaftStart},
     random::Random,
-    state_op::{StateDone, StateOp},
+    state_op::StateOp,
     time::{Now, Time},
     wire::{Address, Message, Proposal, Replication, Standing},
 };
@@ -51,6 +51,8 @@ pub(crate) struct Group {
     pub(super) meeting: Meeting,
     /// What has become of the history here, as its state says.
     pub(super) fate: Fate,
+    /// After which entry the machine failed last, in this history.
+    pub(super) state_lost: Option<Cursor>,
     /// Whether the state answers for the history here: before, its answers are for another one.
     pub(super) begun: bool,
     pub(super) applier: Applier,
@@ -109,6 +111,7 @@ impl Group {
             meeting,
             fate: Fate::Empty,
             begun: false,
+            state_lost: None,
             applier: Applier::new(planted),
             syncing: Syncing::new(&open.profile),
             markers: BTreeMap::new(),
@@ -333,13 +336,6 @@ impl Group {
         self.follow_up(now, out);
     }
 
-    /// Stops taking part: what the durable log holds is in doubt.
-    pub(crate) fn on_disk_lost(&mut self, out: &mut Out) {
-        if let Some(raft) = &mut self.raft {
-            raft.poison("the durable log failed: what it holds is in doubt", out);
-        }
-    }
-
     fn take_step(&mut self, now: Time, step: Step, out: &mut Out) {
         match step {
             Step::Start { genesis, first } => self.start_genesis(now, &genesis, first, out),
@@ -354,36 +350,6 @@ impl Group {
                 }
             }
         }
-    }
-
-    /// Takes an answer of the state.
-    pub(crate) fn on_state(&mut self, now: Now, done: StateDone, out: &mut Out) {
-        match done {
-            StateDone::Begun { genesis } => self.begun |= self.genesis == Some(genesis),
-            _ if !self.begun => out.mark("group.answer_of_another_history"),
-            StateDone::Applied {
-                last,
-                outcomes,
-                fate,
-                items,
-                bytes,
-            } => {
-                self.applier.applied(last, items, bytes);
-                if let Some(raft) = &mut self.raft {
-                    raft.note_state(bytes);
-                    raft.applied(last, &outcomes, out);
-                }
-                self.on_fate(now, fate, out);
-                self.prune(out);
-            }
-            StateDone::Recalled { recalled } => {
-                if let Some(raft) = &mut self.raft {
-                    raft.recalled(&recalled, out);
-                }
-            }
-            other => self.on_sync_done(now, other, out),
-        }
-        self.follow_up(now, out);
     }
 
     /// Takes the news that this peer, and no other of the machine, may found the group.
@@ -573,7 +539,7 @@ impl Group {
 
     /// Drops what the log need not hold any more: all but a reserve of what the state has applied,
     /// and what live snapshots, sessions elsewhere and slow followers still need.
-    fn prune(&mut self, out: &mut Out) {
+    pub(super) fn prune(&mut self, out: &mut Out) {
         let oldest_anchor = self.syncing.oldest_anchor();
         let Some(raft) = self.raft.as_mut().filter(|_| !self.profile.keep_log) else {
             return;

@@ -395,6 +395,7 @@ impl Group {
         self.applier = Applier::new(self.planted);
         self.fate = Fate::Empty;
         self.begun = false;
+        self.state_lost = None;
         self.markers.clear();
     }
 

@@ -18,6 +18,7 @@ mod link;
 mod meeting;
 mod seat;
 mod standing;
+mod state;
 mod syncing;
 mod view;
 

@@ -228,7 +228,10 @@ impl Group {
             StateDone::Installed { session, restored } => {
                 self.on_installed(now, session, restored, out);
             }
-            StateDone::Applied { .. } | StateDone::Begun { .. } | StateDone::Recalled { .. } => {}
+            StateDone::Applied { .. }
+            | StateDone::Begun { .. }
+            | StateDone::Failed { .. }
+            | StateDone::Recalled { .. } => {}
         }
         self.carry_out(out);
     }

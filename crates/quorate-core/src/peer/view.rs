@@ -69,6 +69,8 @@ pub struct GroupView<'a> {
     pub tombstones: &'a BTreeMap<GenesisId, GenesisId>,
     /// Why this peer takes no part any more, if so.
     pub poisoned: Option<&'static str>,
+    /// After which entry the machine failed, until the state is there again.
+    pub state_lost: Option<Cursor>,
     /// Where the log once ended, if damage has taken that part: until it ends there again, this
     /// peer votes as if it did, and does not campaign.
     pub floor: Option<Cursor>,
@@ -197,6 +199,7 @@ impl Group {
             awaits: self.meeting.went_to().filter(|_| self.genesis.is_none()),
             tombstones: self.meeting.tombstones(),
             poisoned: raft.and_then(Raft::poisoned),
+            state_lost: self.state_lost_at(),
             floor: raft.and_then(Raft::floor),
             no_space: raft.is_some_and(Raft::is_short_of_space),
         }

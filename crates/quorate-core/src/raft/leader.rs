@@ -177,6 +177,7 @@ impl Raft {
             return;
         }
         self.judge_disk(now, out);
+        self.judge_state(now, out);
         self.resend(now, out);
         self.beat(now, false, out);
         self.tick_membership(now, out);

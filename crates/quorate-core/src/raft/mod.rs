@@ -55,6 +55,7 @@ mod replication;
 mod reserve;
 mod role;
 mod staging;
+mod stateless;
 mod transfer;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -147,6 +148,8 @@ pub(crate) struct Raft {
     /// Bytes of keys and values in the state here, once it has said so.
     state_bytes: Option<u64>,
     poisoned: Option<&'static str>,
+    /// Whether the state here is of before the log's start: only a snapshot can bring it on.
+    lacks_state: bool,
     expiry_at: Time,
 }
 
@@ -203,6 +206,7 @@ impl Raft {
             prune_above: 0,
             state_bytes: None,
             poisoned: None,
+            lacks_state: false,
             expiry_at: Time::NEVER,
         };
         raft.reset_election(now);

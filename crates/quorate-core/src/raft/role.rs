@@ -17,6 +17,7 @@
 //!   it is no voter any more             -> follower       ours
 //!   it has left the group               -> follower       ours
 //!   its disk has no space               -> follower       ours
+//!   its state begins anew               -> follower       ours
 //!   its own disk cannot be trusted      -> follower       ours
 //! candidate
 //!   an election timeout                 -> pre-candidate  ours
@@ -26,6 +27,7 @@
 //!   it is no voter any more             -> follower       ours
 //!   it has left the group               -> follower       ours
 //!   its disk has no space               -> follower       ours
+//!   its state begins anew               -> follower       ours
 //!   its own disk cannot be trusted      -> follower       ours
 //! leader
 //!   a higher term                       -> follower       section 5.1
@@ -33,6 +35,7 @@
 //!   its removal is committed            -> follower       dissertation, section 4.2.2
 //!   it has left the group               -> follower       ours
 //!   its disk has no space               -> follower       ours
+//!   its state begins anew               -> follower       ours
 //!   its own disk cannot be trusted      -> follower       ours
 //! ```
 //!
@@ -89,6 +92,8 @@ pub(super) enum Cause {
     Left,
     /// There is no space for what it would have to write.
     NoSpace,
+    /// The state here is lost, and begins anew.
+    StateLost,
     /// It does not know what it has promised.
     Poisoned,
 }
@@ -122,7 +127,7 @@ const CHECK_QUORUM: &str = "dissertation, section 6.2";
 const REMOVAL: &str = "dissertation, section 4.2.2";
 
 /// Every way from one role to another.
-pub(super) const TRANSITIONS: [Transition; 25] = {
+pub(super) const TRANSITIONS: [Transition; 28] = {
     use Cause::*;
     use Role::*;
     [
@@ -136,6 +141,7 @@ pub(super) const TRANSITIONS: [Transition; 25] = {
         way(PreCandidate, NotVoter, Follower, OURS),
         way(PreCandidate, Left, Follower, OURS),
         way(PreCandidate, NoSpace, Follower, OURS),
+        way(PreCandidate, StateLost, Follower, OURS),
         way(PreCandidate, Poisoned, Follower, OURS),
         way(Candidate, ElectionTimeout, PreCandidate, OURS),
         way(Candidate, Votes, Leader, ELECTION),
@@ -144,12 +150,14 @@ pub(super) const TRANSITIONS: [Transition; 25] = {
         way(Candidate, NotVoter, Follower, OURS),
         way(Candidate, Left, Follower, OURS),
         way(Candidate, NoSpace, Follower, OURS),
+        way(Candidate, StateLost, Follower, OURS),
         way(Candidate, Poisoned, Follower, OURS),
         way(Leader, HigherTerm, Follower, TERMS),
         way(Leader, NoQuorum, Follower, CHECK_QUORUM),
         way(Leader, Removed, Follower, REMOVAL),
         way(Leader, Left, Follower, OURS),
         way(Leader, NoSpace, Follower, OURS),
+        way(Leader, StateLost, Follower, OURS),
         way(Leader, Poisoned, Follower, OURS),
     ]
 };
@@ -275,6 +283,7 @@ mod tests {
             Cause::Removed => "its removal is committed",
             Cause::Left => "it has left the group",
             Cause::NoSpace => "its disk has no space",
+            Cause::StateLost => "its state begins anew",
             Cause::Poisoned => "its own disk cannot be trusted",
         }
     }

@@ -33,6 +33,7 @@ use quorate_core::{
 };
 use quorate_state::{ClientLimits, Replica};
 
+use crate::machine;
 use chatter::Chatter;
 pub use clients::Told;
 pub(crate) use clients::{Asked, Clients};
@@ -102,6 +103,8 @@ struct Life {
     chatter: Chatter,
     /// Whether its disk failed under it.
     disk_failed: bool,
+    /// Whether its machine is to fail more than once.
+    machine_fails: bool,
 }
 
 /// The checkers of a run.
@@ -201,6 +204,11 @@ impl Checkers {
         !std::mem::replace(&mut self.lives[peer].disk_failed, true)
     }
 
+    /// Takes note that a peer's machine is to fail so often that the peer is poisoned.
+    pub(crate) fn machine_fails(&mut self, peer: usize) {
+        self.lives[peer].machine_fails = true;
+    }
+
     /// Returns how far the history that lives is committed.
     pub(crate) fn committed(&self) -> Index {
         self.living()
@@ -271,7 +279,7 @@ impl Checkers {
     fn look(&mut self, peer: usize, view: &GroupView<'_>) -> Result<(), Found> {
         if let Some(reason) = view.poisoned {
             // Until then it is looked at: what was synced before may commit at the same moment.
-            if self.lives[peer].disk_failed {
+            if self.lives[peer].disk_failed || self.lives[peer].machine_fails {
                 return Ok(());
             }
             return Err(Found::new("not-poisoned", reason.to_owned()));
@@ -394,6 +402,12 @@ impl Checkers {
     ) {
         if let StateDone::Begun { genesis } = done {
             self.lives[spot.peer].state = Some(*genesis);
+        }
+        if let StateDone::Failed { at, text } = done
+            && text != machine::FAILS
+        {
+            let detail = format!("the machine panicked after {at:?}: {text}");
+            self.note(spot, Err(Found::new("no-panic", detail)));
         }
         let genesis = self.lives[spot.peer].state;
         let history = genesis.and_then(|genesis| self.histories.get_mut(&genesis));

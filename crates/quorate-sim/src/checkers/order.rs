@@ -1,8 +1,9 @@
 //! What a peer's cursors never do: run backwards, or overtake each other.
 //!
 //! Within one start of a peer, term, commit index and applied index never go back, and a vote once
-//! given in a term stays. After a restart the commit index may start again (it is not durable) but
-//! the ballot may not: what was durable of it is compared with what was recovered elsewhere.
+//! given in a term stays; a state that its machine has spoilt begins anew. After a restart the
+//! commit index may start again (it is not durable) but the ballot may not: what was durable of it
+//! is compared with what was recovered elsewhere.
 //! Always: base <= applied <= commit <= last, durable <= last.
 
 use quorate_core::{Ballot, Cursor, GroupView, Index};
@@ -15,6 +16,8 @@ pub(crate) struct Cursors {
     ballot: Ballot,
     commit: Index,
     applied: Cursor,
+    /// After which entry its machine failed last.
+    state_lost: Option<Cursor>,
 }
 
 impl Cursors {
@@ -38,6 +41,12 @@ impl Cursors {
         }
         if view.commit < self.commit {
             return backwards("commit index", text(&self.commit), text(&view.commit));
+        }
+        if view.state_lost != self.state_lost {
+            self.state_lost = view.state_lost;
+            if view.state_lost.is_some() {
+                self.applied = Cursor::ZERO;
+            }
         }
         if view.applied.index < self.applied.index {
             return backwards("applied cursor", text(&self.applied), text(&view.applied));

@@ -89,6 +89,11 @@ impl FaultKind {
                 patience: dice.span(Span::micros(50_000, 5_000_000)),
             },
             "stop" => Self::Stop { peer, away: lasts },
+            "machine-failure" => Self::MachineFailure {
+                peer,
+                times: 1 + u32::from(dice.below(4) == 0),
+                away: lasts,
+            },
             name => Self::draw_disk(name, peer, lasts, dice),
         }
     }

@@ -10,6 +10,7 @@ mod formation;
 mod founders;
 mod leaving;
 mod limits;
+mod machine_failure;
 mod meeting;
 mod membership;
 mod transfer;
