@@ -204,7 +204,8 @@ impl World {
     /// so often that the peer is poisoned.
     fn fail_machine(&mut self, number: usize, times: u32, away: Duration) {
         let memory = self.scenario.storage == Storage::Memory;
-        if self.nodes[number].life.is_none() || !self.outlives(number) {
+        let fails = self.lacks_state(number);
+        if self.nodes[number].life.is_none() || fails || !self.outlives(number) {
             return self.mark("fault left out: not survivable");
         }
         let times = if memory { 1 } else { times };

@@ -23,6 +23,8 @@ use crate::{
 /// Implementations MUST be deterministic: outcome and changes follow from the context and the
 /// command alone, on every platform and in every version that says it supports the active one.
 /// They MUST NOT panic, whatever the command's bytes: what cannot be decoded or done is an outcome.
+/// One that does costs its peer the state, which is made anew; a second time meanwhile, its part in
+/// the group, until the next start.
 pub trait Machine: Send + Sync + 'static {
     /// Returns the stable name that is part of the group's identity.
     fn name(&self) -> &str;

@@ -96,6 +96,11 @@ impl<T: Clone, L: Clone> Feed<T, L> {
         });
     }
 
+    /// Takes what waits for them from all subscribers, and tells them `lag`.
+    pub(crate) fn break_off(&mut self, lag: &L) {
+        self.for_each(|queue| queue.lose(lag.clone()));
+    }
+
     /// Gives an item that costs nothing to every subscriber; where `merge` makes one of it and of
     /// an item that waits, that one takes the place of all that waits from there on.
     pub(crate) fn push_over(&mut self, item: &T, merge: impl Fn(&T) -> Option<T>) {

@@ -149,6 +149,9 @@ impl Story {
                 "ALARM: peer {} asked to drop what is committed; nothing was changed",
                 self.words.peer(peer)
             )),
+            GroupEvent::StateLost { at, text } => self.tell(format!(
+                "ALARM: the machine panicked after cursor {at} ({text}); its state is made anew"
+            )),
             GroupEvent::Poisoned { reason } => self.tell(format!(
                 "ALARM: this peer's own data contradicts itself ({reason}); it takes no part any \
                  more: stop it and start another"

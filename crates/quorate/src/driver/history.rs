@@ -27,6 +27,8 @@ pub(super) struct History {
     from: Cursor,
     past: VecDeque<Change>,
     bytes: usize,
+    /// Up to where those who listen know all, while a state that was lost is made anew.
+    known: Option<Cursor>,
     /// Subscribers by the prefix of the keys they listen to.
     feeds: BTreeMap<Bytes, Feed<Told, Cursor>>,
 }
@@ -38,7 +40,15 @@ impl History {
     }
 
     /// Takes the changes that the state has just made, in order.
-    pub(super) fn record(&mut self, changes: Vec<Change>) {
+    pub(super) fn record(&mut self, mut changes: Vec<Change>) {
+        if let Some(known) = self.known
+            && let Some(last) = changes.last()
+        {
+            if last.cursor.index > known.index {
+                self.known = None;
+            }
+            changes.retain(|change| change.cursor.index > known.index);
+        }
         self.feeds.retain(|_, feed| !feed.is_idle());
         if !self.feeds.is_empty() {
             for entry in changes.chunk_by(|a, b| a.cursor == b.cursor) {
@@ -54,8 +64,17 @@ impl History {
         }
     }
 
+    /// The machine failed when all up to `known` was recorded: what leads there again is not told.
+    pub(super) fn lost_state(&mut self, known: Cursor) {
+        self.known.get_or_insert(known);
+    }
+
     /// A history begins, from the empty state; `replaced` is what stood before.
     pub(super) fn begin(&mut self, genesis: GenesisId, replaced: Option<Replacement>) {
+        if self.known.is_some() && self.genesis == Some(genesis) {
+            // No new history: its state is made anew.
+            return;
+        }
         let first = self.genesis.replace(genesis).is_none();
         // Whoever listened before there was any history has missed nothing.
         let replaced = replaced.filter(|_| !first);
@@ -68,6 +87,13 @@ impl History {
         self.past.clear();
         self.bytes = 0;
         self.from = anchor;
+        if self.known.take().is_some() {
+            // The state that they know is gone: nobody can tell how this one differs.
+            for feed in self.feeds.values_mut() {
+                feed.break_off(&anchor);
+            }
+            return;
+        }
         let Some(replaced) = replaced.map(Arc::new) else {
             return;
         };
@@ -276,6 +302,34 @@ mod tests {
         assert_eq!(drain(&tap), [Ok((2, 1))]);
         let refused = refused(&mut history, Since::Cursor(cursor(0)));
         assert_eq!(refused, forgotten(0, 1));
+    }
+
+    #[test]
+    fn a_state_that_is_made_anew_from_the_log_is_no_news() {
+        let mut history = History::default();
+        history.begin(GENESIS, None);
+        let tap = subscribe(&mut history, Since::Now);
+        history.record(vec![change(1, "a1"), change(2, "a1")]);
+        history.lost_state(cursor(3));
+        history.begin(GENESIS, None);
+        history.record(vec![change(1, "a1")]);
+        history.record(vec![change(2, "a1"), change(4, "a1")]);
+        history.record(vec![change(5, "a1")]);
+        assert_eq!(drain(&tap), [1, 2, 4, 5].map(|index| Ok((index, 1))));
+        let tap = subscribe(&mut history, Since::Cursor(cursor(0)));
+        assert_eq!(drain(&tap), [1, 2, 4, 5].map(|index| Ok((index, 1))));
+    }
+
+    #[test]
+    fn where_a_snapshot_takes_the_place_of_a_lost_state_changes_are_missing() {
+        let mut history = History::default();
+        history.begin(GENESIS, None);
+        let tap = subscribe(&mut history, Since::Now);
+        history.lost_state(cursor(3));
+        history.begin(GENESIS, None);
+        history.replace(cursor(9), None);
+        history.record(vec![change(10, "a1")]);
+        assert_eq!(drain(&tap), [Err(9), Ok((10, 1))]);
     }
 
     #[test]

@@ -135,6 +135,7 @@ impl Host {
             _ => None,
         };
         let began = matches!(op, StateOp::Apply { .. }).then(Instant::now);
+        let known = self.replica.applied();
         let done = self.replica.execute(op);
         if let Some(began) = began {
             self.meter.applied(began.elapsed());
@@ -149,6 +150,7 @@ impl Host {
                 (self.items, self.bytes) = (*items, *bytes);
                 self.history.record(self.replica.take_changes());
             }
+            Some(StateDone::Failed { .. }) => self.history.lost_state(known),
             Some(StateDone::Read {
                 chunk: Some(chunk), ..
             }) => self.meter.served(chunk.len()),

@@ -75,6 +75,10 @@ pub(super) fn group(label: &str, event: &GroupEvent) {
             let what = "a leader asked to drop what is committed: refused";
             error!(target: GROUP, group = label, peer = peer.short(), "{what}");
         }
+        GroupEvent::StateLost { at, text } => {
+            let what = "the machine panicked: its state is made anew";
+            error!(target: GROUP, group = label, after = %at, text, "{what}");
+        }
         GroupEvent::Poisoned { reason } => {
             error!(target: GROUP, group = label, reason, "this peer takes no part any more");
         }
