@@ -124,7 +124,7 @@ pub const SNAPSHOT_REQUESTS: usize = PEERS;
 pub const READS: usize = 2;
 
 /// Bytes of what a machine said when it failed: a line for people.
-pub const FAILURE_TEXT: usize = 256;
+pub const FAILURE_TEXT: usize = 1 << 10;
 
 const _: () = assert!(HELLO_FRAME <= CONTROL_FRAME);
 const _: () = assert!(APPEND_BYTES < ENTRIES_FRAME && COMMAND < ENTRIES_FRAME);

@@ -92,7 +92,10 @@ pub(crate) fn replica_of_peer(
 }
 
 fn under_test(tested: Option<&Tested>) -> Arc<dyn Machine> {
-    tested.map_or_else(|| Arc::new(Collections) as Arc<dyn Machine>, Tested::machine)
+    tested.map_or_else(
+        || Arc::new(Collections) as Arc<dyn Machine>,
+        Tested::machine,
+    )
 }
 
 fn of(machine: Arc<dyn Machine>, limits: ClientLimits, planted: Planted) -> Replica {

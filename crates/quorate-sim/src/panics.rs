@@ -21,9 +21,6 @@ thread_local! {
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// A panic of a user's code that goes on to whoever runs the world, with what it was about.
-pub(crate) struct Panicked(pub(crate) String);
-
 /// Silences panics of this thread while it lives.
 struct Silence;
 

@@ -15,9 +15,8 @@ use crate::{
     hash::Rolling,
     history::Event,
     narrate::Narration,
-    panics::{self, Panicked},
+    panics,
     scenario::Scenario,
-    subject::NO_PANIC,
     swarm::{Drawing, Kinds},
     trace::Keep,
     world::World,
@@ -151,10 +150,7 @@ pub fn run_world(world: &mut World) {
         }
     }));
     if let Err(panic) = result {
-        match panic.downcast_ref::<Panicked>() {
-            Some(Panicked(told)) => world.found(NO_PANIC, told.clone()),
-            None => world.found("no-panic", panics::text_of(panic.as_ref()).to_owned()),
-        }
+        world.found("no-panic", panics::text_of(panic.as_ref()).to_owned());
     }
     world.checkers.clients.finish_history();
 }

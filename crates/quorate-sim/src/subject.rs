@@ -22,13 +22,7 @@ use quorate_state::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    checkers::Found,
-    dice::Dice,
-    hex,
-    operation::Action,
-    panics::{self, Panicked},
-    scenario::Scenario,
-    trace::Keep,
+    checkers::Found, dice::Dice, hex, operation::Action, panics, scenario::Scenario, trace::Keep,
     world::World,
 };
 
@@ -436,7 +430,7 @@ impl Machine for Guarded {
         let cursor = cx.cursor();
         panics::catch(|| self.machine.apply(cx, command)).unwrap_or_else(|told| {
             let command = (self.describe)(command);
-            resume_unwind(Box::new(Panicked(format!("{command} at {cursor}: {told}"))))
+            resume_unwind(Box::new(format!("{command} at {cursor}: {told}")))
         })
     }
 }

@@ -18,7 +18,12 @@ use quorate_core::{
 use quorate_state::{ClientLimits, Replica, tree::Tree};
 
 use super::Found;
-use crate::{hash::Rolling, machine, subject::Tested, trace::hash_applied};
+use crate::{
+    hash::Rolling,
+    machine,
+    subject::{NO_PANIC, Tested},
+    trace::hash_applied,
+};
 
 /// Of how many entries back the model can tell the digest.
 const WINDOW: usize = 2_048;
@@ -105,6 +110,7 @@ impl Fold {
                 self.fate = fate;
                 outcomes
             }
+            Some(StateDone::Failed { text, .. }) => return Err(Found::new(NO_PANIC, text)),
             done => {
                 return Err(Found::new(
                     "state-machine",

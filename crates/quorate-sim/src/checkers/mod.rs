@@ -33,7 +33,7 @@ use quorate_core::{
 };
 use quorate_state::{ClientLimits, Replica};
 
-use crate::machine;
+use crate::{machine, subject::NO_PANIC};
 use chatter::Chatter;
 pub use clients::Told;
 pub(crate) use clients::{Asked, Clients};
@@ -403,11 +403,10 @@ impl Checkers {
         if let StateDone::Begun { genesis } = done {
             self.lives[spot.peer].state = Some(*genesis);
         }
-        if let StateDone::Failed { at, text } = done
+        if let StateDone::Failed { text, .. } = done
             && text != machine::FAILS
         {
-            let detail = format!("the machine panicked after {at:?}: {text}");
-            self.note(spot, Err(Found::new("no-panic", detail)));
+            self.note(spot, Err(Found::new(NO_PANIC, text.clone())));
         }
         let genesis = self.lives[spot.peer].state;
         let history = genesis.and_then(|genesis| self.histories.get_mut(&genesis));
