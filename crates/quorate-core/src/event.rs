@@ -175,9 +175,9 @@ pub enum GroupEvent {
         /// Who asked.
         peer: PeerId,
     },
-    /// The machine failed at the entry after `at`. The log and the ballot are whole, so this peer votes and
-    /// acknowledges on; its state begins anew, from the log or from the others' snapshots. If it
-    /// fails again before that is beyond the entry, the group is poisoned here.
+    /// The machine failed at the entry after `at`. The log and the ballot are whole, so this peer
+    /// votes and acknowledges on; its state begins anew, from the log or from the others'
+    /// snapshots. If it fails again before that is beyond the entry, the group is poisoned here.
     StateLost {
         /// The last entry that was applied.
         at: Cursor,
