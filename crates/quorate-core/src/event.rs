@@ -178,6 +178,7 @@ pub enum GroupEvent {
     /// The machine failed at the entry after `at`. The log and the ballot are whole, so this peer
     /// votes and acknowledges on; its state begins anew, from the log or from the others'
     /// snapshots. If it fails again before that is beyond the entry, the group is poisoned here.
+    /// Reads of what is here see how it is made anew.
     StateLost {
         /// The last entry that was applied.
         at: Cursor,

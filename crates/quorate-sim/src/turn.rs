@@ -271,6 +271,9 @@ impl World {
     fn answered(&mut self, number: usize, request: RequestId, reply: &Reply) {
         let spot = self.spot(number);
         if let Some(living) = self.nodes[number].life.as_ref() {
+            // The state that it may read is gone, as a driver would see.
+            let gone = matches!(reply, Reply::Fresh { .. }) && living.replica.has_failed();
+            let reply = if gone { &Reply::Unavailable } else { reply };
             let operation = usize::try_from(request.0).unwrap_or(usize::MAX);
             self.checkers
                 .replied(spot, operation, reply, &living.replica);

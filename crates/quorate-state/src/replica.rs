@@ -128,6 +128,13 @@ impl Replica {
         &self.machine
     }
 
+    /// Tells whether the machine has failed: the state is gone until a history begins.
+    ///
+    /// Whoever was granted a read of a state meanwhile must be told to ask again.
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// Returns the cursor of the last entry applied.
     pub fn applied(&self) -> Cursor {
         self.applied

@@ -180,6 +180,11 @@ impl Host {
         before.map(|before| Replacement::new(before, now, Handle::current()))
     }
 
+    /// Tells whether the state is lost, and not begun anew yet.
+    pub(super) fn lacks_state(&self) -> bool {
+        self.replica.has_failed()
+    }
+
     /// Answers a query from the state as it is, and publishes it for the next ones.
     pub(super) fn answer(&mut self, query: &Query) -> Answer {
         let snapshot = Snapshot::new(self.replica.applied(), self.replica.tree().clone());

@@ -208,6 +208,10 @@ impl Driver {
                 reply: waiting,
             } => {
                 let answer = match (&reply, self.hosts.get_mut(&group)) {
+                    // The state that it may read is gone since.
+                    (Reply::Fresh { .. }, Some(host)) if host.lacks_state() => {
+                        Err(Reply::Unavailable)
+                    }
                     (Reply::Fresh { .. }, Some(host)) => Ok(host.answer(&query)),
                     _ => Err(reply),
                 };
@@ -399,7 +403,11 @@ impl Driver {
         } = read;
         let Some(freshness) = freshness else {
             let host = self.hosts.get_mut(&group);
-            let answer = host.map(|host| host.answer(&query)).ok_or(Reply::Closed);
+            let answer = match host {
+                Some(host) if host.lacks_state() => Err(Reply::Unavailable),
+                Some(host) => Ok(host.answer(&query)),
+                None => Err(Reply::Closed),
+            };
             return reply.send(answer).unwrap_or_default();
         };
         let request = self.waiters.add(Waiter::Read {
