@@ -10,7 +10,7 @@
 //! *Alternative, rejected:* not to campaign. The others may have shorter logs, and then nobody
 //! could be elected.
 
-use crate::{out::Out, time::Time};
+use crate::{cursor::Index, out::Out, time::Time};
 
 use super::{
     Raft,
@@ -22,6 +22,13 @@ impl Raft {
     pub(crate) fn lose_state(&mut self, now: Time, out: &mut Out) {
         if !matches!(self.role, RoleState::Follower) {
             self.become_follower(now, (Cause::StateLost, self.ballot.term), None, out);
+        }
+        if self.staging.take().is_some() {
+            // What restored it is gone as well, and the leader goes on to stage: restore once more.
+            out.mark("staging.lost_with_the_state");
+            self.behind = Some(super::Behind {
+                first: Index(u64::MAX),
+            });
         }
     }
 
