@@ -34,7 +34,6 @@ pub mod random;
 pub mod state_op;
 pub mod sync;
 pub mod time;
-pub mod versions;
 pub mod wire;
 
 pub use boot::{Boot, Lineage};
@@ -59,4 +58,3 @@ pub use state_op::{
     Applied, FetchId, Part, Recalled, Remembered, Restored, StateDone, StateOp, Verdict,
 };
 pub use time::{Now, Time, Wall};
-pub use versions::Versions;

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use crate::{
-    cursor::Index,
+    cursor::{Cursor, Index},
     event::GroupEvent,
     id::{Member, SessionId},
     out::Out,
@@ -21,7 +21,7 @@ use crate::{
     wire::{BulkChunk, Message},
 };
 
-use super::{applier::Applier, group::Group, syncing::Syncing, view::SessionView};
+use super::{group::Group, syncing::Syncing, view::SessionView};
 
 /// A catch-up, and how far the log matched the leader's when it began.
 #[derive(Clone, Hash, Debug)]
@@ -157,13 +157,11 @@ impl Group {
             anchor,
             configuration,
             fate,
-            version,
             items,
             bytes,
         } = restored;
-        self.applier.installed(anchor, version, (items, bytes));
+        self.applier.installed(anchor, items, bytes);
         raft.install(anchor, configuration, out);
-        raft.note_version(anchor.index, version, out);
         raft.passed_over(anchor, out);
         self.markers.retain(|index, _| *index > anchor.index);
         self.on_fate(now, fate, out);
@@ -246,7 +244,7 @@ impl Group {
             raft.ballot().term,
             &mut self.syncing.wishes,
         );
-        let followed = is_followed(raft, &self.applier);
+        let followed = is_followed(raft, &self.applier.applied);
         match session.phase() {
             Phase::Following if followed => {
                 let session = session.id();
@@ -318,11 +316,9 @@ impl Group {
 }
 
 /// Tells whether the state here follows the log of the leader.
-///
-/// A state that cannot follow is as far as it will ever be.
-fn is_followed(raft: &Raft, applier: &Applier) -> bool {
+fn is_followed(raft: &Raft, applied: &Cursor) -> bool {
     raft.leader().is_some()
         && raft.matched() >= raft.commit()
-        && (applier.applied.index >= raft.commit() || applier.is_stuck())
+        && applied.index >= raft.commit()
         && raft.commit() > Index(0)
 }

@@ -112,7 +112,7 @@ impl Group {
             fate: Fate::Empty,
             begun: false,
             state_lost: None,
-            applier: Applier::new(open.versions, planted),
+            applier: Applier::new(planted),
             syncing: Syncing::new(&open.profile),
             markers: BTreeMap::new(),
             peers: Vec::new(),
@@ -167,7 +167,6 @@ impl Group {
             planted: self.planted,
             genesis,
             profile: self.profile.clone(),
-            versions: self.applier.versions(),
             random: Random::new(self.seed.rotate_left(17), self.me.peer),
             ballot: crate::disk_op::Ballot::default(),
             base: Cursor::ZERO,
@@ -518,7 +517,17 @@ impl Group {
             }
         }
         self.follow_sync(now, out);
-        self.feed_state(now, out);
+        while let Some(raft) = &self.raft {
+            if self.syncing.is_installing() {
+                break;
+            }
+            let Some(marker) = self.applier.hand_over(raft, out) else {
+                break;
+            };
+            if let Some((anchor, marker)) = marker {
+                self.on_marker(now, anchor, &marker, out);
+            }
+        }
     }
 
     /// Tells whether the log holds nothing but a genesis.

@@ -28,7 +28,6 @@
 //! | [`reserve`], [`staging`] | what is kept of the log, and what replaces it | 7; staging ours |
 //! | [`proposal`], [`proposals`], [`outcome`] | clients' commands | 8; D 6.3 |
 //! | [`read`] | linearizable reads | 8; D 6.4 |
-//! | [`upgrade`] | by which version of the machine commands are applied | ours |
 //!
 //! What can go wrong is answered where it is handled: lost and late messages in [`conversation`],
 //! writes that finish out of order in [`log`], stale reads in [`read`], lost commands in
@@ -58,7 +57,6 @@ mod role;
 mod staging;
 mod stateless;
 mod transfer;
-mod upgrade;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -74,13 +72,11 @@ use crate::{
     profile::GroupProfile,
     random::{Purpose, Random},
     time::{Now, Time, Wall},
-    versions::Versions,
 };
 
 use self::{
     configurations::Configurations, election::VoteDue, leave::Leaver, log::Log,
     proposals::Proposals, read::Reads, role::RoleState, staging::Staging, transfer::Wish,
-    upgrade::InEffect,
 };
 
 /// What one group's consensus starts with.
@@ -90,7 +86,6 @@ pub(crate) struct RaftStart {
     pub(crate) planted: Planted,
     pub(crate) genesis: GenesisId,
     pub(crate) profile: GroupProfile,
-    pub(crate) versions: Versions,
     pub(crate) random: Random,
     pub(crate) ballot: Ballot,
     pub(crate) base: Cursor,
@@ -150,8 +145,6 @@ pub(crate) struct Raft {
     behind: Option<Behind>,
     /// Up to how many bytes of log the last look for what to drop holds.
     prune_above: u64,
-    /// The version of the state machine that commands are applied by.
-    in_effect: InEffect,
     /// Bytes of keys and values in the state here, once it has said so.
     state_bytes: Option<u64>,
     poisoned: Option<&'static str>,
@@ -211,7 +204,6 @@ impl Raft {
             aside_since: None,
             behind: None,
             prune_above: 0,
-            in_effect: InEffect::new(start.versions),
             state_bytes: None,
             poisoned: None,
             lacks_state: false,

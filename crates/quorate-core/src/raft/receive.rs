@@ -44,10 +44,8 @@ impl Raft {
                 matched,
                 read,
                 reader,
-                versions,
             } => {
-                let says = (reader, versions);
-                self.on_ack(now, from, (term, run), (matched, read), says, out);
+                self.on_ack(now, from, (term, run), (matched, read, reader), out);
             }
             Message::Reject {
                 term,

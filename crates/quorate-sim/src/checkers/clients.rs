@@ -394,7 +394,6 @@ impl Clients {
             | Reply::Closed
             | Reply::LastVoter
             | Reply::NotVoter
-            | Reply::TooOld
             | Reply::Registered { .. }
             | Reply::Expired
             | Reply::Dropped

@@ -20,7 +20,6 @@ pub(crate) mod promises;
 pub(crate) mod synced;
 mod table;
 mod telling;
-mod upgrades;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +29,7 @@ use std::{
 use bytes::Bytes;
 use quorate_core::{
     Configuration, Cursor, DiskId, DiskOp, DiskWrite, Fate, GenesisId, GroupId, GroupProfile,
-    GroupView, Index, Lane, Member, PeerId, Recovered, Reply, StateDone, StateOp, Versions, wire,
+    GroupView, Index, Lane, Member, PeerId, Recovered, Reply, StateDone, wire,
 };
 use quorate_state::{ClientLimits, Replica};
 
@@ -45,7 +44,6 @@ use fold::Fold;
 use matching::{Matching, Mirror};
 pub(crate) use order::Cursors;
 pub(crate) use synced::Synced;
-use upgrades::Upgrades;
 
 use crate::subject::Tested;
 
@@ -95,7 +93,6 @@ struct History {
 #[derive(Debug, Default)]
 struct Life {
     member: Option<Member>,
-    versions: Option<Versions>,
     genesis: Option<GenesisId>,
     /// The history that the replica is of: it follows the peer's.
     state: Option<GenesisId>,
@@ -123,7 +120,6 @@ pub(crate) struct Checkers {
     /// By member; what it acknowledged stays in its own book, whatever a copy of it holds.
     synced: BTreeMap<Member, Synced>,
     twin: BTreeMap<Member, Synced>,
-    upgrades: Upgrades,
     limits: ClientLimits,
     /// The user's machine, if there is one.
     tested: Option<Tested>,
@@ -162,7 +158,6 @@ impl Checkers {
             synced: BTreeMap::new(),
             copied: BTreeMap::new(),
             twin: BTreeMap::new(),
-            upgrades: Upgrades::default(),
             limits,
             apart,
             clients,
@@ -185,17 +180,10 @@ impl Checkers {
     }
 
     /// Takes the start of a peer and what its disk held.
-    pub(crate) fn started(
-        &mut self,
-        spot: Spot,
-        (member, versions): (Member, Versions),
-        recovered: &Recovered,
-    ) {
-        self.upgrades.started(member, versions);
+    pub(crate) fn started(&mut self, spot: Spot, member: Member, recovered: &Recovered) {
         let life = &mut self.lives[spot.peer];
         *life = Life {
             member: Some(member),
-            versions: Some(versions),
             ..Life::default()
         };
         let damaged = self.damaged.remove(&spot.peer);
@@ -325,15 +313,13 @@ impl Checkers {
         let (before, fate) = (history.matching.committed(), history.fold.fate());
         let mut folded = Ok(());
         let (fold, clients) = (&mut history.fold, &mut self.clients);
-        let upgrades = &self.upgrades;
         history
             .matching
             .observe(&mut life.mirror, view, |cursor, entry| {
                 if folded.is_ok() {
                     folded = fold
                         .commit(cursor, entry)
-                        .and_then(|applied| clients.commit(genesis, cursor, entry, &applied))
-                        .and_then(|()| upgrades.commit(cursor, entry, fold));
+                        .and_then(|applied| clients.commit(genesis, cursor, entry, &applied));
                 }
             })?;
         folded?;
@@ -426,14 +412,6 @@ impl Checkers {
         let history = genesis.and_then(|genesis| self.histories.get_mut(&genesis));
         if let Some(history) = history {
             let result = history.fold.observe(replica, before, done);
-            self.note(spot, result);
-        }
-    }
-
-    /// Looks at what a replica is about to do.
-    pub(crate) fn asked(&mut self, spot: Spot, replica: &Replica, op: &StateOp) {
-        if let Some(versions) = self.lives[spot.peer].versions {
-            let result = upgrades::judge(versions, replica, op);
             self.note(spot, result);
         }
     }

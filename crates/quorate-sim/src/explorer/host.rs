@@ -15,7 +15,7 @@ use bytes::Bytes;
 use quorate_core::{
     ClientOp, Command, Effect, Effects, Form, GenesisId, GroupEvent, GroupId, GroupKey,
     GroupProfile, GroupView, Incarnation, Input, Lane, Lineage, LinkId, Member, NetworkId, Now,
-    OpenGroup, Peer, PeerConfig, PeerId, Recovered, RequestId, StateOp, Time, Versions, Wall,
+    OpenGroup, Peer, PeerConfig, PeerId, Recovered, RequestId, StateOp, Time, Wall,
     canary::Planted, wire,
 };
 use quorate_state::{ClientLimits, Replica};
@@ -338,7 +338,6 @@ impl Turn<'_> {
         self.give(Input::Open(OpenGroup {
             key: key.clone(),
             machine: MACHINE.to_owned(),
-            versions: Versions::ONLY_THE_FIRST,
             form,
             profile: profile.clone(),
         }));

@@ -14,4 +14,3 @@ mod machine_failure;
 mod meeting;
 mod membership;
 mod transfer;
-mod upgrade;

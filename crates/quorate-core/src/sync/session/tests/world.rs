@@ -469,7 +469,6 @@ impl World {
                     anchor: *anchor,
                     configuration: Default::default(),
                     fate: crate::Fate::Empty,
-                    version: 1,
                     items: 0,
                     bytes: 0,
                 };
