@@ -41,6 +41,8 @@ impl Raft {
             if conversation.timed_out(now) {
                 out.mark("raft.entries_without_an_answer");
                 conversation.resend();
+                // Nothing is kept for it from now on: look again, also if the log grows no more.
+                self.prune_above = 0;
             }
         }
     }
