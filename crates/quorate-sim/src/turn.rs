@@ -254,14 +254,7 @@ impl World {
             Effect::Close { link, code } => self.close(number, life, link, code),
             Effect::Event(event) => {
                 self.mark_event(&event);
-                if let Event::Group {
-                    event: GroupEvent::Poisoned { .. },
-                    ..
-                } = event
-                {
-                    self.poisoned(number);
-                }
-                self.hear(number, event);
+                self.take_event(number, event);
             }
             Effect::Mark(name) => self.mark(name),
             Effect::Authenticated(_) => {}
@@ -295,6 +288,18 @@ impl World {
     /// Counts a named situation.
     pub(crate) fn mark(&mut self, name: &'static str) {
         *self.marks.entry(name).or_insert(0) += 1;
+    }
+
+    /// Hears an event; a process that is poisoned is ended by whoever runs it.
+    fn take_event(&mut self, number: usize, event: Event) {
+        if let Event::Group {
+            event: GroupEvent::Poisoned { .. },
+            ..
+        } = event
+        {
+            self.poisoned(number);
+        }
+        self.hear(number, event);
     }
 
     fn mark_event(&mut self, event: &Event) {
