@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod barred;
 mod carrier;
 mod codes;
 mod deframer;

@@ -15,7 +15,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, RwLock, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -33,6 +33,7 @@ use tracing::debug;
 
 use crate::{
     address::Address,
+    barred::Barred,
     codes::Closing,
     inbox::{Event, Events, Inbox},
     introduction,
@@ -81,7 +82,7 @@ struct Inner {
     strangers: Arc<Semaphore>,
     dials: Arc<Semaphore>,
     /// Peers that there are to be no links to.
-    barred: RwLock<BTreeSet<PeerId>>,
+    barred: Barred,
     stopping: AtomicBool,
 }
 
@@ -115,7 +116,7 @@ impl Switchboard {
             next_link: AtomicU64::new(1),
             strangers: Arc::new(Semaphore::new(STRANGERS)),
             dials: Arc::new(Semaphore::new(DIALS)),
-            barred: RwLock::default(),
+            barred: Barred::default(),
             stopping: AtomicBool::new(false),
         });
         let plugged = Plugged {
@@ -284,21 +285,14 @@ impl Plug {
 
     /// As [`crate::Transport::bar`].
     pub fn bar(&self, peers: BTreeSet<PeerId>) {
-        let barred = self.inner.barred.write();
-        *barred.expect("nothing panics while it holds the barred") = peers;
+        self.inner.barred.set(peers);
         for way in &self.inner.links {
             self.tear_if_barred(&way);
         }
     }
 
-    fn is_barred(&self, peer: PeerId) -> bool {
-        let barred = self.inner.barred.read();
-        let barred = barred.expect("nothing panics while it holds the barred");
-        barred.contains(&peer)
-    }
-
     fn tear_if_barred(&self, way: &Way) {
-        if self.is_barred(way.peer()) {
+        if self.inner.barred.holds(way.peer()) {
             way.close(Closing::Torn, TORN.to_owned());
         }
     }
@@ -331,7 +325,7 @@ impl Plug {
         if peer == self.peer() {
             return Err("a peer does not dial itself");
         }
-        if self.is_barred(peer) || other.is_barred(self.peer()) {
+        if self.inner.barred.holds(peer) || other.inner.barred.holds(self.peer()) {
             return Err(TORN);
         }
         let stranger = Arc::clone(&other.inner.strangers).try_acquire_owned();

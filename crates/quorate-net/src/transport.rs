@@ -10,7 +10,7 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc, RwLock,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -32,6 +32,7 @@ use tracing::{debug, error};
 
 use crate::{
     address::Address,
+    barred::Barred,
     codes::{self, Closing},
     inbox::{Event, Events, Inbox},
     introduction,
@@ -68,7 +69,7 @@ struct Inner {
     strangers: Arc<Semaphore>,
     dials: Arc<Semaphore>,
     /// Peers that there are to be no links to.
-    barred: RwLock<BTreeSet<PeerId>>,
+    barred: Barred,
     stopping: AtomicBool,
 }
 
@@ -98,7 +99,7 @@ impl Transport {
             next_link: AtomicU64::new(1),
             strangers: Arc::new(Semaphore::new(STRANGERS)),
             dials: Arc::new(Semaphore::new(DIALS)),
-            barred: RwLock::default(),
+            barred: Barred::default(),
             stopping: AtomicBool::new(false),
         };
         (
@@ -160,7 +161,7 @@ impl Transport {
             let dialed = timeout(DIAL_TIME, Box::pin(transport.connect(peer, addresses))).await;
             drop(permit);
             let error = match dialed {
-                _ if transport.is_barred(peer) => TORN.to_owned(),
+                _ if transport.inner.barred.holds(peer) => TORN.to_owned(),
                 Ok(Ok((connection, send, recv))) => {
                     return transport.run(connection, Some((send, recv)), None).await;
                 }
@@ -236,21 +237,14 @@ impl Transport {
     /// Allows no links to these peers until it is called again: tears those that stand, refuses
     /// theirs, fails to dial. What a network does that is cut in two, for tests.
     pub fn bar(&self, peers: BTreeSet<PeerId>) {
-        let barred = self.inner.barred.write();
-        *barred.expect("nothing panics while it holds the barred") = peers;
+        self.inner.barred.set(peers);
         for link in &self.inner.links {
             self.tear_if_barred(&link);
         }
     }
 
-    fn is_barred(&self, peer: PeerId) -> bool {
-        let barred = self.inner.barred.read();
-        let barred = barred.expect("nothing panics while it holds the barred");
-        barred.contains(&peer)
-    }
-
     fn tear_if_barred(&self, link: &Link) {
-        if self.is_barred(link.peer) {
+        if self.inner.barred.holds(link.peer) {
             link.close(Closing::Torn, TORN.to_owned());
         }
     }
@@ -317,7 +311,11 @@ impl Transport {
 
     /// Admits a connection that a peer made.
     async fn admit(&self, connection: Connection) {
-        if self.is_barred(PeerId(*connection.remote_id().as_bytes())) {
+        if self
+            .inner
+            .barred
+            .holds(PeerId(*connection.remote_id().as_bytes()))
+        {
             return connection.close(Closing::Torn.number(), TORN.as_bytes());
         }
         match Arc::clone(&self.inner.strangers).try_acquire_owned() {
