@@ -43,8 +43,9 @@ impl Group {
         // Said again until somebody leads here: what was lost on the way is not missed for ever.
         self.told = None;
         let member = self.me;
+        let wish = self.raft.as_ref().map_or(0, Raft::leave_wish);
         if let Some(leader) = self.raft.as_ref().and_then(Raft::leader) {
-            out.send(leader, Message::Leave { member });
+            out.send(leader, Message::Leave { member, wish });
             return;
         }
         let genesis = self.genesis;
@@ -69,7 +70,7 @@ impl Group {
         if let Some((host, standing)) = hosts.get(place) {
             let history = standing.genesis.unwrap_or(GenesisId([0; 16]));
             let message = if wants_out {
-                Message::Leave { member }
+                Message::Leave { member, wish }
             } else {
                 self.has_asked = true;
                 Message::Join { member }

@@ -9,6 +9,10 @@
 //! | `Leave` | the leaver, or a voter that passes it on | take me out; or, later: am I out? |
 //! | `Left` | the leader, back the same way | you are not in the committed configuration at i |
 //!
+//! Both name the wish that they are about: a client may give up waiting, its peer be let in again
+//! and wish to leave once more, while the answer to the first wish is still on a slow way. A peer
+//! that lags may not have seen either configuration, so the place in the log does not tell.
+//!
 //! The leader notes the wish and proposes, before any other change: a learner goes by one entry; a
 //! voter by a joint change, in which a learner that is ready takes its seat if there is one. Once
 //! the configuration without the leaver is committed it says so unasked, once; if that is lost, or
@@ -78,10 +82,19 @@ const ASIDE: u32 = 3;
 
 /// A client that waits until this peer has left.
 #[derive(Clone, Copy, Hash, Debug)]
-pub(super) struct Leaver {
+pub(super) struct Waiting {
     request: RequestId,
     dissolve: bool,
     deadline: Time,
+}
+
+/// A member that wants to go, as the leader knows it.
+#[derive(Clone, Copy, Hash, Debug)]
+pub(super) struct Leaver {
+    member: Member,
+    wish: u64,
+    /// When it last said so.
+    asked: Time,
 }
 
 impl Raft {
@@ -89,9 +102,14 @@ impl Raft {
     /// over, and get it back before either was asked, over and over.
     pub(super) fn tell_leader_of_leave(&self, leader: Member, out: &mut Out) {
         if self.is_leaving() {
-            let member = self.me;
-            out.send(leader, Message::Leave { member });
+            let (member, wish) = (self.me, self.leave_wish);
+            out.send(leader, Message::Leave { member, wish });
         }
+    }
+
+    /// Returns the number of this peer's last wish to leave.
+    pub(crate) fn leave_wish(&self) -> u64 {
+        self.leave_wish
     }
 
     /// Takes a client's wish that this peer leave.
@@ -109,7 +127,10 @@ impl Raft {
         } else if self.leaving.len() >= limits::WISHES {
             out.reply(request, Reply::Busy);
         } else {
-            self.leaving.push(Leaver {
+            if self.leaving.is_empty() {
+                self.leave_wish = request.0;
+            }
+            self.leaving.push(Waiting {
                 request,
                 dissolve,
                 deadline,
@@ -213,11 +234,17 @@ impl Raft {
     /// Takes the wish of `member` to go: its own, or one that a voter vouches for.
     ///
     /// A peer that does not lead passes a wish on, but only at first hand.
-    pub(super) fn on_leave(&mut self, now: Time, from: Member, member: Member, out: &mut Out) {
+    pub(super) fn on_leave(
+        &mut self,
+        now: Time,
+        from: Member,
+        (member, wish): (Member, u64),
+        out: &mut Out,
+    ) {
         let first_hand = from == member;
         if !self.is_leader() {
             if let Some(leader) = self.leader.filter(|leader| first_hand && *leader != from) {
-                out.send(leader, Message::Leave { member });
+                out.send(leader, Message::Leave { member, wish });
             }
             return;
         }
@@ -228,11 +255,17 @@ impl Raft {
         self.joins.retain(|_, other| *other != member);
         if configuration.contains(member) {
             if self.leaves.len() < limits::LEARNERS {
-                self.leaves.insert(member.peer, (member, now));
+                let asked = now;
+                let leaver = Leaver {
+                    member,
+                    wish,
+                    asked,
+                };
+                self.leaves.insert(member.peer, leaver);
             }
         } else if index <= self.commit && self.is_established_leader() {
             self.leaves.remove(&member.peer);
-            say_left(from, member, (self.ballot.term, index), out);
+            say_left(from, (member, wish), (self.ballot.term, index), out);
         }
     }
 
@@ -242,35 +275,34 @@ impl Raft {
         if index > self.commit || self.leaves.is_empty() {
             return;
         }
-        let out_of_it = |member: Member| !configuration.contains(member);
-        let gone: Vec<Member> = self
-            .leaves
-            .values()
-            .map(|(member, _)| *member)
-            .filter(|member| out_of_it(*member))
-            .collect();
-        for member in gone {
-            say_left(member, member, (self.ballot.term, index), out);
-            self.leaves.remove(&member.peer);
-        }
+        let term = self.ballot.term;
+        self.leaves.retain(|_, leaver| {
+            let stays = configuration.contains(leaver.member);
+            if !stays {
+                let Leaver { member, wish, .. } = *leaver;
+                say_left(member, (member, wish), (term, index), out);
+            }
+            stays
+        });
     }
 
     /// Takes a leader's word that `member` is out.
     ///
-    /// It counts only if it is about a configuration later than any that has this peer in it, and
-    /// comes from a voter, as far as voters are known here; the word of a leader of an older term
-    /// may be about a time before this peer was let in.
+    /// It counts only if it answers the wish that this peer has now, is about a configuration later
+    /// than any that has this peer in it, and comes from a voter, as far as voters are known here.
+    /// The word of a leader of an older term, or an answer to an earlier wish, may be about a time
+    /// before this peer was let in.
     pub(super) fn on_left(
         &mut self,
         now: Time,
-        (from, member): (Member, Member),
-        term: Term,
-        index: Index,
+        from: Member,
+        (member, wish): (Member, u64),
+        (term, index): (Term, Index),
         out: &mut Out,
     ) {
         if member != self.me {
             if self.leader == Some(from) {
-                say_left(member, member, (term, index), out);
+                say_left(member, (member, wish), (term, index), out);
             }
             return;
         }
@@ -278,7 +310,8 @@ impl Raft {
         let believed =
             self.leader == Some(from) || configuration.is_voter(from) || self.log.is_empty();
         let newer = index > own || (index == own && !configuration.contains(self.me));
-        if !believed || !newer || term < self.ballot.term {
+        let asked = wish == self.leave_wish;
+        if !asked || !believed || !newer || term < self.ballot.term {
             out.mark("leave.late_word");
             return;
         }
@@ -295,9 +328,9 @@ impl Raft {
     pub(super) fn let_go(&mut self, now: Time, out: &mut Out) -> Option<Configuration> {
         let lapse = self.profile.election_max * 4;
         self.leaves
-            .retain(|_, (_, asked)| now.since(*asked) < lapse);
+            .retain(|_, leaver| now.since(leaver.asked) < lapse);
         let (_, configuration) = self.configurations.latest();
-        let mut wishes = self.leaves.values().map(|(member, _)| *member);
+        let mut wishes = self.leaves.values().map(|leaver| leaver.member);
         let learners = &configuration.learners;
         if wishes.clone().any(|member| learners.contains(&member)) {
             let mut next = configuration.clone();
@@ -388,9 +421,15 @@ impl Raft {
     }
 }
 
-fn say_left(to: Member, member: Member, (term, index): (Term, Index), out: &mut Out) {
+fn say_left(
+    to: Member,
+    (member, wish): (Member, u64),
+    (term, index): (Term, Index),
+    out: &mut Out,
+) {
     let word = Message::Left {
         member,
+        wish,
         term,
         index,
     };

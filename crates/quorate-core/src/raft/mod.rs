@@ -75,8 +75,15 @@ use crate::{
 };
 
 use self::{
-    configurations::Configurations, election::VoteDue, leave::Leaver, log::Log,
-    proposals::Proposals, read::Reads, role::RoleState, staging::Staging, transfer::Wish,
+    configurations::Configurations,
+    election::VoteDue,
+    leave::{Leaver, Waiting},
+    log::Log,
+    proposals::Proposals,
+    read::Reads,
+    role::RoleState,
+    staging::Staging,
+    transfer::Wish,
 };
 
 /// What one group's consensus starts with.
@@ -131,12 +138,14 @@ pub(crate) struct Raft {
     reads: Reads,
     /// Peers that asked to become learners, by key.
     joins: BTreeMap<PeerId, Member>,
-    /// On the leader: members that want to go, by key, and when each last said so.
-    leaves: BTreeMap<PeerId, (Member, Time)>,
+    /// On the leader: members that want to go, by key.
+    leaves: BTreeMap<PeerId, Leaver>,
     /// Clients here that wish that somebody else led.
     wishes: Vec<Wish>,
     /// Clients here that wait until this peer has left.
-    leaving: Vec<Leaver>,
+    leaving: Vec<Waiting>,
+    /// The number of this peer's last wish to leave.
+    leave_wish: u64,
     /// Whether this peer has given up its seat, in this life.
     left: bool,
     /// Since when it has tried, in the lead, to hand over because it has to go.
@@ -200,6 +209,7 @@ impl Raft {
             leaves: BTreeMap::new(),
             wishes: Vec::new(),
             leaving: Vec::new(),
+            leave_wish: 0,
             left: false,
             aside_since: None,
             behind: None,

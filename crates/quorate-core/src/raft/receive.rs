@@ -71,12 +71,13 @@ impl Raft {
             Message::ReadIndex { id } => self.on_read_index(from, id, out),
             Message::ReadAt { id, index } => self.on_read_at(id, index),
             Message::Join { member } => self.on_join(from, member, out),
-            Message::Leave { member } => self.on_leave(now, from, member, out),
+            Message::Leave { member, wish } => self.on_leave(now, from, (member, wish), out),
             Message::Left {
                 member,
+                wish,
                 term,
                 index,
-            } => self.on_left(now, (from, member), term, index, out),
+            } => self.on_left(now, from, (member, wish), (term, index), out),
             Message::Transfer { term, to } => self.on_transfer(now, from, term, to, out),
             Message::TransferRefused { to, last_voter } => {
                 self.on_transfer_refused(from, to, last_voter, out);

@@ -111,11 +111,15 @@ pub enum Message {
     Leave {
         /// Who wants out: the sender, or somebody it vouches for.
         member: Member,
+        /// Which wish of that member it is; its process uses no number twice.
+        wish: u64,
     },
     /// Answers [`Message::Leave`]: `member` is not in the committed configuration at `index`.
     Left {
         /// Who is out: the receiver, or somebody whose question it passed on.
         member: Member,
+        /// The wish that it answers.
+        wish: u64,
         /// The term of the leader that says so.
         term: Term,
         /// Where that configuration stands in the log.
