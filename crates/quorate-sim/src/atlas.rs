@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use quorate_core::{Configuration, Index, Member};
+use quorate_core::{Configuration, Form, Index, Member};
 
 use crate::{rot::Damage, scenario::Storage, world::World};
 
@@ -97,6 +97,26 @@ impl World {
             }
         };
         self.checkers.configuration().is_some_and(survives) && (0..self.peers()).all(deciding)
+    }
+
+    /// Tells whether those who expect each other could not found the group once more, beside the
+    /// history that lives, if this peer ended now and forgot that it takes part in it.
+    ///
+    /// No rule keeps founders in memory from that if so many of them start anew at once that they
+    /// are complete before any of them sees a member: then there are two, until they meet.
+    pub(crate) fn founders_remember(&self, number: usize) -> bool {
+        let Some(living) = self.checkers.living_one() else {
+            return true;
+        };
+        let ignorant = |peer: usize| {
+            peer == number || self.view(peer).and_then(|view| view.genesis) != Some(living)
+        };
+        let expecting = |peer: usize| match self.scenario.peers[peer].again {
+            Form::Expect(count) if ignorant(peer) => Some(count),
+            _ => None,
+        };
+        let counts: Vec<usize> = (0..self.peers()).filter_map(expecting).collect();
+        counts.iter().all(|count| counts.len() < *count)
     }
 
     /// Tells whether a peer that has forgotten everything can only find the history it was in.

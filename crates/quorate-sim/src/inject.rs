@@ -297,7 +297,7 @@ impl World {
     /// Tells whether the cluster can do without what a peer forgets when it ends now.
     pub(crate) fn outlives(&self, number: usize) -> bool {
         match self.scenario.storage {
-            Storage::Memory => self.survives_without(number),
+            Storage::Memory => self.survives_without(number) && self.founders_remember(number),
             Storage::Disk => !self.alone_with_genesis(number),
         }
     }

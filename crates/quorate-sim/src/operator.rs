@@ -173,7 +173,7 @@ impl World {
                 // With memory only, a peer that goes without having left is one that dies: the
                 // leader may just be letting somebody else go.
                 let free = match self.scenario.storage {
-                    Storage::Memory => done && leaves,
+                    Storage::Memory => done && leaves && self.founders_remember(peer),
                     Storage::Disk => self.outlives(peer),
                 };
                 if free {

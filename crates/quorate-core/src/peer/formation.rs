@@ -22,6 +22,10 @@
 //! other, and are cut off together, would found the group a second time beside the one that goes
 //! on. It says so, or those who expect it would go on proposing.
 //!
+//! What no rule here prevents: founders in memory who come back so many at once that they are
+//! complete before any of them sees a member of the history that they have forgotten. They found
+//! once more, and the two histories meet like those of a network that was split.
+//!
 //! **Nobody said how** (auto). Peers that are started without a word must not each found a group.
 //! On one machine a lock picks the one that may: its holder, told so by [`crate::Input::Founder`],
 //! *looks around*: for half a second without a break there must be nothing in its way, and then it

@@ -477,6 +477,16 @@ impl Checkers {
             .max_by_key(|history| (history.fold.fate().is_used(), history.matching.committed()))
     }
 
+    /// Returns the one history that has committed more than its genesis, if there is one.
+    pub(crate) fn living_one(&self) -> Option<GenesisId> {
+        let lives = |history: &History| history.matching.committed() > Index(1);
+        let mut living = self.histories.iter().filter(|(_, history)| lives(history));
+        match (living.next(), living.next()) {
+            (Some((genesis, _)), None) => Some(*genesis),
+            _ => None,
+        }
+    }
+
     /// Returns how many states were compared with the fold of the log, and how many could not be.
     pub(crate) fn compared(&self) -> (u64, u64) {
         self.histories.values().fold((0, 0), |sum, history| {
