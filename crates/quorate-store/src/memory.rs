@@ -247,11 +247,7 @@ impl MemoryFiles {
                 }
                 self.rename(NameChange::Removed { name });
             }
-            FileOp::SyncDirectory => {
-                self.unsynced_names.clear();
-                self.synced_names = self.names.clone();
-                self.collect();
-            }
+            FileOp::SyncDirectory => self.sync_names(),
             FileOp::List => {
                 let listed = self.names.iter().map(|(name, number)| Listed {
                     name: name.clone(),
@@ -316,8 +312,29 @@ impl MemoryFiles {
         }
     }
 
+    /// Has the names survive a crash as they are.
+    fn sync_names(&mut self) {
+        let changes = std::mem::take(&mut self.unsynced_names);
+        if changes.is_empty() {
+            return;
+        }
+        for change in changes {
+            change.apply(&mut self.synced_names);
+        }
+        if self.synced_names.len() != self.names.len() {
+            // A name was taken away since, which a change brought back.
+            self.synced_names.clone_from(&self.names);
+        }
+        debug_assert_eq!(self.synced_names, self.names);
+        self.collect();
+    }
+
     /// Frees contents that have no name and are not open.
     fn collect(&mut self) {
+        if self.contents.len() == self.names.len() {
+            // No two names share a content: each content has one.
+            return;
+        }
         let unsynced = self
             .unsynced_names
             .iter()
