@@ -2,7 +2,7 @@
 
 use quorate_core::{Now, Time, Wall};
 
-const MILLION: u128 = 1_000_000;
+const MILLION: u64 = 1_000_000;
 
 /// The wall clock of the simulated world at its start, in milliseconds since 1970.
 const EPOCH: i64 = 1_800_000_000_000;
@@ -15,7 +15,7 @@ pub(crate) struct Clock {
     /// When the peer was started.
     since: u64,
     /// How many millionths of a second pass on it in a second.
-    rate: u128,
+    rate: u64,
     /// How far the wall clock is ahead, in milliseconds.
     skew: i64,
 }
@@ -27,17 +27,23 @@ impl Clock {
         Self {
             origin,
             since,
-            rate: rate.unsigned_abs().into(),
+            rate: rate.unsigned_abs(),
             skew,
         }
     }
 
     /// Reads both clocks.
     pub(crate) fn now(&self, at: u64) -> Now {
-        let passed = u128::from(at.saturating_sub(self.since)) * self.rate / MILLION;
+        let passed = at.saturating_sub(self.since);
+        let passed = match passed.checked_mul(self.rate) {
+            // Of some hours, which any run stays within: a division of 128 bits costs more than
+            // all else here.
+            Some(product) => product / MILLION,
+            None => (u128::from(passed) * u128::from(self.rate) / u128::from(MILLION)) as u64,
+        };
         let wall = EPOCH + (at / 1_000_000) as i64 + self.skew;
         Now {
-            time: Time(self.origin + passed as u64),
+            time: Time(self.origin + passed),
             wall: Wall(wall.max(0).unsigned_abs()),
         }
     }
@@ -47,9 +53,15 @@ impl Clock {
         if time == Time::NEVER {
             return None;
         }
-        let passes = u128::from(time.0.saturating_sub(self.origin));
-        let real = (passes * MILLION).div_ceil(self.rate);
-        u64::try_from(real).ok()?.checked_add(self.since)
+        let passes = time.0.saturating_sub(self.origin);
+        let real = match passes.checked_mul(MILLION) {
+            Some(product) => product.div_ceil(self.rate),
+            None => {
+                let product = u128::from(passes) * u128::from(MILLION);
+                u64::try_from(product.div_ceil(u128::from(self.rate))).ok()?
+            }
+        };
+        real.checked_add(self.since)
     }
 
     /// Moves the wall clock.
