@@ -5,8 +5,9 @@
 //! somebody and of each that is installed, whoever served its parts, and the digest of the live
 //! state every so many entries and at the end.
 //!
-//! The model keeps a snapshot after each of its last entries, which costs nothing in a persistent
-//! tree, so that a peer that lags a little is compared at its own index.
+//! A peer that lags is compared at its own index: the model keeps its last entries, and a snapshot
+//! every few of them. A snapshot after each one would save applying those few again, but a kept
+//! snapshot has the next write copy what it touches, and it is rarely asked for.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,7 +16,7 @@ use quorate_core::{
     StateDone, StateOp,
 };
 
-use quorate_state::{ClientLimits, Replica, tree::Tree};
+use quorate_state::{ClientLimits, Replica};
 
 use super::Found;
 use crate::{
@@ -26,7 +27,11 @@ use crate::{
 };
 
 /// Of how many entries back the model can tell the digest.
-const WINDOW: usize = 2_048;
+const WINDOW: u64 = 2_048;
+
+/// How far apart the states are that the model keeps: one between them is made again, from the
+/// last one before it and the entries since.
+const STRIDE: u64 = 16;
 
 /// How many entries a replica applies between two comparisons of its live state.
 const INTERVAL: u64 = 128;
@@ -37,7 +42,10 @@ pub(crate) struct Fold {
     model: Replica,
     applied: Cursor,
     fate: Fate,
-    states: VecDeque<(Cursor, Tree)>,
+    /// The model as it was every so many entries, from before the window on.
+    states: VecDeque<Replica>,
+    /// The entries of the window, and those back to the first of these states.
+    entries: VecDeque<Entry>,
     /// The outcome of each command, hashed, by index from 1.
     outcomes: Vec<u128>,
     digests: BTreeMap<Index, Digest>,
@@ -52,10 +60,11 @@ impl Fold {
         let mut model = machine::replica(tested, limits, Planted::default());
         model.execute(StateOp::Begin { genesis });
         Self {
+            states: VecDeque::from([model.clone()]),
             model,
             applied: Cursor::ZERO,
             fate: Fate::Empty,
-            states: VecDeque::new(),
+            entries: VecDeque::new(),
             outcomes: Vec::new(),
             digests: BTreeMap::new(),
             configurations: BTreeMap::new(),
@@ -126,11 +135,56 @@ impl Fold {
         };
         self.applied = cursor;
         self.outcomes.push(hash_of(applied));
-        self.states.push_back((cursor, self.model.tree().clone()));
-        if self.states.len() > WINDOW {
+        self.keep(entry);
+        Ok(applied.clone())
+    }
+
+    /// Keeps an entry that the model has applied, and now and then the model as it is.
+    fn keep(&mut self, entry: &Entry) {
+        self.entries.push_back(entry.clone());
+        if !self.applied.index.0.is_multiple_of(STRIDE) {
+            return;
+        }
+        self.states.push_back(self.model.clone());
+        let oldest = Index(self.applied.index.0.saturating_sub(WINDOW));
+        while let Some(next) = self.states.get(1)
+            && next.applied().index <= oldest
+        {
+            let gone = next.applied().index.since(self.first());
+            self.entries.drain(..usize::try_from(gone).unwrap_or(0));
             self.states.pop_front();
         }
-        Ok(applied.clone())
+    }
+
+    /// Returns where the first of the kept states is, after which the kept entries begin.
+    fn first(&self) -> Index {
+        let first = self.states.front();
+        first.map_or(Index(0), |state| state.applied().index)
+    }
+
+    /// Returns the model as it was at `cursor`, if what is kept goes back so far.
+    fn state_at(&self, cursor: Cursor) -> Option<Replica> {
+        if cursor == self.applied {
+            return Some(self.model.clone());
+        }
+        let oldest = self.applied.index.0.saturating_sub(WINDOW);
+        if cursor.index.0 <= oldest || cursor.index > self.applied.index {
+            return None;
+        }
+        let after = |state: &Replica| state.applied().index <= cursor.index;
+        let place = self.states.partition_point(after).checked_sub(1)?;
+        let mut state = self.states[place].clone();
+        let skip = usize::try_from(state.applied().index.since(self.first())).ok()?;
+        let count = usize::try_from(cursor.index.since(state.applied().index)).ok()?;
+        for entry in self.entries.iter().skip(skip).take(count) {
+            // One by one, as the model itself did.
+            state.execute(StateOp::Apply {
+                first: Cursor::new(entry.term, state.applied().index.next()),
+                entries: vec![entry.clone()].into(),
+                outcomes: false,
+            });
+        }
+        (state.applied() == cursor).then_some(state)
     }
 
     /// Returns the model's digest at `cursor`, if it still has that state.
@@ -138,13 +192,7 @@ impl Fold {
         if let Some(digest) = self.digests.get(&cursor.index) {
             return Some(*digest);
         }
-        let oldest = self.states.front()?.0.index;
-        let place = usize::try_from(cursor.index.0.checked_sub(oldest.0)?).ok()?;
-        let (at, tree) = self.states.get(place)?;
-        if *at != cursor {
-            return None;
-        }
-        let digest = tree.digest();
+        let digest = self.state_at(cursor)?.tree().digest();
         self.digests.insert(cursor.index, digest);
         Some(digest)
     }
