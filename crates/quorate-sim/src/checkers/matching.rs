@@ -17,7 +17,10 @@ use crate::{hash::Rolling, trace::hash_entry};
 #[derive(Debug)]
 pub(crate) struct Matching {
     genesis: GenesisId,
-    links: BTreeMap<(Index, Term), u128>,
+    /// Of the entries at each index, from 1 on, the one that was seen first.
+    links: Vec<(Term, u128)>,
+    /// Those of other terms.
+    others: BTreeMap<(Index, Term), u128>,
     committed: Vec<(Term, u128)>,
     scratch: Vec<u8>,
 }
@@ -56,7 +59,8 @@ impl Matching {
     pub(crate) fn new(genesis: GenesisId) -> Self {
         Self {
             genesis,
-            links: BTreeMap::new(),
+            links: Vec::new(),
+            others: BTreeMap::new(),
             committed: Vec::new(),
             scratch: Vec::new(),
         }
@@ -116,8 +120,7 @@ impl Matching {
         for entry in view.entries.iter_from(kept) {
             index = index.next();
             link = self.link(link, entry);
-            let known = *self.links.entry((index, entry.term)).or_insert(link);
-            if known != link {
+            if self.learn(index, entry.term, link) != link {
                 return Err(Found::new(
                     "log-matching",
                     format!(
@@ -131,6 +134,31 @@ impl Matching {
         Ok(())
     }
 
+    /// Returns the link of an entry that somebody had.
+    fn known(&self, index: Index, term: Term) -> Option<u128> {
+        let first = self
+            .links
+            .get(usize::try_from(index.0.checked_sub(1)?).ok()?);
+        match first {
+            Some((seen, link)) if *seen == term => Some(*link),
+            _ => self.others.get(&(index, term)).copied(),
+        }
+    }
+
+    /// Returns the link of an entry that somebody had before, or remembers that it is `link`.
+    fn learn(&mut self, index: Index, term: Term, link: u128) -> u128 {
+        if let Some(known) = self.known(index, term) {
+            return known;
+        }
+        // Whoever has an entry has, or had, all before it.
+        if index.0 == self.links.len() as u64 + 1 {
+            self.links.push((term, link));
+        } else {
+            self.others.insert((index, term), link);
+        }
+        link
+    }
+
     /// Moves a mirror's base to where its log now starts.
     fn rebase(&self, mirror: &mut Mirror, base: Cursor) -> Result<(), Found> {
         let link = if base == Cursor::ZERO {
@@ -138,8 +166,8 @@ impl Matching {
             start.bytes(&self.genesis.0);
             start.value()
         } else {
-            match self.links.get(&(base.index, base.term)) {
-                Some(link) => *link,
+            match self.known(base.index, base.term) {
+                Some(link) => link,
                 None => {
                     return Err(Found::new(
                         "log-matching",
