@@ -41,6 +41,7 @@ mod node;
 mod operation;
 mod operator;
 mod panics;
+mod queue;
 mod rot;
 mod run;
 mod scenario;

@@ -4,11 +4,7 @@
 //! from the seed. Nothing in here decides anything for a peer: inputs go in, effects come out, and
 //! what they ask for is done as badly as the scenario says.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use quorate_core::{
     Configuration, Event, GroupId, GroupKey, GroupView, Input, LinkId, Member, PeerId, Reply,
@@ -26,6 +22,7 @@ use crate::{
     node::Node,
     operation::{Action, Operation},
     operator::Errand,
+    queue::Queue,
     scenario::Scenario,
     subject::Tested,
     trace::{Keep, Trace},
@@ -41,8 +38,7 @@ pub struct World {
     /// The user's machine, if the peers run one.
     pub(crate) tested: Option<Tested>,
     pub(crate) at: u64,
-    queue: BinaryHeap<Reverse<Slot>>,
-    slots: u64,
+    queue: Queue,
     pub(crate) nodes: Vec<Node>,
     pub(crate) numbers: BTreeMap<PeerId, usize>,
     pub(crate) network: Network,
@@ -141,32 +137,6 @@ pub(crate) enum Happening {
     Lock,
 }
 
-#[derive(Debug)]
-struct Slot {
-    key: (u64, u64, u64),
-    happening: Happening,
-}
-
-impl PartialEq for Slot {
-    fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
-    }
-}
-
-impl Eq for Slot {}
-
-impl PartialOrd for Slot {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Slot {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key.cmp(&other.key)
-    }
-}
-
 /// Makes the machines of a scenario's peers.
 fn nodes_of(scenario: &Scenario) -> Vec<Node> {
     let plans = scenario.peers.iter().enumerate();
@@ -201,8 +171,7 @@ impl World {
         nodes.push(Node::twin(&scenario));
         let mut world = Self {
             at: 0,
-            queue: BinaryHeap::new(),
-            slots: 0,
+            queue: Queue::default(),
             numbers,
             network: Network::new(scenario.network.clone(), seed, &machines),
             later: Later::new(),
@@ -363,17 +332,12 @@ impl World {
     /// Runs up to a point in time, or until an invariant does not hold.
     pub(crate) fn run_to(&mut self, end: u64) {
         while self.violation().is_none() {
-            let Some(Reverse(slot)) = self.queue.peek() else {
+            let Some((at, happening)) = self.queue.pop_until(end) else {
                 break;
             };
-            if slot.key.0 > end {
-                break;
-            }
-            if let Some(Reverse(slot)) = self.queue.pop() {
-                self.at = slot.key.0;
-                self.checkers.clients.at = self.at;
-                self.happen(slot.happening);
-            }
+            self.at = at;
+            self.checkers.clients.at = at;
+            self.happen(happening);
         }
         if self.violation().is_none() {
             self.at = self.at.max(end);
@@ -405,9 +369,7 @@ impl World {
             None if happening.is_planned() => self.plan_ties.draw(),
             None => self.ties.draw(),
         };
-        self.slots += 1;
-        let key = (at.max(self.at), tie, self.slots);
-        self.queue.push(Reverse(Slot { key, happening }));
+        self.queue.push(at.max(self.at), tie, happening);
     }
 
     /// Puts what the network wants on the queue.

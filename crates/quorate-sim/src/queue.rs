@@ -1,0 +1,70 @@
+//! The queue of what is to happen, by time and, at one instant, by a drawn tie.
+//!
+//! What happens lies still in a slab while the heap orders small keys: a heap moves what it holds a
+//! handful of times for each thing that goes through it, and keys are a third of the size. Places
+//! in the slab are used again, so it is as large as the queue ever was.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use crate::world::Happening;
+
+/// When something happens, what goes first at one instant, and where it lies.
+///
+/// The number makes keys differ, so that the order never depends on the place.
+type Key = (u64, u64, u64, u32);
+
+/// What is to happen.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    keys: BinaryHeap<Reverse<Key>>,
+    slab: Vec<Option<Happening>>,
+    free: Vec<u32>,
+    pushed: u64,
+}
+
+impl Queue {
+    /// Puts something on the queue.
+    pub(crate) fn push(&mut self, at: u64, tie: u64, happening: Happening) {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.slab.push(None);
+            (self.slab.len() - 1) as u32
+        });
+        self.slab[place as usize] = Some(happening);
+        self.pushed += 1;
+        self.keys.push(Reverse((at, tie, self.pushed, place)));
+    }
+
+    /// Takes what happens next, and when, unless that is after `end`.
+    pub(crate) fn pop_until(&mut self, end: u64) -> Option<(u64, Happening)> {
+        let Reverse((at, ..)) = self.keys.peek()?;
+        if *at > end {
+            return None;
+        }
+        let Reverse((at, _, _, place)) = self.keys.pop()?;
+        self.free.push(place);
+        Some((at, self.slab[place as usize].take()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_comes_by_time_then_tie_then_age_and_not_before_its_time() {
+        let mut queue = Queue::default();
+        let keys = [(5, 1), (3, 9), (3, 2), (7, 0), (3, 2)];
+        for (number, (at, tie)) in keys.into_iter().enumerate() {
+            queue.push(at, tie, Happening::Start(number));
+        }
+        let mut taken = |end| match queue.pop_until(end) {
+            Some((at, Happening::Start(number))) => Some((at, number)),
+            _ => None,
+        };
+        assert_eq!(taken(2), None);
+        let first: Vec<_> = std::iter::from_fn(|| taken(5)).collect();
+        assert_eq!(first, [(3, 2), (3, 4), (3, 1), (5, 0)]);
+        assert_eq!(taken(7), Some((7, 3)));
+        assert_eq!(taken(u64::MAX), None);
+    }
+}
