@@ -47,7 +47,7 @@ pub fn configuration(tree: &Tree) -> Option<Configuration> {
 /// Returns the version of the machine that the group has agreed on.
 pub fn machine_version(tree: &Tree) -> u32 {
     tree.get(&VERSION)
-        .and_then(|value| value.to_bytes().as_ref().try_into().ok())
+        .and_then(|value| value.slices().next()?.try_into().ok())
         .map_or(1, u32::from_be_bytes)
 }
 

@@ -15,6 +15,8 @@
 //! that index, so no item has to be searched for. A snapshot is believed by its digest alone, so
 //! an item that is missing or has another length reads as absent and never as anything else.
 
+use std::ops::Deref;
+
 use bytes::{Buf, Bytes};
 use quorate_core::{ClientSequence, Cursor, Index, Term, Wall};
 
@@ -27,17 +29,30 @@ const ANSWERS: u8 = 6;
 const ANSWERS_OF: u8 = 7;
 const LAST_USES: u8 = 8;
 
-fn key<const N: usize>(kind: u8, words: [u64; N]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(2 + 8 * N);
-    key.extend_from_slice(&[0, kind]);
-    for word in words {
-        key.extend_from_slice(&word.to_be_bytes());
-    }
-    key
+/// The key of an item: two bytes, and two integers at most.
+struct Key {
+    bytes: [u8; 18],
+    len: usize,
 }
 
-fn value<const N: usize>(words: [u64; N]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_be_bytes()).collect()
+impl Deref for Key {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+fn key<const N: usize>(kind: u8, words: [u64; N]) -> Key {
+    let mut bytes = [0; 18];
+    bytes[1] = kind;
+    let len = 2 + 8 * N;
+    bytes[2..len].copy_from_slice(value(words).as_flattened());
+    Key { bytes, len }
+}
+
+fn value<const N: usize>(words: [u64; N]) -> [[u8; 8]; N] {
+    words.map(u64::to_be_bytes)
 }
 
 /// Returns the integers that `bytes` consists of, if there are as many.
@@ -58,8 +73,15 @@ fn get<const N: usize>(tree: &Tree, key: &[u8]) -> Option<[u64; N]> {
 
 /// Puts an item of the table in.
 fn put(tree: &mut Tree, key: &[u8], value: &[u8]) {
-    tree.insert(key, value)
+    tree.put(key, value, &mut |_| ())
         .expect("keys have a few bytes, and an outcome the limit of a client's outcomes");
+}
+
+/// Removes an item of the table; returns its length, if it was there.
+fn take_out(tree: &mut Tree, key: &[u8]) -> Option<u64> {
+    let mut len = None;
+    tree.take_out(key, &mut |last| len = Some(last.len()));
+    len
 }
 
 /// What the table holds in all, and its clock.
@@ -101,7 +123,7 @@ impl Totals {
             self.numbers,
             self.bytes,
         ];
-        put(tree, &TOTALS, &value(words));
+        put(tree, &TOTALS, value(words).as_flattened());
     }
 
     /// Moves the clock by what passed between two stamps of one leader, at most `step`.
@@ -141,27 +163,31 @@ impl Record {
 
     pub(super) fn store(&self, tree: &mut Tree, client: Index) {
         let words = [self.used.0, self.clock, self.open, self.bytes];
-        put(tree, &key(RECORDS, [client.0]), &value(words));
+        put(tree, &key(RECORDS, [client.0]), value(words).as_flattened());
     }
 
     pub(super) fn remove(tree: &mut Tree, client: Index) {
-        tree.remove(&key(RECORDS, [client.0]));
+        take_out(tree, &key(RECORDS, [client.0]));
     }
 }
 
 /// Notes the entry of a client's last use.
 pub(super) fn set_last_use(tree: &mut Tree, used: Index, client: Index) {
-    put(tree, &key(LAST_USES, [used.0]), &value([client.0]));
+    put(
+        tree,
+        &key(LAST_USES, [used.0]),
+        value([client.0]).as_flattened(),
+    );
 }
 
 /// Forgets the entry of a client's last use.
 pub(super) fn remove_last_use(tree: &mut Tree, used: Index) {
-    tree.remove(&key(LAST_USES, [used.0]));
+    take_out(tree, &key(LAST_USES, [used.0]));
 }
 
 /// Returns the client whose last use is the longest ago.
 pub(super) fn least_lately_used(tree: &Tree) -> Option<Index> {
-    let (_, client) = tree.prefix(&[0, LAST_USES]).next()?;
+    let (_, client) = tree.first(&[0, LAST_USES])?;
     let [client] = words_of(client)?;
     Some(Index(client))
 }
@@ -175,12 +201,12 @@ pub(super) fn number(tree: &Tree, name: ClientSequence) -> Option<Index> {
 /// Notes where a number was applied.
 pub(super) fn set_number(tree: &mut Tree, name: ClientSequence, index: Index) {
     let key = key(NUMBERS, [name.client.0, name.sequence]);
-    put(tree, &key, &value([index.0]));
+    put(tree, &key, value([index.0]).as_flattened());
 }
 
 /// Forgets that a number was applied.
 pub(super) fn remove_number(tree: &mut Tree, client: Index, sequence: u64) {
-    tree.remove(&key(NUMBERS, [client.0, sequence]));
+    take_out(tree, &key(NUMBERS, [client.0, sequence]));
 }
 
 /// Returns a client's lowest applied numbers, at most `most`, and where each was applied; those
@@ -191,12 +217,15 @@ pub(super) fn numbers(
     end: Option<u64>,
     most: u64,
 ) -> Vec<(u64, Index)> {
-    let mut ranks = tree.prefix_ranks(&key(NUMBERS, [client.0]));
-    if let Some(end) = end {
-        ranks.end = tree.rank(&key(NUMBERS, [client.0, end]));
-    }
-    ranks.end = ranks.end.min(ranks.start.saturating_add(most));
-    tree.range(ranks)
+    let all = key(NUMBERS, [client.0]);
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let end = end.map(|end| key(NUMBERS, [client.0, end]));
+    tree.from_key(&all)
+        .take_while(|(key, _)| match &end {
+            Some(end) => *key < &end[..],
+            None => key.starts_with(&all),
+        })
+        .take(most)
         .filter_map(|(key, index)| {
             let [_, sequence] = words(key.get(2..)?)?;
             let [index] = words_of(index)?;
@@ -219,13 +248,13 @@ const BEFORE_OUTCOME: u64 = 24;
 
 impl Answer {
     pub(super) fn store(tree: &mut Tree, cursor: Cursor, name: ClientSequence, outcome: &[u8]) {
-        let mut item = value([name.client.0, name.sequence, cursor.term.0]);
-        item.extend_from_slice(outcome);
+        let before = value([name.client.0, name.sequence, cursor.term.0]);
+        let item = [before.as_flattened(), outcome].concat();
         put(tree, &key(ANSWERS, [cursor.index.0]), &item);
         put(
             tree,
             &key(ANSWERS_OF, [name.client.0, cursor.index.0]),
-            &value([name.sequence]),
+            value([name.sequence]).as_flattened(),
         );
     }
 
@@ -242,10 +271,8 @@ impl Answer {
     /// Removes the outcome at `index`; returns its size, if it was there.
     pub(super) fn remove(tree: &mut Tree, client: Index, index: Index) -> Option<u64> {
         // In any case: whoever looks for the oldest must not find it again.
-        tree.remove(&key(ANSWERS_OF, [client.0, index.0]));
-        let item = key(ANSWERS, [index.0]);
-        let size = tree.get(&item)?.len();
-        tree.remove(&item);
+        take_out(tree, &key(ANSWERS_OF, [client.0, index.0]));
+        let size = take_out(tree, &key(ANSWERS, [index.0]))?;
         Some(size.saturating_sub(BEFORE_OUTCOME))
     }
 }
@@ -261,7 +288,7 @@ pub(crate) fn drop_all(tree: &mut Tree) {
 
 /// Returns where the oldest remembered outcome is, and whose it is.
 pub(super) fn oldest(tree: &Tree) -> Option<(Index, Index)> {
-    let (key, item) = tree.prefix(&[0, ANSWERS]).next()?;
+    let (key, item) = tree.first(&[0, ANSWERS])?;
     let [index] = words(key.get(2..)?)?;
     let [client] = words(item.slices().next()?.get(..8)?)?;
     Some((Index(index), Index(client)))
@@ -269,9 +296,7 @@ pub(super) fn oldest(tree: &Tree) -> Option<(Index, Index)> {
 
 /// Returns where the oldest remembered outcome of a client is.
 pub(super) fn oldest_of(tree: &Tree, client: Index) -> Option<Index> {
-    let mut prefix = vec![0, ANSWERS_OF];
-    prefix.extend_from_slice(&client.0.to_be_bytes());
-    let (key, _) = tree.prefix(&prefix).next()?;
+    let (key, _) = tree.first(&key(ANSWERS_OF, [client.0]))?;
     let [_, index] = words(key.get(2..)?)?;
     Some(Index(index))
 }

@@ -11,15 +11,13 @@ use super::{
     node::{Child, Inner, Kind, Node, edit, take},
     packed::Packed,
     salt::Salt,
-    value::{Draft, Value},
+    value::{Draft, ValueRef},
 };
 
 /// What an insert did to a node.
 enum Put {
-    /// The key was there; its value was replaced.
-    Replaced(Value),
-    /// The item went in.
-    Added,
+    /// The key was there, or the item went in.
+    Done,
     /// The node now ends before `key`; `right` begins with it and belongs behind the node.
     Split {
         key: Box<[u8]>,
@@ -28,22 +26,20 @@ enum Put {
     },
 }
 
-/// Inserts into the tree under `root`; returns the value that was replaced.
-pub(super) fn insert(root: &mut Child, salt: &Salt, draft: Draft<'_>) -> Option<Value> {
-    match put(root, salt, draft) {
-        Put::Replaced(value) => Some(value),
-        Put::Added => None,
-        Put::Split { key, level, right } => {
-            grow(root, &key, level, right);
-            None
-        }
+/// Is shown the value that is replaced or removed, before it is.
+pub(super) type Last<'a> = &'a mut dyn FnMut(ValueRef<'_>);
+
+/// Inserts into the tree under `root`; shows a value that is replaced to `last`.
+pub(super) fn insert(root: &mut Child, salt: &Salt, draft: Draft<'_>, last: Last<'_>) {
+    if let Put::Split { key, level, right } = put(root, salt, draft, last) {
+        grow(root, &key, level, right);
     }
 }
 
-fn put(child: &mut Child, salt: &Salt, draft: Draft<'_>) -> Put {
+fn put(child: &mut Child, salt: &Salt, draft: Draft<'_>, last: Last<'_>) -> Put {
     let inner = match edit(&mut child.node) {
         Kind::Leaf(leaf) => {
-            let put = put_in_leaf(leaf, salt, draft);
+            let put = put_in_leaf(leaf, salt, draft, last);
             child.recount();
             return put;
         }
@@ -52,7 +48,7 @@ fn put(child: &mut Child, salt: &Salt, draft: Draft<'_>) -> Put {
     let at = inner.covering(draft.key);
     let below = &mut inner.children[at];
     let (count, bytes) = (below.count, below.bytes);
-    let put = match put(below, salt, draft) {
+    let put = match put(below, salt, draft, last) {
         Put::Split { key, level, right } if level > inner.height => Put::Split {
             key,
             level,
@@ -60,22 +56,25 @@ fn put(child: &mut Child, salt: &Salt, draft: Draft<'_>) -> Put {
         },
         Put::Split { key, right, .. } => {
             inner.insert_after(at, &key, right);
-            Put::Added
+            Put::Done
         }
-        done => {
+        Put::Done => {
             // Only what is below this one child has changed: no need to look at the others.
             child.count = child.count - count + below.count;
             child.bytes = child.bytes - bytes + below.bytes;
-            return done;
+            return Put::Done;
         }
     };
     child.recount();
     put
 }
 
-fn put_in_leaf(leaf: &mut Leaf, salt: &Salt, draft: Draft<'_>) -> Put {
+fn put_in_leaf(leaf: &mut Leaf, salt: &Salt, draft: Draft<'_>, last: Last<'_>) -> Put {
     let at = match leaf.search(draft.key) {
-        Ok(at) => return Put::Replaced(leaf.replace(at, draft)),
+        Ok(at) => {
+            leaf.replace(at, draft, last);
+            return Put::Done;
+        }
         Err(at) => at,
     };
     // Only the first leaf can be asked for a place before its first key: every other leaf is
@@ -90,7 +89,7 @@ fn put_in_leaf(leaf: &mut Leaf, salt: &Salt, draft: Draft<'_>) -> Put {
     };
     if level == 0 {
         leaf.insert(at, draft);
-        return Put::Added;
+        return Put::Done;
     }
     let key = draft.key.into();
     let mut right = leaf.split_off(at);
@@ -107,7 +106,7 @@ fn put_first(leaf: &mut Leaf, salt: &Salt, draft: Draft<'_>) -> Put {
     let level = salt.level(leaf.key(0));
     if level == 0 {
         leaf.insert(0, draft);
-        return Put::Added;
+        return Put::Done;
     }
     let right = std::mem::take(leaf);
     leaf.insert(0, draft);
@@ -130,24 +129,24 @@ fn grow(root: &mut Child, key: &[u8], level: u8, mut right: Child) {
     *root = Child::inner(level, keys, vec![left, right]);
 }
 
-/// Removes `key`, which must be in the tree under `root`.
-pub(super) fn remove(root: &mut Child, key: &[u8]) -> Value {
-    let value = take_out(&mut root.node, key);
-    root.recount();
+/// Removes `key`, which must be in the tree under `root`; shows its value to `last`.
+pub(super) fn remove(root: &mut Child, key: &[u8], last: Last<'_>) {
+    take_out(root, key, last);
     loop {
         let only = match &root.node.kind {
             Kind::Inner(Inner { children, .. }) if children.len() == 1 => children[0].clone(),
-            _ => return value,
+            _ => return,
         };
         *root = only;
     }
 }
 
-fn take_out(node: &mut Arc<Node>, key: &[u8]) -> Value {
-    let inner = match edit(node) {
+fn take_out(from: &mut Child, key: &[u8], last: Last<'_>) {
+    let inner = match edit(&mut from.node) {
         Kind::Leaf(leaf) => {
             let at = leaf.search(key).expect("looked up before it is removed");
-            return leaf.remove(at);
+            leaf.remove(at, last);
+            return from.recount();
         }
         Kind::Inner(inner) => inner,
     };
@@ -156,36 +155,36 @@ fn take_out(node: &mut Arc<Node>, key: &[u8]) -> Value {
         // The key is what separates this child from the one before: join them without it.
         let right = inner.remove(at);
         let left = &mut inner.children[at - 1];
-        let value = join(&mut left.node, right.node);
+        join(&mut left.node, right.node, last);
         left.recount();
-        return value;
+        return from.recount();
     }
     let child = &mut inner.children[at];
-    let value = take_out(&mut child.node, key);
-    child.recount();
+    let (count, bytes) = (child.count, child.bytes);
+    take_out(child, key, last);
+    // Only what is below this one child has changed, as with an insert.
+    from.count = from.count - count + child.count;
+    from.bytes = from.bytes - bytes + child.bytes;
     if child.count == 0 {
         inner.remove(at);
     }
-    value
 }
 
 /// Appends `right` without its first item to `left`, its neighbour of the same height.
-fn join(left: &mut Arc<Node>, right: Arc<Node>) -> Value {
+fn join(left: &mut Arc<Node>, right: Arc<Node>, last: Last<'_>) {
     match (edit(left), take(right)) {
         (Kind::Leaf(left), Kind::Leaf(mut right)) => {
-            let value = right.remove(0);
+            right.remove(0, last);
             left.append(right);
-            value
         }
         (Kind::Inner(left), Kind::Inner(mut right)) => {
             let first = right.children.remove(0);
-            let last = left.children.last_mut();
-            let last = last.expect("an inner node has a child");
-            let value = join(&mut last.node, first.node);
-            last.recount();
+            let end = left.children.last_mut();
+            let end = end.expect("an inner node has a child");
+            join(&mut end.node, first.node, last);
+            end.recount();
             left.keys.append(&right.keys);
             left.children.append(&mut right.children);
-            value
         }
         _ => unreachable!("neighbours have one height"),
     }

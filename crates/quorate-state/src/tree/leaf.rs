@@ -3,8 +3,9 @@
 use super::{
     codec::Reader,
     digest::{HASH_LEN, Hash},
+    edit::Last,
     packed::Packed,
-    value::{Draft, Pieces, Value, ValueRef, nth_hash, piece_count},
+    value::{Draft, Pieces, ValueRef, nth_hash, piece_count},
 };
 use crate::limits;
 
@@ -186,11 +187,12 @@ impl Leaf {
         }
     }
 
-    pub(super) fn replace(&mut self, at: usize, draft: Draft<'_>) -> Value {
+    /// Replaces the item at `at`; shows its value to `last` before.
+    pub(super) fn replace(&mut self, at: usize, draft: Draft<'_>, last: Last<'_>) {
         let before = self.large_before(at);
         let old = self.entry(at);
         let (was_large, bytes) = (old.large, old.bytes());
-        let value = self.value_of(old, before).to_value();
+        last(self.value_of(old, before));
         if was_large {
             self.large.remove(before);
         }
@@ -199,20 +201,19 @@ impl Leaf {
         if let Some(pieces) = draft.into_pieces() {
             self.large.insert(before, pieces);
         }
-        value
     }
 
-    pub(super) fn remove(&mut self, at: usize) -> Value {
-        let value = self.value(at).to_value();
+    /// Removes the item at `at`; shows its value to `last` before.
+    pub(super) fn remove(&mut self, at: usize, last: Last<'_>) {
         let entry = self.entry(at);
         let (large, bytes) = (entry.large, entry.bytes());
+        last(self.value_of(entry, self.large_before(at)));
         if large {
             let before = self.large_before(at);
             self.large.remove(before);
         }
         self.bytes -= bytes;
         self.items.remove(at);
-        value
     }
 
     /// Cuts off the items from position `at` on.

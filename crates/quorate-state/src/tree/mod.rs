@@ -156,16 +156,53 @@ impl Tree {
     ///
     /// Refuses keys and values beyond [`limits::KEY`] and [`limits::VALUE`].
     pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<Option<Value>, InsertError> {
+        let mut before = None;
+        self.put(key, value, &mut |last| before = Some(last.to_value()))?;
+        Ok(before)
+    }
+
+    /// Puts `value` in the place of `key`'s, which is shown to `last` and not copied.
+    pub(crate) fn put(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        last: &mut dyn FnMut(ValueRef<'_>),
+    ) -> Result<(), InsertError> {
         check_lengths(key, value)?;
-        let draft = Draft::new(key, value);
-        Ok(edit::insert(&mut self.root, &self.salt, draft))
+        edit::insert(&mut self.root, &self.salt, Draft::new(key, value), last);
+        Ok(())
     }
 
     /// Removes the item with `key`; returns its value. O(log n).
     pub fn remove(&mut self, key: &[u8]) -> Option<Value> {
+        let mut before = None;
+        self.take_out(key, &mut |last| before = Some(last.to_value()));
+        before
+    }
+
+    /// Removes the item with `key`, if there is one; its value is shown to `last` and not copied.
+    pub(crate) fn take_out(&mut self, key: &[u8], last: &mut dyn FnMut(ValueRef<'_>)) {
         // Looked up first: an absent key must not copy shared nodes.
-        self.contains(key)
-            .then(|| edit::remove(&mut self.root, key))
+        if self.contains(key) {
+            edit::remove(&mut self.root, key, last);
+        }
+    }
+
+    /// Returns the first item whose key begins with `prefix`; O(log n).
+    pub(crate) fn first(&self, prefix: &[u8]) -> Option<(&[u8], ValueRef<'_>)> {
+        let mut node = &self.root.node;
+        let found = loop {
+            match &node.kind {
+                Kind::Inner(inner) => node = &inner.children[inner.covering(prefix)].node,
+                Kind::Leaf(leaf) => {
+                    let (Ok(at) | Err(at)) = leaf.search(prefix);
+                    break (at < leaf.len()).then(|| (leaf.key(at), leaf.value(at)));
+                }
+            }
+        };
+        // At the end of a leaf the next one has it.
+        let found = found.or_else(|| self.from_key(prefix).next());
+        found.filter(|(key, _)| key.starts_with(prefix))
     }
 
     /// Returns the bytes of memory that the tree needs beyond keys and values, without counting
