@@ -176,11 +176,15 @@ proptest! {
             .collect();
         let mut back = Vec::new();
         let mut frames = 0;
+        let mut bytes = Vec::new();
         encode_control(&messages, |frame| {
             assert!(frame.len() <= limits::CONTROL_FRAME);
             frames += 1;
+            bytes.extend_from_slice(&frame);
             back.extend(decode_control(&frame).unwrap());
         });
+        let plain = messages.iter().flat_map(|one| postcard::to_stdvec(one).unwrap());
+        prop_assert_eq!(bytes, plain.collect::<Vec<_>>(), "the form is postcard's");
         prop_assert!(frames <= messages.len().div_ceil(20), "frames are shared");
         prop_assert_eq!(back, messages);
     }

@@ -373,8 +373,7 @@ pub fn encode_control(messages: &[Control], mut frame: impl FnMut(Bytes)) {
     let mut buffer = Vec::with_capacity(256);
     for message in messages {
         let before = buffer.len();
-        buffer =
-            postcard::to_extend(message, buffer).expect("encoding to a growing buffer cannot fail");
+        buffer = put(message, buffer).expect("encoding to a growing buffer cannot fail");
         if buffer.len() > limits::CONTROL_FRAME && before > 0 {
             let last = buffer.split_off(before);
             frame(Bytes::from(std::mem::replace(&mut buffer, last)));
@@ -385,6 +384,36 @@ pub fn encode_control(messages: &[Control], mut frame: impl FnMut(Bytes)) {
     }
 }
 
+/// The number of [`Control::Group`] on the wire.
+const GROUP: u8 = 2;
+
+/// Appends a message in the form of postcard; the ids of an envelope, which almost all messages
+/// are, in one piece instead of by the byte.
+fn put(message: &Control, mut buffer: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
+    let Control::Group(Envelope { address, message }) = message else {
+        return postcard::to_extend(message, buffer);
+    };
+    buffer.push(GROUP);
+    buffer.extend_from_slice(&address.group.0);
+    buffer.extend_from_slice(&address.genesis.0);
+    postcard::to_extend(&(address.to, message), buffer)
+}
+
+/// Takes a message off the front of `bytes`.
+fn take(bytes: &[u8]) -> Result<(Control, &[u8]), postcard::Error> {
+    let Some((&GROUP, rest)) = bytes.split_first() else {
+        return postcard::take_from_bytes(bytes);
+    };
+    let ids = rest.split_first_chunk::<16>().and_then(|(group, rest)| {
+        let (genesis, rest) = rest.split_first_chunk::<16>()?;
+        Some((GroupId(*group), GenesisId(*genesis), rest))
+    });
+    let (group, genesis, rest) = ids.ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
+    let ((to, message), rest) = postcard::take_from_bytes(rest)?;
+    let address = Address { group, genesis, to };
+    Ok((Control::Group(Envelope { address, message }), rest))
+}
+
 /// Decodes the messages of one frame in order.
 pub fn decode_control(frame: &[u8]) -> Result<Vec<Control>, Malformed> {
     if frame.len() > limits::CONTROL_FRAME {
@@ -393,8 +422,7 @@ pub fn decode_control(frame: &[u8]) -> Result<Vec<Control>, Malformed> {
     let mut messages = Vec::new();
     let mut rest = frame;
     while !rest.is_empty() {
-        let (message, behind) = postcard::take_from_bytes::<Control>(rest)
-            .map_err(|_| Malformed("unreadable control message"))?;
+        let (message, behind) = take(rest).map_err(|_| Malformed("unreadable control message"))?;
         check(&message)?;
         messages.push(message);
         rest = behind;
