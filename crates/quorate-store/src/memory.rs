@@ -26,17 +26,25 @@ pub struct MemoryFiles {
     contents: BTreeMap<u64, Content>,
     open: BTreeMap<FileId, u64>,
     next: u64,
-    /// The memory of a file that is gone, for the next one: fresh pages cost more than the copy.
-    spare: Vec<u8>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Content {
-    synced: Vec<u8>,
+    synced: Stored,
     unsynced: Vec<Change>,
     /// How many of the unsynced changes no sync covers any more: one failed on them.
     adrift: usize,
     length: u64,
+}
+
+/// The bytes of a file: what was put at the end stays as it was written, until something changes
+/// the middle. A log is written at its end, and hardly ever read.
+#[derive(Clone, Debug, Default)]
+struct Stored {
+    flat: Vec<u8>,
+    /// What follows.
+    tail: Vec<Bytes>,
+    length: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -147,7 +155,7 @@ impl MemoryFiles {
         let number = self.create(name);
         let length = bytes.len() as u64;
         let content = Content {
-            synced: bytes,
+            synced: bytes.into(),
             length,
             ..Content::default()
         };
@@ -291,12 +299,7 @@ impl MemoryFiles {
         }
         let content = self.next;
         self.next += 1;
-        let bytes = std::mem::take(&mut self.spare);
-        let empty = Content {
-            synced: bytes,
-            ..Content::default()
-        };
-        self.contents.insert(content, empty);
+        self.contents.insert(content, Content::default());
         let name = name.to_owned();
         self.rename(NameChange::Created { name, content });
         content
@@ -350,15 +353,7 @@ impl MemoryFiles {
             .chain(unsynced)
             .copied()
             .collect();
-        let spare = &mut self.spare;
-        self.contents.retain(|number, content| {
-            let kept = used.contains(number);
-            if !kept && content.synced.capacity() > spare.capacity() {
-                content.synced.clear();
-                std::mem::swap(spare, &mut content.synced);
-            }
-            kept
-        });
+        self.contents.retain(|number, _| used.contains(number));
     }
 }
 
@@ -367,16 +362,20 @@ impl Content {
         if crashes {
             self.unsynced.push(change);
         } else {
-            change.apply(&mut self.synced);
+            self.synced.apply(change);
         }
     }
 
     fn sync(&mut self) {
-        let later = self.unsynced.split_off(self.adrift);
-        for change in &later {
-            change.apply(&mut self.synced);
-        }
-        if self.adrift > 0 {
+        if self.adrift == 0 {
+            for change in self.unsynced.drain(..) {
+                self.synced.apply(change);
+            }
+        } else {
+            let later = self.unsynced.split_off(self.adrift);
+            for change in &later {
+                self.synced.apply(change.clone());
+            }
             let adrift = std::mem::take(&mut self.unsynced);
             self.unsynced = later.iter().fold(adrift, |adrift, change| {
                 let left = adrift.iter().flat_map(|one| one.outside(change));
@@ -387,18 +386,19 @@ impl Content {
     }
 
     fn current(&self) -> Vec<u8> {
-        let mut bytes = self.synced.clone();
+        let mut stored = self.synced.clone();
         for change in &self.unsynced {
-            change.apply(&mut bytes);
+            stored.apply(change.clone());
         }
-        bytes
+        stored.flatten();
+        stored.flat
     }
 
     fn read(&self, offset: u64, length: u64) -> Bytes {
         let end = offset.saturating_add(length).min(self.length);
         let range = offset.min(end) as usize..end as usize;
         if self.unsynced.is_empty() {
-            Bytes::copy_from_slice(self.synced.get(range).unwrap_or_default())
+            self.synced.read(range)
         } else {
             Bytes::from(self.current()).slice(range)
         }
@@ -408,7 +408,7 @@ impl Content {
         let lost = std::mem::take(&mut self.adrift);
         for change in std::mem::take(&mut self.unsynced).into_iter().skip(lost) {
             match (fate(change.as_unsynced(name)), &change) {
-                (Fate::Kept, _) => change.apply(&mut self.synced),
+                (Fate::Kept, _) => self.synced.apply(change),
                 (Fate::Torn(range), Change::Write { offset, bytes }) => {
                     let from = range.start.min(bytes.len());
                     let to = range.end.clamp(from, bytes.len());
@@ -416,33 +416,76 @@ impl Content {
                         offset: offset.saturating_add(from as u64),
                         bytes: bytes.slice(from..to),
                     };
-                    torn.apply(&mut self.synced);
+                    self.synced.apply(torn);
                 }
                 _ => {}
             }
         }
-        self.length = self.synced.len() as u64;
+        self.length = self.synced.length as u64;
+    }
+}
+
+impl Stored {
+    /// Makes a change.
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Write { offset, bytes } if offset == self.length as u64 => {
+                self.length += bytes.len();
+                self.tail.push(bytes);
+            }
+            Change::Write { offset, bytes } => {
+                self.flatten();
+                let from = offset as usize;
+                let to = from + bytes.len();
+                if self.length < to {
+                    self.flat.resize(to, 0);
+                }
+                self.flat[from..to].copy_from_slice(&bytes);
+                self.length = self.flat.len();
+            }
+            Change::Truncate { length } => {
+                self.flatten();
+                self.flat.truncate(length as usize);
+                self.length = self.flat.len();
+            }
+        }
+    }
+
+    /// Puts all of it in one piece.
+    fn flatten(&mut self) {
+        self.flat.reserve(self.length - self.flat.len());
+        for piece in self.tail.drain(..) {
+            self.flat.extend_from_slice(&piece);
+        }
+    }
+
+    /// Copies a part of it; nothing if it does not go so far.
+    fn read(&self, range: Range<usize>) -> Bytes {
+        if range.end > self.length {
+            return Bytes::new();
+        }
+        let mut read = Vec::with_capacity(range.len());
+        let mut at = 0;
+        for piece in std::iter::once(&self.flat[..]).chain(self.tail.iter().map(|one| &one[..])) {
+            let place = |end: usize| end.clamp(at, at + piece.len()) - at;
+            read.extend_from_slice(&piece[place(range.start)..place(range.end)]);
+            at += piece.len();
+        }
+        read.into()
+    }
+}
+
+impl From<Vec<u8>> for Stored {
+    fn from(flat: Vec<u8>) -> Self {
+        Self {
+            length: flat.len(),
+            flat,
+            tail: Vec::new(),
+        }
     }
 }
 
 impl Change {
-    fn apply(&self, content: &mut Vec<u8>) {
-        match self {
-            Self::Write { offset, bytes } if *offset == content.len() as u64 => {
-                content.extend_from_slice(bytes);
-            }
-            Self::Write { offset, bytes } => {
-                let from = *offset as usize;
-                let to = from + bytes.len();
-                if content.len() < to {
-                    content.resize(to, 0);
-                }
-                content[from..to].copy_from_slice(bytes);
-            }
-            Self::Truncate { length } => content.truncate(*length as usize),
-        }
-    }
-
     /// Returns what is left of this change where a later one has not replaced it.
     fn outside(&self, later: &Self) -> Vec<Self> {
         let Self::Write { offset, bytes } = self else {
