@@ -4,14 +4,43 @@
 //! handful of times for each thing that goes through it, and keys are a third of the size. Places
 //! in the slab are used again, so it is as large as the queue ever was.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BinaryHeap,
+};
 
 use crate::world::Happening;
 
 /// When something happens, what goes first at one instant, and where it lies.
 ///
 /// The number makes keys differ, so that the order never depends on the place.
-type Key = (u64, u64, u64, u32);
+#[derive(PartialEq, Eq, Debug)]
+struct Key {
+    at: u64,
+    tie: u64,
+    number: u64,
+    place: u32,
+}
+
+impl Key {
+    /// Time and tie as one number: compared at once, and not one behind the other.
+    fn moment(&self) -> u128 {
+        (u128::from(self.at) << 64) | u128::from(self.tie)
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let moments = self.moment().cmp(&other.moment());
+        moments.then(self.number.cmp(&other.number))
+    }
+}
 
 /// What is to happen.
 #[derive(Debug, Default)]
@@ -31,16 +60,20 @@ impl Queue {
         });
         self.slab[place as usize] = Some(happening);
         self.pushed += 1;
-        self.keys.push(Reverse((at, tie, self.pushed, place)));
+        self.keys.push(Reverse(Key {
+            at,
+            tie,
+            number: self.pushed,
+            place,
+        }));
     }
 
     /// Takes what happens next, and when, unless that is after `end`.
     pub(crate) fn pop_until(&mut self, end: u64) -> Option<(u64, Happening)> {
-        let Reverse((at, ..)) = self.keys.peek()?;
-        if *at > end {
+        if self.keys.peek()?.0.at > end {
             return None;
         }
-        let Reverse((at, _, _, place)) = self.keys.pop()?;
+        let Reverse(Key { at, place, .. }) = self.keys.pop()?;
         self.free.push(place);
         Some((at, self.slab[place as usize].take()?))
     }
