@@ -169,9 +169,9 @@ impl World {
         }
         let spot = self.spot(number);
         if let Some(living) = self.nodes[number].life.as_ref()
-            && let Some(view) = living.peer.view(self.group)
+            && let Some(view) = &living.peer.view(self.group)
         {
-            self.checkers.observe(spot, &view);
+            self.checkers.observe(spot, view);
         }
         let wanted = effects.len();
         for effect in effects.drain(..) {

@@ -6,38 +6,33 @@ use super::Found;
 
 /// Looks at one peer.
 pub(crate) fn observe(view: &GroupView<'_>) -> Result<(), Found> {
-    let one = [
+    let configuration = view.configuration;
+    let half = configuration.voters.len().max(configuration.outgoing.len());
+    // The entry that reaches the limit may be the largest one.
+    let uncommitted = limits::UNCOMMITTED_BYTES + limits::COMMAND + 64;
+    let sound = view.uncommitted_bytes <= uncommitted
+        && view.waiting <= limits::WAITING
+        && view.snapshots.len() <= limits::SNAPSHOTS
+        && configuration.learners.len() <= limits::LEARNERS
+        && half <= limits::VOTERS;
+    if sound {
+        return Ok(());
+    }
+    let all = [
         (
             "bytes of uncommitted entries",
             view.uncommitted_bytes,
-            // The entry that reaches the limit may be the largest one.
-            limits::UNCOMMITTED_BYTES + limits::COMMAND + 64,
+            uncommitted,
         ),
         ("waiting requests", view.waiting, limits::WAITING),
         ("snapshots", view.snapshots.len(), limits::SNAPSHOTS),
-        (
-            "learners",
-            view.configuration.learners.len(),
-            limits::LEARNERS,
-        ),
-        (
-            "voters of a half",
-            view.configuration
-                .voters
-                .len()
-                .max(view.configuration.outgoing.len()),
-            limits::VOTERS,
-        ),
+        ("learners", configuration.learners.len(), limits::LEARNERS),
+        ("voters of a half", half, limits::VOTERS),
     ];
-    for (what, has, limit) in one {
-        if has > limit {
-            return Err(Found::new(
-                "bounded",
-                format!("{has} {what}, where {limit} is the limit"),
-            ));
-        }
-    }
-    Ok(())
+    let beyond = all.into_iter().find(|(_, has, limit)| has > limit);
+    let (what, has, limit) = beyond.expect("one of them was beyond its limit");
+    let detail = format!("{has} {what}, where {limit} is the limit");
+    Err(Found::new("bounded", detail))
 }
 
 /// Looks at one peer that has had nothing to do for longer than any snapshot lives.
