@@ -1,7 +1,4 @@
 //! Peers that lag behind are brought up to date from all the others, whatever happens meanwhile.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use std::{
     collections::BTreeSet,
@@ -9,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use common::{
+use crate::common::{
     assert_equal, fill, meeting_place, peer_in, small_reserve, soon, wait_caught_up, wait_for,
 };
 use futures::{

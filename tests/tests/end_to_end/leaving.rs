@@ -1,7 +1,4 @@
 //! Leaving on purpose: handing over, giving up seats, closing; and forming without a word.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use std::{
     collections::BTreeSet,
@@ -9,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{meeting_place, soon};
+use crate::common::{meeting_place, soon};
 use futures::future::join_all;
 use quorate::{
     Group, GroupKey, LeaveError, Network, PeerId, Read, TransferError, WriteError, testing::Cluster,

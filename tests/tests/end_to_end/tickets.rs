@@ -1,11 +1,8 @@
 //! Tickets, notes and identities: how peers beyond one directory find each other.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use std::time::Duration;
 
-use common::{meeting_place, soon};
+use crate::common::{meeting_place, soon};
 use quorate::{
     BuildError, Form, Network, NetworkBuilder, Read, Ticket, TicketError,
     rendezvous::{RendezvousError, live},

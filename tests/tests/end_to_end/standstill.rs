@@ -1,9 +1,6 @@
 //! A group that cannot decide says why, who is missing, and since when.
-#![allow(clippy::unwrap_used)] // All of it is tests.
 
-mod common;
-
-use common::{fill, meeting_place, peer_in, small_reserve, soon};
+use crate::common::{fill, meeting_place, peer_in, small_reserve, soon};
 use quorate::{
     Form, Group, GroupKey, GroupProfile, GroupStatus, LinkState, SessionPhase, Standstill,
     StandstillCause, testing::Cluster,

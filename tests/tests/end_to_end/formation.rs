@@ -1,11 +1,8 @@
 //! Peers find each other, form groups, and take writes through any of them.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use common::{assert_equal, meeting_place, peer_in, soon};
+use crate::common::{assert_equal, meeting_place, peer_in, soon};
 use futures::StreamExt;
 use quorate::{
     Form, GroupKey, GroupProfile, Network, OpenError, Read, WriteError,

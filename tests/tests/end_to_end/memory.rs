@@ -1,9 +1,6 @@
 //! Peers of one process at a switchboard: groups without sockets, and without anybody to name.
-#![allow(clippy::unwrap_used)] // All of it is tests.
 
-mod common;
-
-use common::{assert_equal, fill, small_reserve, soon, wait_caught_up, wait_for};
+use crate::common::{assert_equal, fill, small_reserve, soon, wait_caught_up, wait_for};
 use futures::future::join_all;
 use quorate::{
     BuildError, Form, Group, GroupEvent, GroupKey, GroupStatus, Network, NetworkBuilder, Read,

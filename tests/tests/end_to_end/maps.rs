@@ -1,11 +1,8 @@
 //! What a map promises to its users.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use common::{fill, soon};
+use crate::common::{assert_equal, fill, soon};
 use futures::{StreamExt, future::join_all};
 use quorate::{
     Change, ChangesError, Exchange, GenesisId, Map, Position, Read, ReadError, Since, WriteError,
@@ -302,7 +299,7 @@ async fn thousands_of_writes_under_way_are_all_answered() {
     join_all(fills).await;
     let map = cluster.peer(0).group.map::<u64, u64>("n");
     assert_eq!(soon(map.len(Read::Linearizable)).await, Ok(15_000));
-    common::assert_equal(&cluster).await;
+    assert_equal(&cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,11 +1,8 @@
 //! Whoever knocks with nonsense loses the own link; the group does not notice.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use std::time::Duration;
 
-use common::{meeting_place, peer_in, soon};
+use crate::common::{meeting_place, peer_in, soon};
 use futures::StreamExt;
 use quorate::{
     ALPN, CloseCode, Event, Form, GroupKey, GroupProfile, Network, NetworkId,

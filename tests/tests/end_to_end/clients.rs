@@ -1,7 +1,4 @@
 //! Clients: writes that are applied once, whatever happens on the way.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use std::{
     future::{Future, poll_fn},
@@ -10,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use common::{
+use crate::common::{
     bank::{Ask, bankers, deposit_to},
     meeting_place, soon,
 };

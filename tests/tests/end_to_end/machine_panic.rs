@@ -1,14 +1,11 @@
 //! A machine that panics costs its peer the state of its group, and nothing else.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-use common::{
+use crate::common::{
     bank::{Ask, bank, deposit_to},
     meeting_place, soon, wait_for,
 };

@@ -1,12 +1,9 @@
 //! Peers that are cut off, hang or come back: the others go on, and in the end all hold the same.
 //! Over QUIC, and within the process.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use common::{assert_equal, fill, small_reserve, soon, wait_caught_up, wait_for};
+use crate::common::{assert_equal, fill, small_reserve, soon, wait_caught_up, wait_for};
 use futures::StreamExt;
 use quorate::{
     Changes, ChangesError, Cursor, GroupEvent, GroupStatus, LinkState, Map, Read, Since,

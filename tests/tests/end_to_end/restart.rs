@@ -1,9 +1,6 @@
 //! A memory peer that was killed comes back as somebody else with the same key.
-#![allow(clippy::unwrap_used)] // All of it is tests.
 
-mod common;
-
-use common::{assert_equal, fill, small_reserve, soon};
+use crate::common::{assert_equal, fill, small_reserve, soon};
 use quorate::{Incarnation, PeerId, Read, testing::Cluster};
 
 fn life_of(cluster: &Cluster, i: usize, peer: PeerId) -> Option<Incarnation> {

@@ -1,11 +1,8 @@
 //! Metrics are there, in a form that can be read, and move when something happens.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{assert_equal, fill, small_reserve, soon};
+use crate::common::{assert_equal, fill, small_reserve, soon};
 use quorate::{GroupStatus, testing::Cluster};
 
 /// What a scraper reads: values by name and labels, and the type of each family.

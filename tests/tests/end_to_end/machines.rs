@@ -1,11 +1,8 @@
 //! Groups that run an application's own machine.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use std::sync::Arc;
 
-use common::{
+use crate::common::{
     bank::{Ask, Bank, Refused, bank, banker, bankers, deposit_to},
     meeting_place, small_reserve, soon, wait_for,
 };
