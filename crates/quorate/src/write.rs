@@ -68,8 +68,9 @@ pub enum WriteError<I> {
         /// What was to be written.
         value: I,
     },
-    /// The network was closed on this peer before. Surely not applied.
-    #[error("the network is closed on this peer: the write was not applied")]
+    /// The network was closed on this peer before, or its group takes no part any more. Surely not
+    /// applied.
+    #[error("the network or the group is closed on this peer: the write was not applied")]
     Closed {
         /// What was to be written.
         value: I,
@@ -262,7 +263,7 @@ impl<I, O> Write<I, O> {
             Ok(Reply::Busy) | Err(Unasked::Busy) => WriteError::Busy { value },
             Ok(Reply::Unavailable) => WriteError::Unavailable { value },
             Ok(Reply::TooLarge) => WriteError::TooLarge,
-            Err(Unasked::Closed) => WriteError::Closed { value },
+            Ok(Reply::Closed) | Err(Unasked::Closed) => WriteError::Closed { value },
             Ok(_) | Err(Unasked::Gone) => WriteError::Unknown,
         })
     }

@@ -86,10 +86,9 @@ async fn a_machine_that_panics_costs_its_peer_the_state_and_nothing_else() {
     assert!(refused.is_err(), "{refused:?}");
     let poisoned = |event| matches!(event, GroupEvent::Poisoned { .. }).then_some(());
     soon(wait_for(&mut events, poisoned)).await;
-    assert!(matches!(
-        soon(group.execute(1)).await,
-        Err(WriteError::Closed { value: 1 })
-    ));
+    let late = soon(group.execute(1)).await;
+    let closed = matches!(late, Err(WriteError::Closed { value: 1 }));
+    assert!(closed, "{late:?}");
     let bank = bank(&net).form(Form::Alone).open().await.unwrap();
     soon(bank.execute(deposit_to("alice", 5))).await.unwrap();
     assert_eq!(soon(bank.query(Ask::Total, Read::Local)).await, Ok(5));
