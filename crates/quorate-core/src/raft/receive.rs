@@ -70,6 +70,13 @@ impl Raft {
             Message::TimeoutNow { term } => self.on_timeout_now(now, from, term, out),
             Message::ReadIndex { id } => self.on_read_index(from, id, out),
             Message::ReadAt { id, index } => self.on_read_at(id, index),
+            other => self.on_seat_message(now, from, other, out),
+        }
+    }
+
+    /// Takes a message about who has which seat, and who leads.
+    fn on_seat_message(&mut self, now: Time, from: Member, message: Message, out: &mut Out) {
+        match message {
             Message::Join { member } => self.on_join(from, member, out),
             Message::Leave { member, wish } => self.on_leave(now, from, (member, wish), out),
             Message::Left {
