@@ -39,6 +39,9 @@ pub enum Canary {
     MixedAnchors,
     FounderBySight,
     FollowedGenesisDropped,
+    UsedDissolves,
+    DissolvedWhenProposed,
+    TombstoneForgotten,
     KeyIsIdentity,
     FailedSyncSwallowed,
     OneSuperblockCopy,
@@ -83,7 +86,7 @@ impl From<Option<Canary>> for Planted {
 #[cfg(feature = "canary")]
 impl Canary {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 41] = [
         Self::AckBeforeSync,
         Self::VoteBeforeSync,
         Self::TermNotWritten,
@@ -108,6 +111,9 @@ impl Canary {
         Self::MixedAnchors,
         Self::FounderBySight,
         Self::FollowedGenesisDropped,
+        Self::UsedDissolves,
+        Self::DissolvedWhenProposed,
+        Self::TombstoneForgotten,
         Self::KeyIsIdentity,
         Self::FailedSyncSwallowed,
         Self::OneSuperblockCopy,
@@ -152,7 +158,7 @@ impl Canary {
 
 /// What there is to say of each: its name, its story, and where it was published, if it was.
 #[cfg(feature = "canary")]
-const ABOUT: [(Canary, &str, &str, &str); 38] = [
+const ABOUT: [(Canary, &str, &str, &str); 41] = [
     (
         Canary::AckBeforeSync,
         "ack-before-sync",
@@ -316,6 +322,27 @@ const ABOUT: [(Canary, &str, &str, &str); 38] = [
         "followed-genesis-dropped",
         "A genesis is dropped when refusals leave it no quorum, although \
          entries follow it.",
+        "",
+    ),
+    (
+        Canary::UsedDissolves,
+        "used-dissolves",
+        "A history is given up for another one although a command precedes the \
+         dissolve: a write that was acknowledged goes with it.",
+        "",
+    ),
+    (
+        Canary::DissolvedWhenProposed,
+        "dissolved-when-proposed",
+        "A leader buries its history as soon as it has proposed to give it up: \
+         what it has proposed may never be committed.",
+        "",
+    ),
+    (
+        Canary::TombstoneForgotten,
+        "tombstone-forgotten",
+        "A peer that starts again no longer knows that it has buried a history: \
+         it founds another one, or goes back to it.",
         "",
     ),
     (

@@ -316,7 +316,12 @@ impl Replica {
             "{cursor} after {}",
             self.applied
         );
-        let fate = self.fate.after(&entry.body);
+        let fate = match entry.body {
+            Body::Dissolve { into } if self.planted.has(Canary::UsedDissolves) => {
+                Fate::Dissolved { into }
+            }
+            _ => self.fate.after(&entry.body),
+        };
         if fate != self.fate {
             self.fate = fate;
             space::set_fate(&mut self.tree, fate);

@@ -95,7 +95,8 @@ impl Group {
             .flat_map(|group| group.refused.iter().copied());
         let tombstones = recovered
             .iter()
-            .flat_map(|group| group.tombstones.iter().copied());
+            .flat_map(|group| group.tombstones.iter().copied())
+            .filter(|_| !planted.has(Canary::TombstoneForgotten));
         let meeting = Meeting::new(tombstones);
         // Each group of a peer has a stream of its own.
         let seed = seed ^ u64::from_le_bytes(id.0[..8].try_into().expect("eight bytes"));

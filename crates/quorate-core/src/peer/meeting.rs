@@ -60,6 +60,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::{
+    canary::Canary,
     cursor::Cursor,
     disk_op::{DiskId, DiskWrite},
     entry::Body,
@@ -279,7 +280,7 @@ impl Group {
         };
         let used = self.meeting.others.get(&into).is_some_and(|one| one.used);
         if raft.is_leader() {
-            self.propose_dissolve(into, used, out);
+            self.propose_dissolve(now, into, used, out);
         } else if let Some(leader) = raft.leader() {
             let genesis = into;
             out.send(leader, Message::Met { genesis, used });
@@ -287,7 +288,7 @@ impl Group {
     }
 
     /// On the leader: proposes to give this history up, unless that is under way.
-    fn propose_dissolve(&mut self, into: GenesisId, used: bool, out: &mut Out) {
+    fn propose_dissolve(&mut self, now: Time, into: GenesisId, used: bool, out: &mut Out) {
         let Some(raft) = &mut self.raft else { return };
         let under_way = self.meeting.proposed.is_some_and(|cursor| {
             // One of an earlier term may have been lost with its leader.
@@ -303,6 +304,9 @@ impl Group {
             } else {
                 "meeting.dissolve_higher_id"
             });
+            if self.planted.has(Canary::DissolvedWhenProposed) {
+                self.dissolve(now, into, out);
+            }
         }
     }
 

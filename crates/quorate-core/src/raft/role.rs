@@ -208,6 +208,9 @@ impl Raft {
         leader: Option<Member>,
         out: &mut Out,
     ) {
+        // Who only asked whether it would be elected goes on with the conversation that it was in:
+        // its leader knows how far it has got, and says nothing of it again until the next write.
+        let goes_on = term == self.ballot.term && self.role() == Role::PreCandidate;
         if term > self.ballot.term {
             let voted_for = None;
             self.ballot = Ballot { term, voted_for };
@@ -223,9 +226,11 @@ impl Raft {
         if led {
             self.reset_election(now);
         }
-        self.run = 0;
-        self.matched = Index(0);
-        self.read_seen = 0;
+        if !goes_on {
+            self.run = 0;
+            self.matched = Index(0);
+            self.read_seen = 0;
+        }
         self.set_leader(leader, out);
     }
 

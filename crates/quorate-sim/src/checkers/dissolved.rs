@@ -2,14 +2,15 @@
 //!
 //! A peer buries a history only if the committed log of that history says so, and says for which
 //! other one; that one exists, and is used or has the lower id, so that no two histories ever
-//! dissolve into each other. From then on nobody who has buried it promises anything in it.
+//! dissolve into each other. From then on nobody who has buried it promises anything in it, or
+//! founds another one.
 
 use quorate_core::{
-    Fate, GenesisId, Member,
+    DiskWrite, Fate, GenesisId, Member,
     wire::{Control, Envelope, Message},
 };
 
-use super::{Found, synced::Synced};
+use super::{Found, synced::DurableLog};
 
 /// Judges a history that its committed log has just given up.
 pub(crate) fn judge_end(
@@ -42,11 +43,29 @@ pub(crate) fn judge_burial(
     ))
 }
 
+/// Judges what `me` writes, by the histories it has buried: it knows that there is another one.
+pub(crate) fn judge_founding(
+    me: Member,
+    write: &DiskWrite,
+    log: Option<&DurableLog>,
+) -> Result<(), Found> {
+    let DiskWrite::Genesis(genesis) = write else {
+        return Ok(());
+    };
+    let own = genesis.voters.first() == Some(&me);
+    if own && log.is_some_and(|log| !log.tombstones.is_empty()) {
+        let id = genesis.id();
+        let detail = format!("{me:?} founds {id:?} and has buried a history");
+        return Err(Found::new("buried-for-good", detail));
+    }
+    Ok(())
+}
+
 /// Judges that `from` sends `message`, by the histories it has buried.
 pub(crate) fn judge_promise(
     from: Member,
     message: &Control,
-    synced: Option<&Synced>,
+    log: Option<&DurableLog>,
 ) -> Result<(), Found> {
     let Control::Group(Envelope { address, message }) = message else {
         return Ok(());
@@ -56,7 +75,6 @@ pub(crate) fn judge_promise(
         Message::Ack { .. } | Message::Heartbeat { .. } => true,
         _ => false,
     };
-    let log = synced.and_then(|synced| synced.log(address.group));
     if promises && log.is_some_and(|log| log.tombstones.contains(&address.genesis)) {
         return Err(Found::new(
             "buried-for-good",

@@ -8,7 +8,7 @@ pub(crate) mod bounds;
 mod chatter;
 mod clients;
 mod copies;
-mod dissolved;
+pub(crate) mod dissolved;
 mod effective;
 mod election;
 mod fold;
@@ -246,7 +246,11 @@ impl Checkers {
     pub(crate) fn submitted(&mut self, spot: Spot, op: &DiskOp) {
         let peer = spot.peer;
         if let Some(member) = self.lives[peer].member {
-            self.book(peer, member).submitted(op);
+            let group = self.group;
+            let book = self.book(peer, member);
+            let result = dissolved::judge_founding(member, &op.write, book.log(group));
+            book.submitted(op);
+            self.note(spot, result);
         }
         if let DiskWrite::Dissolve { genesis, into } = op.write {
             let result = dissolved::judge_burial(genesis, into, self.fate(genesis));
@@ -379,7 +383,7 @@ impl Checkers {
         let synced = if copied { &self.twin } else { &self.synced }.get(&from);
         let log = synced.and_then(|synced| synced.log(self.group));
         let judge = |message: &wire::Control| {
-            dissolved::judge_promise(from, message, synced)?;
+            dissolved::judge_promise(from, message, log)?;
             promises::judge(from, to, message, log)
         };
         let result = match wire::decode_control(frame) {

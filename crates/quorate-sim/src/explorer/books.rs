@@ -13,16 +13,19 @@
 //! | commits-its-own-term, committed-on-a-quorum | what a leader counts, as the disks hold it |
 //! | changes-overlap | voters change by a joint configuration; no half has two lives of a peer |
 //! | state-machine | the state, also an installed one, is the fold of the committed log |
-//! | one-history | at most one history commits more than its genesis |
+//! | one-history | at most one history commits more than its genesis, unless founded apart |
+//! | what follows from a dissolve and from a conflict | see [`endings`] |
 //!
 //! What one peer can be judged by alone (monotone cursors, promises after their sync, bounds) is
 //! judged in [`super::host`].
 
-use std::collections::BTreeMap;
+mod endings;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_core::{
-    Body, Configuration, Cursor, Digest, Entry, GenesisId, Index, Member, Role, StateOp, Term,
-    canary::Planted,
+    Body, Configuration, Cursor, Digest, Entry, Fate, GenesisId, Index, Member, Role, StateOp,
+    Term, canary::Planted,
 };
 use quorate_state::{ClientLimits, Replica};
 
@@ -68,6 +71,10 @@ pub(super) struct Facts {
     applied: Cursor,
     digest: Digest,
     durable: DurableLog,
+    /// Histories that are no more, as far as the host knows, and what each dissolved into.
+    tombstones: BTreeMap<GenesisId, GenesisId>,
+    /// Histories that it says its own is in conflict with.
+    conflicts: BTreeSet<GenesisId>,
 }
 
 impl Facts {
@@ -87,12 +94,17 @@ impl Facts {
             log: Vec::new(),
             commit: Index(0),
             configuration: Configuration::default(),
-            applied: replica.applied(),
+            applied: Cursor::ZERO,
             digest: replica.tree().digest(),
             durable,
+            tombstones: BTreeMap::new(),
+            conflicts: BTreeSet::new(),
         };
         if let Some(view) = view {
             facts.genesis = view.genesis;
+            if view.genesis == host.kept.genesis {
+                facts.applied = replica.applied();
+            }
             facts.term = view.ballot.term;
             facts.leads = view.role == Role::Leader;
             facts.base = view.base;
@@ -100,11 +112,14 @@ impl Facts {
             facts.log = view.entries.iter().map(Trace::of).collect();
             facts.commit = view.commit;
             facts.configuration = view.configuration.clone();
+            facts.tombstones = view.tombstones.clone();
+            facts.conflicts = view.conflicts.clone();
         }
         facts.name = Stable::of(&(
             (facts.me, facts.genesis, facts.term, facts.leads),
             (facts.base, &facts.log, facts.commit, &facts.configuration),
             (facts.applied, facts.digest, &facts.durable),
+            (&facts.tombstones, &facts.conflicts),
         ));
         facts
     }
@@ -139,6 +154,10 @@ struct Committed {
     chain: u128,
     /// The term of whoever was seen to commit it first: that of its leader, or a later one.
     seen: Term,
+    /// What the history has become with it.
+    fate: Fate,
+    /// What it writes, if it is a write of a client that takes effect.
+    writes: Option<u8>,
 }
 
 /// What is remembered of the way to a state.
@@ -148,6 +167,10 @@ pub(super) struct Books {
     histories: BTreeMap<GenesisId, Vec<Committed>>,
     /// What disks held that are lost: a life kept its word as long as it could.
     lost: BTreeMap<Member, DurableLog>,
+    /// Which writes were acknowledged, and where they stand.
+    acknowledged: BTreeMap<u8, (GenesisId, Cursor)>,
+    /// Of which writes it was said that they never take effect.
+    superseded: BTreeSet<u8>,
 }
 
 /// The state after each committed prefix of a log, by its chain; shared by all states.
@@ -196,6 +219,7 @@ impl Books {
         models: &mut Models,
     ) -> Result<(), Found> {
         let facts = all[changed];
+        self.judge_burials(facts, before)?;
         let Some(genesis) = facts.genesis else {
             return Ok(());
         };
@@ -213,7 +237,7 @@ impl Books {
         }
         self.judge_completeness(genesis, facts)?;
         self.judge_state(genesis, facts, models)?;
-        self.judge_histories()
+        self.judge_conflicts(genesis, facts)
     }
 
     fn judge_leader(&mut self, genesis: GenesisId, facts: &Facts) -> Result<(), Found> {
@@ -239,6 +263,7 @@ impl Books {
         all: &[&Facts],
         models: &mut Models,
     ) -> Result<(), Found> {
+        let fate = self.fate(genesis);
         let committed = self.histories.entry(genesis).or_default();
         // What was committed and dropped in one turn is known from before it, or from others.
         let known_at = |index: Index| {
@@ -270,10 +295,13 @@ impl Books {
             let chain = Stable::of(&(before, trace));
             let cursor = Cursor::new(trace.term, index);
             models.apply(genesis, before, chain, (cursor, entry));
+            let fate = committed.last().map_or(Fate::Empty, |last| last.fate);
             committed.push(Committed {
                 trace,
                 chain,
                 seen: facts.term,
+                fate: fate.after(&entry.body),
+                writes: endings::written(fate, entry),
             });
         }
         let base = usize::try_from(facts.base.index.0).unwrap_or(usize::MAX);
@@ -285,7 +313,7 @@ impl Books {
             );
             return Err(Found::new("committed-same", detail));
         }
-        Ok(())
+        self.judge_end(genesis, fate)
     }
 
     /// A leader moves its commit index to an entry of its own term that a quorum holds durably.
@@ -354,7 +382,8 @@ impl Books {
         Err(Found::new("state-machine", detail))
     }
 
-    fn judge_histories(&self) -> Result<(), Found> {
+    /// At most one history commits more than its genesis, where all can see each other.
+    pub(super) fn judge_histories(&self) -> Result<(), Found> {
         let histories = self.histories.values();
         let living = histories.filter(|log| log.len() > 1).count();
         if living <= 1 {

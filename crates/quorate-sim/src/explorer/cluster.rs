@@ -4,6 +4,8 @@
 //! of a host is remembered with the host and the happening, because most ways through the cluster
 //! differ in their order only and meet the same hosts again and again.
 
+mod links;
+
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use bytes::Bytes;
@@ -12,7 +14,7 @@ use quorate_core::Lane;
 use super::{
     action::{Action, Bounds, HOSTS, PAIRS, Queue, Way},
     books::{Books, Facts, Models},
-    host::{Ground, Happening, Host, Sent},
+    host::{Ground, Happening, Host, Sent, Told},
     shelf::Place,
     stable::Stable,
 };
@@ -58,6 +60,16 @@ impl State {
         self.apart = 0;
     }
 
+    /// Returns which pairs get no links for now.
+    pub(super) fn apart(&self) -> u8 {
+        self.apart
+    }
+
+    /// Says which pairs get no links for now.
+    pub(super) fn keep_apart(&mut self, pairs: u8) {
+        self.apart = pairs;
+    }
+
     /// Allows other things to happen from here on.
     pub(super) fn allow(&mut self, bounds: Bounds) {
         self.left = bounds;
@@ -81,6 +93,7 @@ struct Seat {
 struct Step {
     host: u32,
     sent: Rc<[Flight]>,
+    told: Rc<[Told]>,
 }
 
 /// Every host, frame and book met so far, and what became of them.
@@ -439,19 +452,6 @@ impl Cluster {
         self.stop(state, host, &Happening::Wipe)
     }
 
-    /// Takes the links of a host away; it gets none until it is allowed to.
-    pub(super) fn isolate(&mut self, state: &mut State, host: usize) -> Result<(), Found> {
-        for (pair, (one, other)) in PAIRS.into_iter().enumerate() {
-            if one == host || other == host {
-                state.apart |= 1 << pair;
-                if state.links & (1 << pair) != 0 {
-                    self.part(state, pair)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Lets time pass everywhere.
     pub(super) fn pass(&mut self, state: &mut State, time: Duration) -> Result<(), Found> {
         for host in 0..HOSTS {
@@ -483,7 +483,15 @@ impl Cluster {
             let end = state.flights.partition_point(|other| other.wire() <= wire);
             state.flights.insert(end, *flight);
         }
-        self.judge(state, number, before)
+        self.judge(state, number, before)?;
+        if !step.told.is_empty() {
+            let mut books = self.books(state).clone();
+            for told in step.told.iter() {
+                books.hear(*told)?;
+            }
+            state.books = self.book(books);
+        }
+        Ok(())
     }
 
     fn work_out(&mut self, seat: u32, happening: Happening) -> Result<Step, Found> {
@@ -512,6 +520,7 @@ impl Cluster {
         Ok(Step {
             host: self.seat(outcome.host),
             sent: sent.into(),
+            told: outcome.told.into(),
         })
     }
 
@@ -531,6 +540,9 @@ impl Cluster {
         let mut books = (*self.books[state.books as usize]).clone();
         let all = [&*all[0], &*all[1], &*all[2]];
         books.judge(changed, &was, &all, &mut self.models)?;
+        if !self.ground.apart {
+            books.judge_histories()?;
+        }
         state.books = self.book(books);
         self.judged.insert(key, state.books);
         Ok(())
@@ -545,52 +557,6 @@ impl Cluster {
         self.happen(state, usize::from(flight.to), &happening)
     }
 
-    fn stop(&mut self, state: &mut State, host: usize, happening: &Happening) -> Result<(), Found> {
-        self.happen(state, host, happening)?;
-        for (pair, (one, other)) in PAIRS.into_iter().enumerate() {
-            if (one == host || other == host) && state.links & (1 << pair) != 0 {
-                self.part(state, pair)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the link of a pair away; both see it, and what was on its way is lost.
-    fn part(&mut self, state: &mut State, pair: usize) -> Result<(), Found> {
-        let (one, other) = PAIRS[pair];
-        state.links &= !(1 << pair);
-        drop(take_between(state, one, other));
-        for (here, there) in [(one, other), (other, one)] {
-            if self.host(state, here).peer.is_some() {
-                self.happen(state, here, &Happening::Down(there))?;
-            }
-        }
-        // What they say on their last breath goes nowhere.
-        drop(take_between(state, one, other));
-        Ok(())
-    }
-
-    /// Gives a pair a link; what follows the greetings is on its way then.
-    fn join(&mut self, state: &mut State, pair: usize) -> Result<(), Found> {
-        let (one, other) = PAIRS[pair];
-        state.links |= 1 << pair;
-        self.happen(state, one, &Happening::Up(other))?;
-        self.happen(state, other, &Happening::Up(one))?;
-        for flight in take_between(state, one, other) {
-            self.deliver(state, flight)?;
-        }
-        Ok(())
-    }
-}
-
-fn take_between(state: &mut State, one: usize, other: usize) -> Vec<Flight> {
-    let between = |flight: &Flight| {
-        let ends = (usize::from(flight.from), usize::from(flight.to));
-        ends == (one, other) || ends == (other, one)
-    };
-    let taken = state.flights.iter().copied().filter(between).collect();
-    state.flights.retain(|flight| !between(flight));
-    taken
 }
 
 fn number(length: usize) -> u32 {

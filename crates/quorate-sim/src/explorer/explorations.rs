@@ -6,6 +6,7 @@ use quorate_core::{Form, GroupProfile, Role, canary::Planted};
 
 use super::{
     action::{Bounds, HOSTS},
+    apart,
     calm::{self, Ended},
     cluster::{Cluster, State},
     host::{Ground, Happening},
@@ -46,7 +47,7 @@ const NOTHING: Bounds = Bounds {
 };
 
 /// Everything that is explored.
-pub(super) const ALL: [Exploration; 5] = [
+pub(super) const ALL: [Exploration; 9] = [
     Exploration {
         name: "formation",
         from: "three machines that expect each other; nothing runs",
@@ -78,6 +79,23 @@ pub(super) const ALL: [Exploration; 5] = [
         },
         goal: is_whole,
         start: expect_two,
+    },
+    Exploration {
+        name: "unasked",
+        from: "three machines that were told nothing, one of which has the lock; nothing runs",
+        bounds: Bounds {
+            wakes: [1, 1, 0],
+            crashes: 1,
+            holds: Some(0),
+            ..NOTHING
+        },
+        small: Bounds {
+            wakes: [1, 1, 0],
+            holds: Some(0),
+            ..NOTHING
+        },
+        goal: is_whole,
+        start: nobody_said_how,
     },
     Exploration {
         name: "change",
@@ -132,10 +150,65 @@ pub(super) const ALL: [Exploration; 5] = [
         goal: is_whole,
         start: about_to_install,
     },
+    Exploration {
+        name: "dissolve",
+        from: "a history of two meets that of another one, for which it is to be given up",
+        bounds: Bounds {
+            wakes: [1, 1, 0],
+            writes: 1,
+            crashes: 1,
+            holds: Some(0),
+            ..NOTHING
+        },
+        small: Bounds {
+            wakes: [1, 1, 0],
+            holds: Some(0),
+            ..NOTHING
+        },
+        goal: apart::have_met,
+        start: apart::two_go_to_one,
+    },
+    Exploration {
+        name: "refuge",
+        from: "a history of two meets that of another one, which is to be given up for it",
+        bounds: Bounds {
+            wakes: [0, 0, 1],
+            writes: 1,
+            crashes: 1,
+            holds: Some(0),
+            ..NOTHING
+        },
+        small: Bounds {
+            wakes: [0, 0, 1],
+            holds: Some(0),
+            ..NOTHING
+        },
+        goal: apart::have_met,
+        start: apart::one_goes_to_two,
+    },
+    Exploration {
+        name: "conflict",
+        from: "a history of two meets that of another one, in which somebody has written",
+        bounds: Bounds {
+            wakes: [1, 1, 0],
+            writes: 1,
+            crashes: 1,
+            holds: Some(0),
+            ..NOTHING
+        },
+        small: Bounds {
+            wakes: [1, 1, 0],
+            writes: 1,
+            holds: Some(0),
+            ..NOTHING
+        },
+        goal: apart::have_met,
+        start: apart::two_meet_a_used_one,
+    },
 ];
 
 /// Parameters that make the least of everything.
-fn profile() -> GroupProfile {
+pub(super) fn profile() -> GroupProfile {
     GroupProfile {
         voters: 3,
         replace_after: Duration::from_secs(60),
@@ -149,7 +222,7 @@ fn profile() -> GroupProfile {
 
 /// All three run, follow one leader in one history, vote in their present lives, and have applied
 /// the same.
-fn is_whole(cluster: &Cluster, state: &State) -> bool {
+pub(super) fn is_whole(cluster: &Cluster, state: &State) -> bool {
     let view = |number| cluster.host(state, number).view(&cluster.ground);
     let Some(first) = view(0) else { return false };
     (0..HOSTS).filter_map(view).count() == HOSTS
@@ -180,8 +253,16 @@ fn expect_two(planted: Planted) -> (Cluster, Result<State, Found>) {
     nothing_runs([(Form::Expect(2), Form::Expect(2)); HOSTS], planted)
 }
 
+fn nobody_said_how(planted: Planted) -> (Cluster, Result<State, Found>) {
+    let form = Form::Auto { locked: true };
+    let mut ground = Ground::new(profile(), &[(form, form); HOSTS], planted);
+    ground.founder = Some(0);
+    let (cluster, state) = Cluster::new(ground);
+    (cluster, Ok(state))
+}
+
 /// Runs until something holds.
-fn go(
+pub(super) fn go(
     cluster: &mut Cluster,
     state: State,
     wanted: impl FnMut(&Cluster, &State) -> bool,

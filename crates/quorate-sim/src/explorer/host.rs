@@ -13,9 +13,9 @@ use std::{
 
 use bytes::Bytes;
 use quorate_core::{
-    ClientOp, Command, Effect, Effects, Form, GenesisId, GroupEvent, GroupId, GroupKey,
+    ClientOp, Command, Cursor, Effect, Effects, Form, GenesisId, GroupEvent, GroupId, GroupKey,
     GroupProfile, GroupView, Incarnation, Input, Lane, Lineage, LinkId, Member, NetworkId, Now,
-    OpenGroup, Peer, PeerConfig, PeerId, Recovered, RequestId, StateOp, Time, Wall,
+    OpenGroup, Peer, PeerConfig, PeerId, Recovered, Reply, RequestId, StateOp, Time, Wall,
     canary::Planted, wire,
 };
 use quorate_state::{ClientLimits, Replica};
@@ -25,7 +25,7 @@ use super::{
     stable::Stable,
 };
 use crate::{
-    checkers::{Cursors, Found, bounds, promises, synced::DurableLog},
+    checkers::{Cursors, Found, bounds, dissolved, promises, synced::DurableLog},
     machine,
     world::MACHINE,
 };
@@ -43,6 +43,12 @@ pub(super) struct Ground {
     pub(super) instant_disk: bool,
     /// Whether what is asked of the state is done at once.
     pub(super) instant_state: bool,
+    /// Whether the group was founded by peers that did not see each other.
+    pub(super) apart: bool,
+    /// Which host is told that it may found the group where nobody says how.
+    pub(super) founder: Option<usize>,
+    /// Tells clusters apart that are alike but for what is drawn at random.
+    pub(super) salt: u64,
     /// The bug that is planted in every peer, if one is.
     pub(super) planted: Planted,
 }
@@ -58,6 +64,9 @@ impl Ground {
             forms: forms.to_vec(),
             instant_disk: false,
             instant_state: true,
+            apart: false,
+            founder: None,
+            salt: 0,
             planted,
         }
     }
@@ -107,11 +116,21 @@ pub(super) struct Sent {
     pub(super) frame: Bytes,
 }
 
+/// What a client is told of its write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Told {
+    /// What it wrote.
+    pub(super) value: u8,
+    /// Where it took effect; nowhere, for ever, if there is nothing.
+    pub(super) stands: Option<(GenesisId, Cursor)>,
+}
+
 /// What became of a host.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) host: Host,
     pub(super) sent: Vec<Sent>,
+    pub(super) told: Vec<Told>,
     pub(super) marks: Vec<&'static str>,
     pub(super) found: Option<Found>,
 }
@@ -120,6 +139,9 @@ pub(super) struct Outcome {
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     pub(super) replica: Replica,
+    /// The history that it is the state of; not always the one the peer is in, which may have
+    /// asked for a new beginning.
+    pub(super) genesis: Option<GenesisId>,
     /// A hash over the operations that left more behind than content: snapshots and restores.
     trace: u128,
 }
@@ -137,13 +159,17 @@ impl Kept {
     fn new(planted: Planted) -> Self {
         Self {
             replica: machine::replica(None, ClientLimits::default(), planted),
+            genesis: None,
             trace: 0,
         }
     }
 
     fn note(&mut self, op: &StateOp) {
         match op {
-            StateOp::Begin { .. } => self.trace = 0,
+            StateOp::Begin { genesis } => {
+                self.genesis = Some(*genesis);
+                self.trace = 0;
+            }
             StateOp::Apply { .. } | StateOp::Recall { .. } | StateOp::Read { .. } => {}
             op => self.trace = Stable::of(&(self.trace, op)),
         }
@@ -214,6 +240,7 @@ impl Host {
             outcome: Outcome {
                 host: self.clone(),
                 sent: Vec::new(),
+                told: Vec::new(),
                 marks: Vec::new(),
                 found: None,
             },
@@ -321,7 +348,7 @@ impl Turn<'_> {
         let config = PeerConfig {
             peer: member.peer,
             network: NetworkId::from_name("explored"),
-            seed: member.incarnation.0 * 0x100 + host.boots,
+            seed: (member.incarnation.0 * 0x100 + host.boots) ^ self.ground.salt,
             planted: self.ground.planted,
         };
         let recovered = Recovered {
@@ -341,6 +368,10 @@ impl Turn<'_> {
             form,
             profile: profile.clone(),
         }));
+        let Ground { founder, group, .. } = self.ground;
+        if *founder == Some(self.outcome.host.number) {
+            self.give(Input::Founder(*group));
+        }
     }
 
     fn link_up(&mut self, other: usize) {
@@ -429,7 +460,11 @@ impl Turn<'_> {
                 }
                 self.outcome.sent.push(Sent { to, lane, frame });
             }
-            Effect::Disk(op) => host.shelf.submit(op),
+            Effect::Disk(op) => {
+                let judged = dissolved::judge_founding(host.member(), &op.write, Some(durable));
+                host.shelf.submit(op);
+                self.note(judged);
+            }
             Effect::Remember(boots) => host.shelf.remember(boots),
             Effect::EndIncarnation => {
                 let detail = "nothing was copied, and an incarnation is told to end".to_owned();
@@ -442,11 +477,22 @@ impl Turn<'_> {
                 self.note(Err(Found::new("links-stay", detail)));
             }
             Effect::Event(quorate_core::Event::Group { event, .. }) => self.hear(&event),
-            Effect::Event(_)
-            | Effect::Reply { .. }
-            | Effect::Dial(_)
-            | Effect::Authenticated(_) => {}
+            Effect::Reply { request, reply } => self.answer(request, &reply),
+            Effect::Event(_) | Effect::Dial(_) | Effect::Authenticated(_) => {}
         }
+    }
+
+    fn answer(&mut self, request: RequestId, reply: &Reply) {
+        let stands = match *reply {
+            // Said in the history that the host was in before it was given its last input.
+            Reply::Committed { cursor, .. } => {
+                self.outcome.host.genesis.map(|genesis| (genesis, cursor))
+            }
+            Reply::Superseded => None,
+            _ => return,
+        };
+        let value = u8::try_from(request.0).unwrap_or(u8::MAX);
+        self.outcome.told.push(Told { value, stands });
     }
 
     fn hear(&mut self, event: &GroupEvent) {
@@ -474,6 +520,11 @@ impl Turn<'_> {
             return Ok(());
         };
         bounds::observe(&view)?;
+        let buried = |(one, _): &(GenesisId, GenesisId)| view.genesis == Some(*one);
+        if host.shelf.kept().tombstones.iter().any(buried) {
+            let detail = format!("{:?} is in {:?}, which it has buried", view.me, view.genesis);
+            return Err(Found::new("buried-for-good", detail));
+        }
         if host.genesis != view.genesis {
             host.genesis = view.genesis;
             host.cursors = Cursors::default();
@@ -490,7 +541,10 @@ fn judge(from: Member, to: usize, frame: &Bytes, durable: &DurableLog) -> Result
     match wire::decode_control(frame) {
         Ok(messages) => messages
             .iter()
-            .try_for_each(|message| promises::judge(from, to, message, Some(durable))),
+            .try_for_each(|message| {
+                dissolved::judge_promise(from, message, Some(durable))?;
+                promises::judge(from, to, message, Some(durable))
+            }),
         Err(error) => {
             let detail = format!("{from:?} sends a frame to {to:?} that is {error}");
             Err(Found::new("frames-are-readable", detail))

@@ -34,6 +34,7 @@
 //! Rejected: a model in another language, which would be a second protocol to keep true.
 
 mod action;
+mod apart;
 mod books;
 mod calm;
 mod cluster;
