@@ -1,5 +1,6 @@
 //! Explores and prints what was seen: `explore [--small] [NAME...] [wakes=2,1,1] [crashes=1] ...`;
-//! everything without a name. Bounds that are named replace those of the exploration.
+//! everything without a name. Bounds that are named replace those of the exploration. `--bugs`
+//! plants each bug that is to be found where it is to be found, and fails if one stays hidden.
 #![allow(clippy::print_stdout, reason = "an example is for people")]
 use std::process::ExitCode;
 
@@ -12,6 +13,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--bugs") {
+        return hunt();
+    }
     let small = arguments.iter().any(|argument| argument == "--small");
     let changes: Vec<(&str, &str)> = arguments
         .iter()
@@ -47,6 +51,35 @@ fn main() -> ExitCode {
             print!("{explored}");
             good &= explored.violation.is_none();
         }
+    }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Explores with each bug and without it: the one must find something, the other nothing.
+fn hunt() -> ExitCode {
+    let mut good = true;
+    for planting in quorate_sim::plantings() {
+        let (name, bounds) = (planting.exploration, planting.bounds);
+        let (hidden, clean) = (Some(planting.bug), None);
+        let states = [hidden, clean].map(|bug| {
+            let explored = quorate_sim::explore(name, bounds, bug)?;
+            let found = explored.violation.as_ref().map(|lapse| lapse.invariant);
+            let as_told = found == bug.map(|_| planting.invariant);
+            (as_told && (explored.complete || bug.is_some())).then_some(explored.states)
+        });
+        good &= states.iter().all(Option::is_some);
+        let tell = |states: Option<usize>| states.map_or("NOT SO".to_owned(), |n| n.to_string());
+        println!(
+            "{} in {name}, {bounds}: {} after {} states; without it nothing in {}",
+            planting.bug.name(),
+            planting.invariant,
+            tell(states[0]),
+            tell(states[1]),
+        );
     }
     if good {
         ExitCode::SUCCESS

@@ -58,7 +58,7 @@ mod world;
 pub use canaries::{Hunt, family_of, hunt, planted};
 pub use checkers::{Told, Violation};
 pub use dice::{Dice, Span};
-pub use explorer::{Bounds, Explored, Lapse, bounds, explorations, explore};
+pub use explorer::{Bounds, Explored, Lapse, Planting, bounds, explorations, explore, plantings};
 pub use families::Family;
 pub use fault::{Fault, FaultKind};
 pub use findings::{Finding, Findings};

@@ -11,6 +11,7 @@
 //! | committed-same, committed-immutable | who commits an index commits one entry there |
 //! | leader-completeness | a later term's leader has what was committed (figure 3) |
 //! | commits-its-own-term, committed-on-a-quorum | what a leader counts, as the disks hold it |
+//! | configuration-is-the-logs-latest | that of the log, or of what its base stands for |
 //! | changes-overlap | voters change by a joint configuration; no half has two lives of a peer |
 //! | state-machine | the state, also an installed one, is the fold of the committed log |
 //! | one-history | at most one history commits more than its genesis, unless founded apart |
@@ -59,7 +60,7 @@ impl Trace {
 pub(super) struct Facts {
     /// Tells facts that differ apart.
     pub(super) name: u128,
-    me: Member,
+    pub(super) me: Member,
     genesis: Option<GenesisId>,
     term: Term,
     leads: bool,
@@ -67,7 +68,7 @@ pub(super) struct Facts {
     entries: Vec<Entry>,
     log: Vec<Trace>,
     commit: Index,
-    configuration: Configuration,
+    pub(super) configuration: Configuration,
     applied: Cursor,
     digest: Digest,
     durable: DurableLog,
@@ -154,6 +155,8 @@ struct Committed {
     chain: u128,
     /// The term of whoever was seen to commit it first: that of its leader, or a later one.
     seen: Term,
+    /// A hash over the latest configuration with it.
+    configuration: u128,
     /// What the history has become with it.
     fate: Fate,
     /// What it writes, if it is a write of a client that takes effect.
@@ -236,6 +239,7 @@ impl Books {
             self.judge_copies(facts, all)?;
         }
         self.judge_completeness(genesis, facts)?;
+        self.judge_configuration(genesis, facts)?;
         self.judge_state(genesis, facts, models)?;
         self.judge_conflicts(genesis, facts)
     }
@@ -295,11 +299,17 @@ impl Books {
             let chain = Stable::of(&(before, trace));
             let cursor = Cursor::new(trace.term, index);
             models.apply(genesis, before, chain, (cursor, entry));
-            let fate = committed.last().map_or(Fate::Empty, |last| last.fate);
+            let last = committed.last();
+            let fate = last.map_or(Fate::Empty, |last| last.fate);
+            let configuration = match &entry.body {
+                Body::Configuration(configuration) => Stable::of(&**configuration),
+                _ => last.map_or(0, |last| last.configuration),
+            };
             committed.push(Committed {
                 trace,
                 chain,
                 seen: facts.term,
+                configuration,
                 fate: fate.after(&entry.body),
                 writes: endings::written(fate, entry),
             });
@@ -359,6 +369,29 @@ impl Books {
             }
         }
         Ok(())
+    }
+
+    /// A host goes by the latest configuration in its log, or by the one at its base.
+    fn judge_configuration(&self, genesis: GenesisId, facts: &Facts) -> Result<(), Found> {
+        let in_log = facts
+            .entries
+            .iter()
+            .rev()
+            .find_map(|entry| match &entry.body {
+                Body::Configuration(configuration) => Some(Stable::of(&**configuration)),
+                _ => None,
+            });
+        let at_base = || {
+            let place = usize::try_from(facts.base.index.0.checked_sub(1)?).ok()?;
+            Some(self.histories.get(&genesis)?.get(place)?.configuration)
+        };
+        let latest = in_log.or_else(at_base);
+        let latest = latest.unwrap_or_else(|| Stable::of(&Configuration::default()));
+        if latest == Stable::of(&facts.configuration) {
+            return Ok(());
+        }
+        let detail = format!("{:?} goes by {:?}", facts.me, facts.configuration);
+        Err(Found::new("configuration-is-the-logs-latest", detail))
     }
 
     /// The state at a cursor is the fold of the committed log up to it.

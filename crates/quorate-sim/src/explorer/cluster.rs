@@ -160,6 +160,17 @@ impl Cluster {
         &self.books[state.books as usize]
     }
 
+    /// Tells whether no host goes by a configuration of which a quorum has lost its disks.
+    pub(super) fn has_quorums(&self, state: &State) -> bool {
+        let facts = state
+            .hosts
+            .map(|seat| self.seats[seat as usize].facts.clone());
+        let lives = |member| facts.iter().any(|one| one.me == member);
+        facts
+            .iter()
+            .all(|one| one.configuration.voters.is_empty() || one.configuration.quorum(lives))
+    }
+
     /// Returns a cluster that knows nothing but one state, to go on from there aside.
     pub(super) fn aside(&self, state: &State) -> (Self, State) {
         let (mut cluster, mut start) = Self::new(self.ground.clone());
@@ -556,7 +567,6 @@ impl Cluster {
         };
         self.happen(state, usize::from(flight.to), &happening)
     }
-
 }
 
 fn number(length: usize) -> u32 {

@@ -36,7 +36,7 @@ impl Exploration {
     }
 }
 
-const NOTHING: Bounds = Bounds {
+pub(super) const NOTHING: Bounds = Bounds {
     wakes: [0; HOSTS],
     elapses: 0,
     writes: 0,
@@ -47,7 +47,7 @@ const NOTHING: Bounds = Bounds {
 };
 
 /// Everything that is explored.
-pub(super) const ALL: [Exploration; 9] = [
+pub(super) const ALL: [Exploration; 10] = [
     Exploration {
         name: "formation",
         from: "three machines that expect each other; nothing runs",
@@ -155,13 +155,31 @@ pub(super) const ALL: [Exploration; 9] = [
         from: "a history of two meets that of another one, for which it is to be given up",
         bounds: Bounds {
             wakes: [1, 1, 0],
-            writes: 1,
             crashes: 1,
             holds: Some(0),
             ..NOTHING
         },
         small: Bounds {
             wakes: [1, 1, 0],
+            holds: Some(0),
+            ..NOTHING
+        },
+        goal: apart::have_met,
+        start: apart::two_go_to_one,
+    },
+    Exploration {
+        name: "race",
+        from: "as for dissolve; who writes before the history is given up keeps it",
+        bounds: Bounds {
+            wakes: [1, 0, 0],
+            writes: 1,
+            crashes: 1,
+            holds: Some(0),
+            ..NOTHING
+        },
+        small: Bounds {
+            wakes: [1, 0, 0],
+            writes: 1,
             holds: Some(0),
             ..NOTHING
         },
@@ -180,6 +198,7 @@ pub(super) const ALL: [Exploration; 9] = [
         },
         small: Bounds {
             wakes: [0, 0, 1],
+            crashes: 1,
             holds: Some(0),
             ..NOTHING
         },
@@ -190,7 +209,7 @@ pub(super) const ALL: [Exploration; 9] = [
         name: "conflict",
         from: "a history of two meets that of another one, in which somebody has written",
         bounds: Bounds {
-            wakes: [1, 1, 0],
+            wakes: [1, 0, 0],
             writes: 1,
             crashes: 1,
             holds: Some(0),
@@ -334,6 +353,7 @@ fn about_to_install(planted: Planted) -> (Cluster, Result<State, Found>) {
         let leader = leader_of(&cluster, &state).unwrap_or(0);
         let late = (leader + 2) % HOSTS;
         cluster.isolate(&mut state, late)?;
+        cluster.happen(&mut state, leader, &Happening::Register)?;
         for value in 101..107 {
             cluster.happen(&mut state, leader, &Happening::Write(value))?;
         }

@@ -106,6 +106,8 @@ pub(super) enum Happening {
     Pass(Duration),
     /// A client writes a value.
     Write(u8),
+    /// A client registers.
+    Register,
 }
 
 /// A frame on its way out.
@@ -310,7 +312,11 @@ impl Turn<'_> {
                 }
             }
             Happening::Pass(time) => host.now = host.now.after(time),
-            Happening::Write(value) => self.write(value),
+            Happening::Write(value) => {
+                let command = Command::anonymous(machine::insert(&[value], &[value]));
+                self.ask(value, |deadline| ClientOp::Write { command, deadline });
+            }
+            Happening::Register => self.ask(0, |deadline| ClientOp::Register { deadline }),
         }
         for _ in 0..AT_ONCE {
             let host = &self.outcome.host;
@@ -409,14 +415,12 @@ impl Turn<'_> {
         }
     }
 
-    fn write(&mut self, value: u8) {
-        let host = &self.outcome.host;
-        let command = Command::anonymous(machine::insert(&[value], &[value]));
-        let deadline = host.now.after(Duration::from_secs(3_600));
+    fn ask(&mut self, number: u8, op: impl FnOnce(Time) -> ClientOp) {
+        let deadline = self.outcome.host.now.after(Duration::from_secs(3_600));
         self.give(Input::Client {
             group: self.ground.group,
-            request: RequestId(u64::from(value)),
-            op: ClientOp::Write { command, deadline },
+            request: RequestId(u64::from(number)),
+            op: op(deadline),
         });
     }
 
@@ -522,7 +526,10 @@ impl Turn<'_> {
         bounds::observe(&view)?;
         let buried = |(one, _): &(GenesisId, GenesisId)| view.genesis == Some(*one);
         if host.shelf.kept().tombstones.iter().any(buried) {
-            let detail = format!("{:?} is in {:?}, which it has buried", view.me, view.genesis);
+            let detail = format!(
+                "{:?} is in {:?}, which it has buried",
+                view.me, view.genesis
+            );
             return Err(Found::new("buried-for-good", detail));
         }
         if host.genesis != view.genesis {
@@ -539,12 +546,10 @@ impl Turn<'_> {
 fn judge(from: Member, to: usize, frame: &Bytes, durable: &DurableLog) -> Result<(), Found> {
     let to = Ground::peer(to);
     match wire::decode_control(frame) {
-        Ok(messages) => messages
-            .iter()
-            .try_for_each(|message| {
-                dissolved::judge_promise(from, message, Some(durable))?;
-                promises::judge(from, to, message, Some(durable))
-            }),
+        Ok(messages) => messages.iter().try_for_each(|message| {
+            dissolved::judge_promise(from, message, Some(durable))?;
+            promises::judge(from, to, message, Some(durable))
+        }),
         Err(error) => {
             let detail = format!("{from:?} sends a frame to {to:?} that is {error}");
             Err(Found::new("frames-are-readable", detail))

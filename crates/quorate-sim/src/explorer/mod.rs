@@ -36,6 +36,7 @@
 mod action;
 mod apart;
 mod books;
+mod bugs;
 mod calm;
 mod cluster;
 mod explorations;
@@ -47,6 +48,7 @@ mod tell;
 mod visited;
 
 pub use action::Bounds;
+pub use bugs::Planting;
 pub use search::{Explored, Lapse};
 
 use quorate_core::canary::Canary;
@@ -76,6 +78,11 @@ pub fn explore(name: &str, bounds: Bounds, bug: Option<Canary>) -> Option<Explor
     Some(search::explore(named(name)?, bounds, bug.into(), STATES))
 }
 
+/// Returns the planted bugs that are found by exploring, and where.
+pub fn plantings() -> impl Iterator<Item = Planting> {
+    bugs::PLANTINGS.into_iter()
+}
+
 fn named(name: &str) -> Option<&'static Exploration> {
     ALL.iter().find(|exploration| exploration.name == name)
 }
@@ -102,6 +109,19 @@ mod tests {
             (explored.states, explored.transitions, explored.depth)
         };
         assert_eq!(figures(), figures());
+    }
+
+    #[test]
+    fn each_planted_bug_of_the_explored_parts_is_found_and_nothing_without_it() {
+        for planting in plantings() {
+            let explored = |bug| explore(planting.exploration, planting.bounds, bug).unwrap();
+            let with = explored(Some(planting.bug));
+            let found = with.violation.map(|lapse| lapse.invariant);
+            assert_eq!(found, Some(planting.invariant), "{planting:?}");
+            let without = explored(None);
+            assert!(without.violation.is_none(), "{planting:?}: {without}");
+            assert!(without.complete, "{planting:?}: {without}");
+        }
     }
 
     #[test]

@@ -182,7 +182,8 @@ impl Search {
         // The first few, and then ever fewer.
         let tried =
             self.lasts <= 16 || self.lasts.is_power_of_two() || self.lasts.is_multiple_of(97);
-        if !tried || self.came_back >= TRIALS {
+        // Who has lost the disks of a quorum comes back by an operator's hand only.
+        if !tried || self.came_back >= TRIALS || !self.cluster.has_quorums(state) {
             return Ok(());
         }
         let goal = exploration.goal;

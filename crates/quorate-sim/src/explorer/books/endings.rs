@@ -4,6 +4,7 @@
 //! |---|---|
 //! | dissolves-downwards | into one that exists, and is used or has the lower id |
 //! | dissolved-by-its-own-log | whoever buries a history does what its committed log says |
+//! | followed-stays | a log that goes on after its genesis stays, or its history is buried |
 //! | acknowledged-stands | an acknowledged write is committed, and no dissolve precedes it |
 //! | superseded-never-applies | what was said to be superseded takes effect in no history |
 //! | conflict-is-true | both histories of a conflict have applied a command |
@@ -14,7 +15,7 @@
 //! [`super::super::host`]; that a conflict is said, and that one history is left where there is
 //! none, is what the cluster must come to when left alone.
 
-use quorate_core::{Body, Entry, Fate, GenesisId};
+use quorate_core::{Body, Entry, Fate, Genesis, GenesisId};
 
 use super::{Books, Facts};
 use crate::{
@@ -64,13 +65,22 @@ impl Books {
         Ok(())
     }
 
-    /// Judges the tombstones that a host has and had not before.
+    /// Judges the tombstones that a host has and had not before, and the log that it had.
     pub(super) fn judge_burials(&self, facts: &Facts, before: &Facts) -> Result<(), Found> {
         let new = |tombstone: &(&GenesisId, &GenesisId)| {
             before.me != facts.me || !before.tombstones.contains_key(tombstone.0)
         };
         for (genesis, into) in facts.tombstones.iter().filter(new) {
             dissolved::judge_burial(*genesis, *into, self.fate(*genesis))?;
+        }
+        let (was, is) = (&before.durable, &facts.durable);
+        let left = before.me == facts.me && was.genesis != is.genesis;
+        let followed = was.last() > Genesis::CURSOR.index;
+        if let Some(genesis) = was.genesis.filter(|_| left && followed)
+            && !is.tombstones.contains(&genesis)
+        {
+            let detail = format!("{:?} drops {genesis:?} up to {:?}", facts.me, was.last());
+            return Err(Found::new("followed-stays", detail));
         }
         Ok(())
     }

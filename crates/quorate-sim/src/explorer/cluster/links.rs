@@ -8,7 +8,11 @@ use crate::{
 
 impl Cluster {
     /// Takes the links of a host away; it gets none until it is allowed to.
-    pub(in crate::explorer) fn isolate(&mut self, state: &mut State, host: usize) -> Result<(), Found> {
+    pub(in crate::explorer) fn isolate(
+        &mut self,
+        state: &mut State,
+        host: usize,
+    ) -> Result<(), Found> {
         for (pair, (one, other)) in PAIRS.into_iter().enumerate() {
             if one == host || other == host {
                 state.apart |= 1 << pair;
@@ -21,7 +25,12 @@ impl Cluster {
     }
 
     /// Has a process die, and its links with it.
-    pub(super) fn stop(&mut self, state: &mut State, host: usize, happening: &Happening) -> Result<(), Found> {
+    pub(super) fn stop(
+        &mut self,
+        state: &mut State,
+        host: usize,
+        happening: &Happening,
+    ) -> Result<(), Found> {
         self.happen(state, host, happening)?;
         for (pair, (one, other)) in PAIRS.into_iter().enumerate() {
             if (one == host || other == host) && state.links & (1 << pair) != 0 {
