@@ -11,11 +11,12 @@ use std::{
 
 use anyhow::Context as _;
 use quorate_sim::{
-    Keep, Report, Scenario, ScenarioError, ScenarioFile, Shrunk, history, limits, run_scenario,
-    run_told, shrink,
+    Keep, Report, Scenario, ScenarioError, ScenarioFile, Shrunk, Violation, history, limits,
+    run_scenario, run_told, shrink,
 };
 
 use super::summary::ShrunkDetail;
+use crate::outcome::Failure;
 
 /// How long shrinking takes at most: what somebody waits for.
 const PATIENCE: Duration = Duration::from_secs(110);
@@ -49,15 +50,29 @@ pub(crate) fn write_history(path: &Path, events: &[history::Event]) -> anyhow::R
     write().with_context(|| format!("the history cannot be written to {}", path.display()))
 }
 
+/// Returns where a failing scenario is written when it is cut down; what is there stays there.
+pub(crate) fn place(report: &Report, violation: &Violation) -> Result<PathBuf, Failure> {
+    let name = format!("seed-{}-{}.json", report.seed, violation.invariant);
+    let file = PathBuf::from(name);
+    match file.symlink_metadata() {
+        Ok(_) => Err(Failure::usage(
+            format!(
+                "{} is there already, and is not overwritten",
+                file.display()
+            ),
+            "move it away, or run this in another directory",
+        )),
+        Err(_) => Ok(file),
+    }
+}
+
 /// Cuts a failing scenario down, writes what is left beside the caller, and shows it.
 pub(crate) fn shrink_and_write(
     scenario: Scenario,
-    report: &Report,
+    (report, violation): (&Report, Violation),
+    file: &Path,
     json: bool,
-) -> anyhow::Result<Option<ShrunkDetail>> {
-    let Some(violation) = report.violations.first().cloned() else {
-        return Ok(None);
-    };
+) -> anyhow::Result<ShrunkDetail> {
     let before = (scenario.faults.len(), scenario.operations.len());
     let began = Instant::now();
     let tell = std::io::stderr().is_terminal() && !json;
@@ -78,7 +93,7 @@ pub(crate) fn shrink_and_write(
     if tell {
         eprintln!();
     }
-    let file = write(&shrunk, report)?;
+    write(&shrunk, report, file)?;
     let (faults, operations) = (
         shrunk.scenario.faults.len(),
         shrunk.scenario.operations.len(),
@@ -90,24 +105,24 @@ pub(crate) fn shrink_and_write(
         shrunk.trials, before.0, before.1,
     );
     eprintln!("{smaller}");
-    Ok(Some(ShrunkDetail {
+    Ok(ShrunkDetail {
         file: file.display().to_string(),
         invariant: shrunk.violation.invariant,
         faults,
         operations,
         peers: shrunk.scenario.peers.len(),
         trials: shrunk.trials,
-    }))
+    })
 }
 
-fn write(shrunk: &Shrunk, report: &Report) -> anyhow::Result<PathBuf> {
+fn write(shrunk: &Shrunk, report: &Report, file: &Path) -> anyhow::Result<()> {
     let invariant = shrunk.violation.invariant;
-    let file = PathBuf::from(format!("seed-{}-{invariant}.json", report.seed));
     let scenario = ScenarioFile {
         story: format!("violates {invariant}; cut down from `{}`", report.replay),
         scenario: shrunk.scenario.clone(),
     };
-    fs::write(&file, scenario.to_json())
-        .with_context(|| format!("the scenario cannot be written to {}", file.display()))?;
-    Ok(file)
+    // Whoever came meanwhile is not overwritten either.
+    fs::File::create_new(file)
+        .and_then(|mut made| made.write_all(scenario.to_json().as_bytes()))
+        .with_context(|| format!("the scenario cannot be written to {}", file.display()))
 }

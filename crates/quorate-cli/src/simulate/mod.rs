@@ -88,12 +88,19 @@ fn carry_out(args: &SimulateArgs, work: &Work) -> anyhow::Result<Outcome> {
     if batch.failures.len() > TOLD {
         eprintln!("and {} more seeds that failed", batch.failures.len() - TOLD);
     }
-    if let (true, Some(report)) = (args.shrink, batch.failures.first()) {
+    let failed = batch.failures.first().filter(|_| args.shrink);
+    let broken = failed.and_then(|report| Some((report, report.violations.first()?)));
+    if let Some((report, violation)) = broken {
         let scenario = match work {
             Work::Seeds(_, drawing) => Scenario::draw_for(report.seed, drawing),
             Work::One(scenario, _) => Scenario::clone(scenario),
         };
-        summary.shrunk = keep::shrink_and_write(scenario, report, args.json)?;
+        let file = match keep::place(report, violation) {
+            Ok(file) => file,
+            Err(taken) => return Ok(taken.into()),
+        };
+        let failure = (report, violation.clone());
+        summary.shrunk = Some(keep::shrink_and_write(scenario, failure, &file, args.json)?);
     }
     summary.print(args.json)?;
     Ok(if summary.violations == 0 {
