@@ -267,6 +267,7 @@ impl Node {
         let open = OpenGroup {
             key: key(),
             machine: MACHINE.to_owned(),
+            versions: quorate_core::Versions::ONLY_THE_FIRST,
             form: Form::Expect(PEERS),
             profile: GroupProfile::lan(),
         };

@@ -52,6 +52,9 @@ pub(crate) fn why_learner(why: WhyLearner) -> &'static str {
         WhyLearner::Odd => "one more voter would make their number even: it waits for another",
         WhyLearner::Leaving => "it is leaving",
         WhyLearner::Reader => "it only reads",
+        WhyLearner::OtherVersion => {
+            "its program cannot run the version of the state machine in effect"
+        }
         WhyLearner::Next => "it becomes a voter next",
     }
 }

@@ -48,6 +48,7 @@ pub enum Canary {
     DamageIsTornTail,
     LimitedVoteIgnored,
     CopyBelieved,
+    UpgradeUnheard,
     Openraft1802,
     Openraft1220,
     Openraft1960,
@@ -86,7 +87,7 @@ impl From<Option<Canary>> for Planted {
 #[cfg(feature = "canary")]
 impl Canary {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::AckBeforeSync,
         Self::VoteBeforeSync,
         Self::TermNotWritten,
@@ -120,6 +121,7 @@ impl Canary {
         Self::DamageIsTornTail,
         Self::LimitedVoteIgnored,
         Self::CopyBelieved,
+        Self::UpgradeUnheard,
         Self::Openraft1802,
         Self::Openraft1220,
         Self::Openraft1960,
@@ -158,7 +160,7 @@ impl Canary {
 
 /// What there is to say of each: its name, its story, and where it was published, if it was.
 #[cfg(feature = "canary")]
-const ABOUT: [(Canary, &str, &str, &str); 41] = [
+const ABOUT: [(Canary, &str, &str, &str); 42] = [
     (
         Canary::AckBeforeSync,
         "ack-before-sync",
@@ -385,6 +387,13 @@ const ABOUT: [(Canary, &str, &str, &str); 41] = [
         "copy-believed",
         "Nobody remembers how often a peer was started: a copied or restored \
          directory acknowledges and votes as the peer that it was taken from.",
+        "",
+    ),
+    (
+        Canary::UpgradeUnheard,
+        "upgrade-unheard",
+        "A leader upgrades the group to what its own machine can run, without \
+         having heard that the machines of all other members can.",
         "",
     ),
     (

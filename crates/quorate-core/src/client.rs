@@ -129,6 +129,8 @@ pub enum Reply {
     Done,
     /// Refused: this peer is the last voter, and the group would end with it.
     LastVoter,
+    /// Refused: the state here is of a newer version of the state machine than this peer can run.
+    TooOld,
     /// Refused: the peer that was to lead does not vote in the group.
     NotVoter,
     /// The group was closed here.

@@ -45,6 +45,28 @@ pub enum Body {
         /// The history that the members go to.
         into: GenesisId,
     },
+    /// Has every command after it applied by a higher version of the state machine; without an
+    /// effect if it is not higher than the one in effect.
+    Upgrade {
+        /// The version.
+        version: u32,
+    },
+}
+
+impl Body {
+    /// Returns the version of the state machine in effect after this entry, `before` it was
+    /// another one.
+    pub fn version_after(&self, before: u32) -> u32 {
+        match self {
+            Self::Upgrade { version } => before.max(*version),
+            _ => before,
+        }
+    }
+
+    /// Tells whether the state machine runs this entry.
+    pub fn is_command(&self) -> bool {
+        matches!(self, Self::Command(_) | Self::Named(_))
+    }
 }
 
 /// A write for the state machine as a client sends it, with the name under which it may repeat it.

@@ -5,6 +5,7 @@ use crate::{
     cursor::{Cursor, Term},
     effect::CloseCode,
     id::{GenesisId, GroupId, Member, PeerId, SessionId},
+    versions::Versions,
 };
 
 /// Something that happened, with the group it happened in.
@@ -85,6 +86,19 @@ pub enum GroupEvent {
         configuration: Configuration,
         /// Whether it is committed.
         committed: bool,
+    },
+    /// Commands are applied by another version of the state machine from here on.
+    Upgraded {
+        /// The version.
+        version: u32,
+    },
+    /// The state machine here cannot run the version in effect: this peer keeps its log and votes,
+    /// and applies no more commands.
+    CannotRun {
+        /// The version in effect.
+        version: u32,
+        /// What the machine here runs.
+        runs: Versions,
     },
     /// This peer has given up its seat: it is in the group no more, in this life.
     Left,

@@ -30,7 +30,11 @@ impl Fate {
             (Self::Empty, Body::Dissolve { into }) => Self::Dissolved { into: *into },
             (
                 Self::Empty,
-                Body::Noop | Body::Configuration(_) | Body::Register { .. } | Body::Marker(_),
+                Body::Noop
+                | Body::Configuration(_)
+                | Body::Register { .. }
+                | Body::Marker(_)
+                | Body::Upgrade { .. },
             ) => Self::Empty,
             (Self::Empty, _) => Self::Used,
             (fate, _) => fate,
@@ -66,6 +70,7 @@ mod tests {
         let quiet = Fate::Empty
             .after(&Body::Noop)
             .after(&Body::Register { at: Wall(1) });
+        let quiet = quiet.after(&Body::Upgrade { version: 2 });
         assert_eq!(quiet, Fate::Empty);
         assert_eq!(quiet.after(&command).after(&dissolve), Fate::Used);
         let gone = quiet.after(&dissolve);

@@ -10,6 +10,7 @@ use crate::{
     id::{GroupId, GroupKey, LinkId, PeerId},
     profile::GroupProfile,
     state_op::StateDone,
+    versions::Versions,
 };
 
 /// One thing that happened outside.
@@ -98,6 +99,8 @@ pub struct OpenGroup {
     pub key: GroupKey,
     /// The stable name of its state machine.
     pub machine: String,
+    /// The versions of the machine that this peer can run.
+    pub versions: Versions,
     /// How the group comes to be.
     pub form: Form,
     /// Its operational parameters, which may differ between peers.

@@ -34,6 +34,7 @@ pub mod random;
 pub mod state_op;
 pub mod sync;
 pub mod time;
+pub mod versions;
 pub mod wire;
 
 pub use boot::{Boot, Lineage};
@@ -58,3 +59,4 @@ pub use state_op::{
     Applied, FetchId, Part, Recalled, Remembered, Restored, StateDone, StateOp, Verdict,
 };
 pub use time::{Now, Time, Wall};
+pub use versions::Versions;

@@ -309,6 +309,8 @@ pub struct Restored {
     pub configuration: Configuration,
     /// What has become of the history by then.
     pub fate: Fate,
+    /// The version of the state machine in effect by then.
+    pub version: u32,
     /// Items now in the state.
     pub items: u64,
     /// Bytes of keys and values now in the state.

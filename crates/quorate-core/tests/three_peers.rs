@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{Wire, assert_committed};
 use quorate_core::wire::{Address, Control, Envelope, Message, encode_control};
-use quorate_core::{ClientOp, Cursor, Form, Freshness, Index, Input, Lane, Reply, SessionId, Term};
+use quorate_core::{
+    ClientOp, Cursor, Form, Freshness, Index, Input, Lane, Reply, SessionId, Term, Versions,
+};
 
 #[test]
 fn one_peer_alone_forms_and_commits() {
@@ -200,6 +202,7 @@ fn indexes_out_of_reach_in_answers_to_the_leader_change_nothing() {
                 matched: huge.index,
                 read: u64::MAX,
                 reader: false,
+                versions: Versions::ONLY_THE_FIRST,
             },
             Message::Reject {
                 term,

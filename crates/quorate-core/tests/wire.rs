@@ -85,6 +85,7 @@ fn body() -> impl Strategy<Value = Body> {
         });
     prop_oneof![
         Just(Body::Noop),
+        any::<u32>().prop_map(|version| Body::Upgrade { version }),
         any::<[u8; 16]>().prop_map(|into| Body::Dissolve {
             into: GenesisId(into)
         }),

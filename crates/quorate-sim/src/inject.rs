@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use quorate_core::{CloseCode, Configuration, Input, Member, Role};
+use quorate_core::{CloseCode, Configuration, Form, Genesis, Input, Member, Role};
 
 use crate::{
     disk::{Fails, Loses},
@@ -386,8 +386,38 @@ impl World {
                 // It is out for this life; it comes back as the next one.
                 self.stop(number);
             }
+            self.renew_binary(number);
             self.start(number);
         }
+    }
+
+    /// Starts a peer anew with the newest binary, if it runs an older one and nothing hangs on what
+    /// it would forget: some peers would stay too old for ever.
+    fn renew_binary(&mut self, number: usize) {
+        let newest = self.scenario.all_versions();
+        let Some(life) = self.nodes[number].life.as_ref() else {
+            return;
+        };
+        if life.versions != newest && self.is_renewable(number) {
+            self.mark("operator: newest binary");
+            self.end(number, "stops", None);
+        }
+    }
+
+    fn is_renewable(&self, number: usize) -> bool {
+        if self.scenario.storage == Storage::Disk {
+            return self.outlives(number);
+        }
+        // Who has founded nothing yet must not forget what it has agreed to.
+        let founded = self.checkers.committed() > Genesis::CURSOR.index;
+        let joins = self.nodes[number].plan.form == Form::Join;
+        let here = self.view(number).is_some_and(|view| view.genesis.is_some());
+        let member = self.member(number);
+        let votes = |peer| {
+            let view = self.view(peer);
+            view.is_some_and(|view| member.is_some_and(|one| view.configuration.is_voter(one)))
+        };
+        (joins || here || founded) && !(0..self.peers()).any(votes)
     }
 
     /// Cuts ways between peers; nothing mends them by itself.

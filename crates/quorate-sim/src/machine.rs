@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use quorate_core::Planted;
+use quorate_core::{Planted, Versions};
 use quorate_state::{
     ApplyContext, ClientLimits, Collections, Machine, Replica,
     collections::{Command, MapOp, MapOutcome, MapView, Op, OpOutcome, Outcome, Raw},
@@ -17,6 +17,35 @@ use crate::subject::Tested;
 
 /// The name of the clients' map.
 const MAP: &str = "simulated";
+
+/// The map in which the machine notes by which version it was run.
+const VERSIONS: &str = "versions";
+
+/// The real collections, which from version 2 on also note the version: a replica that runs a
+/// command by another version than the others do has another digest.
+struct Simulated;
+
+impl Machine for Simulated {
+    fn name(&self) -> &str {
+        Collections.name()
+    }
+
+    fn apply(&self, cx: &mut ApplyContext<'_>, command: &[u8]) -> Bytes {
+        let version = cx.version();
+        if version > Versions::BEGINNING {
+            let note = MapOp::Insert {
+                key: Raw(b"latest"),
+                value: Raw(&version.to_be_bytes()),
+            };
+            let note = Op::Map {
+                name: VERSIONS,
+                op: note,
+            };
+            Collections.apply(cx, &Command::One(note).encode());
+        }
+        Collections.apply(cx, command)
+    }
+}
 
 /// What a machine says that fails because a fault has it fail.
 pub(crate) const FAILS: &str = "a fault has it fail";
@@ -61,6 +90,10 @@ impl Machine for Faulty {
         self.machine.name()
     }
 
+    fn versions(&self) -> std::ops::RangeInclusive<u32> {
+        self.machine.versions()
+    }
+
     fn apply(&self, cx: &mut ApplyContext<'_>, command: &[u8]) -> Bytes {
         let outcome = self.machine.apply(cx, command);
         if self.failures.take() {
@@ -92,10 +125,7 @@ pub(crate) fn replica_of_peer(
 }
 
 fn under_test(tested: Option<&Tested>) -> Arc<dyn Machine> {
-    tested.map_or_else(
-        || Arc::new(Collections) as Arc<dyn Machine>,
-        Tested::machine,
-    )
+    tested.map_or_else(|| Arc::new(Simulated) as Arc<dyn Machine>, Tested::machine)
 }
 
 fn of(machine: Arc<dyn Machine>, limits: ClientLimits, planted: Planted) -> Replica {

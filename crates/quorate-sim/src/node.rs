@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use quorate_core::{Form, Input, LinkId, Member, Peer, PeerId, StateOp};
+use quorate_core::{Form, Input, LinkId, Member, Peer, PeerId, StateOp, Versions};
 use quorate_state::Replica;
 
 use crate::{
@@ -63,6 +63,8 @@ pub(crate) struct NodeDice {
 pub(crate) struct Life {
     pub(crate) number: u64,
     pub(crate) member: Member,
+    /// The versions that its machine reads.
+    pub(crate) versions: Versions,
     pub(crate) peer: Peer,
     pub(crate) clock: Clock,
     pub(crate) inbox: VecDeque<Input>,

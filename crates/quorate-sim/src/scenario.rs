@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use quorate_core::{Canary, Form, GroupProfile};
+use quorate_core::{Canary, Form, GroupProfile, Versions};
 use quorate_state::ClientLimits;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,10 @@ pub struct PeerPlan {
     pub form: Form,
     /// How it opens the group when it is started again.
     pub again: Form,
+    /// The versions of the state machine that its binary reads at each start, first and last; at
+    /// later starts the last of these. The first version and no other if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<Versions>,
     /// How much faster its monotonic clock runs, in parts of a million.
     pub drift: i32,
     /// How far its wall clock is ahead, in milliseconds.
@@ -97,6 +101,27 @@ impl Scenario {
         plan.map_or(BESIDE, |plan| plan.machine.unwrap_or(peer as u64))
     }
 
+    /// Returns what the binary of a peer reads that is started for the `start`th time: of a cluster
+    /// that is mended, everything that any binary does.
+    pub(crate) fn versions(&self, peer: usize, start: u64, mended: bool) -> Versions {
+        if mended {
+            return self.all_versions();
+        }
+        let reads = self.peers.get(peer).map_or(&[][..], |plan| &plan.reads);
+        let place = usize::try_from(start.saturating_sub(1)).unwrap_or(usize::MAX);
+        let reads = reads.get(place.min(reads.len().saturating_sub(1)));
+        reads.copied().unwrap_or(Versions::ONLY_THE_FIRST)
+    }
+
+    /// Returns the range from the lowest to the highest version that any binary reads.
+    pub(crate) fn all_versions(&self) -> Versions {
+        let all = self.peers.iter().flat_map(|plan| &plan.reads);
+        all.fold(Versions::ONLY_THE_FIRST, |all, one| {
+            let widest = all.first().min(one.first())..=all.last().max(one.last());
+            Versions::new(widest).unwrap_or(all)
+        })
+    }
+
     /// Makes a scenario without faults and operations, for tests that direct a run themselves:
     /// peers of `storage` with these forms, all started at once, on a good network.
     pub fn calm(seed: u64, storage: Storage, forms: &[Form]) -> Self {
@@ -133,6 +158,7 @@ impl PeerPlan {
             } else {
                 form
             },
+            reads: Vec::new(),
             drift: 0,
             skew: 0,
             step_delay: Span::micros(1, 20),

@@ -235,6 +235,7 @@ fn calm_peer(plan: &mut PeerPlan) {
         machine: plan.machine,
         start: plan.start,
         again: plan.again,
+        reads: std::mem::take(&mut plan.reads),
         ..PeerPlan::calm(plan.form)
     };
 }

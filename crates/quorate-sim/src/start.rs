@@ -44,7 +44,8 @@ impl World {
             incarnation: recovered.incarnation,
         };
         let spot = self.spot(number);
-        self.checkers.started(spot, member, &recovered);
+        let versions = self.scenario.versions(number, lives, self.calm);
+        self.checkers.started(spot, (member, versions), &recovered);
         self.trace.note(at, number, "starts");
         let node = &mut self.nodes[number];
         let clock = Clock::new(
@@ -74,6 +75,7 @@ impl World {
         node.life = Some(Life {
             number: lives,
             member,
+            versions,
             peer: Peer::new(config, recovered),
             clock,
             inbox: VecDeque::new(),
@@ -130,9 +132,13 @@ impl World {
     }
 
     fn open(&mut self, number: usize, life: u64, form: Form) {
+        let Some(versions) = self.nodes[number].life.as_ref().map(|life| life.versions) else {
+            return;
+        };
         let open = Input::Open(OpenGroup {
             key: self.key.clone(),
             machine: MACHINE.to_owned(),
+            versions,
             form,
             profile: self.scenario.profile.clone(),
         });

@@ -11,7 +11,7 @@
 use std::{fmt, marker::PhantomData, panic::resume_unwind, sync::Arc};
 
 use bytes::Bytes;
-use quorate_core::{Applied, Body, Cursor, Entries, StateDone, StateOp};
+use quorate_core::{Applied, Body, Cursor, Entries, StateDone, StateOp, Versions};
 use quorate_state::{
     ApplyContext, Machine, Replica, StateMachine, Typed, View,
     collections::{ValueError, decode_value},
@@ -390,6 +390,11 @@ impl World {
     pub(crate) fn of_tested(tested: Tested, mut scenario: Scenario, keep: Keep) -> Self {
         let name = || tested.name().to_owned();
         scenario.subject.get_or_insert_with(name);
+        // The machine runs what it says, at every start.
+        let runs = Versions::new(tested.machine().versions());
+        for plan in &mut scenario.peers {
+            plan.reads = runs.into_iter().collect();
+        }
         Self::build(scenario, Some(tested), keep)
     }
 

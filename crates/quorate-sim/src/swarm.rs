@@ -12,7 +12,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use quorate_core::{Canary, Form, GroupProfile};
+use quorate_core::{Canary, Form, GroupProfile, Versions};
 use quorate_state::ClientLimits;
 
 use crate::{
@@ -82,7 +82,7 @@ enum Mood {
 }
 
 /// Everything beside faults that a seed switches on or off.
-pub(crate) const FEATURES: [&str; 14] = [
+pub(crate) const FEATURES: [&str; 15] = [
     "named-clients",
     "linearizable-reads",
     "local-reads",
@@ -97,6 +97,7 @@ pub(crate) const FEATURES: [&str; 14] = [
     "clock-drift",
     "slow-disks",
     "late-joiners",
+    "upgrades",
 ];
 
 /// What a lite run still has: something to read, and clients that repeat.
@@ -184,7 +185,10 @@ impl Scenario {
             .zip(0..)
             .map(|(forms, number)| {
                 let mut dice = Dice::new(seed, "peer", number);
-                draw_peer(forms, safety, &on, &mut dice)
+                PeerPlan {
+                    reads: draw_reads(seed, number, &on),
+                    ..draw_peer(forms, safety, &on, &mut dice)
+                }
             })
             .collect();
         let mut scenario = Self {
@@ -339,6 +343,7 @@ fn draw_peer(
         start: Duration::from_millis(dice.below(latest + 1)),
         form,
         again,
+        reads: Vec::new(),
         drift: dice.scaled(0, 50_000) as i32 * if dice.coin() { 1 } else { -1 },
         skew: dice.scaled(0, 100_000_000) as i64 * if dice.coin() { 1 } else { -1 },
         step_delay: Span::micros(1, slowest),
@@ -356,6 +361,27 @@ fn draw_peer(
         plan.start = plan.start.min(EARLY);
     }
     plan
+}
+
+/// Draws what the binary of a peer reads at each of its first starts: all begin with the same, most
+/// starts bring a newer one, and now and then somebody takes an older one.
+///
+/// Each reads the first version too: a log that is kept begins with its commands.
+fn draw_reads(seed: u64, peer: u64, on: &Features) -> Vec<Versions> {
+    let mut dice = Dice::new(seed, "first binary", 0);
+    let mut last = dice.between(1, 2);
+    let mut dice = Dice::new(seed, "binaries", peer);
+    let mut reads = Vec::new();
+    for _ in 0..6 {
+        let range = Versions::new(1..=last as u32);
+        reads.extend(range.filter(|_| on.has("upgrades")));
+        last = match dice.below(6) {
+            0 => last.saturating_sub(1).max(1),
+            1 | 2 => last,
+            _ => (last + 1).min(4),
+        };
+    }
+    reads
 }
 
 /// Draws what goes wrong.

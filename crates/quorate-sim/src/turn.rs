@@ -327,6 +327,8 @@ impl World {
                 GroupEvent::Diverged { .. } => "event: diverged",
                 GroupEvent::CommittedTruncationRefused { .. } => "event: truncation refused",
                 GroupEvent::StateLost { .. } => "event: state lost",
+                GroupEvent::Upgraded { .. } => "event: upgraded",
+                GroupEvent::CannotRun { .. } => "event: cannot run",
                 GroupEvent::Poisoned { .. } => "event: poisoned",
                 _ => "event: other",
             },
@@ -452,6 +454,7 @@ impl World {
             return;
         };
         let more = !living.asked.is_empty();
+        self.checkers.asked(spot, &living.replica, &op);
         let before = living.replica.applied();
         let done = match &self.tested {
             None => living.replica.execute(op),

@@ -286,7 +286,7 @@ impl Replica {
     }
 
     fn apply(&mut self, first: Cursor, entries: &[Entry], wanted: bool) -> StateDone {
-        let version = space::machine_version(&self.tree);
+        let mut version = space::machine_version(&self.tree);
         let mut outcomes = Vec::with_capacity(if wanted { entries.len() } else { 0 });
         if let Some(changes) = &mut self.changes {
             changes.reserve(entries.len());
@@ -294,6 +294,7 @@ impl Replica {
         let mut index = first.index;
         for entry in entries {
             let cursor = Cursor::new(entry.term, index);
+            version = self.upgrade(version, &entry.body);
             let outcome = self.apply_one(cursor, version, entry);
             if wanted {
                 outcomes.push(outcome);
@@ -308,6 +309,16 @@ impl Replica {
             items: self.tree.len(),
             bytes: self.tree.bytes(),
         }
+    }
+
+    /// Notes in the state that a higher version is in effect, if the entry says so; returns the one
+    /// that is.
+    fn upgrade(&mut self, before: u32, body: &Body) -> u32 {
+        let version = body.version_after(before);
+        if version != before {
+            space::set_machine_version(&mut self.tree, version);
+        }
+        version
     }
 
     fn apply_one(&mut self, cursor: Cursor, version: u32, entry: &Entry) -> Applied {
@@ -339,7 +350,9 @@ impl Replica {
                 space::set_configuration(&mut self.tree, configuration);
                 Applied::Silent
             }
-            Body::Noop | Body::Marker(_) | Body::Dissolve { .. } => Applied::Silent,
+            Body::Noop | Body::Marker(_) | Body::Dissolve { .. } | Body::Upgrade { .. } => {
+                Applied::Silent
+            }
         }
     }
 
@@ -493,6 +506,7 @@ impl Replica {
             anchor,
             configuration,
             fate,
+            version: space::machine_version(&tree),
             items: tree.len(),
             bytes: tree.bytes(),
         };

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! 0 1            the configuration at the last applied configuration entry
-//! 0 2            the machine's version; absent means 1
+//! 0 2            the machine's version; absent means 1, which every history begins at
 //! 0 3 to 0 8     the client table (see [`crate::clients`])
 //! 0 9            what has become of the history; absent while no command was applied
 //! 1 key          the machine's items
@@ -51,6 +51,12 @@ pub fn machine_version(tree: &Tree) -> u32 {
         .map_or(1, u32::from_be_bytes)
 }
 
+/// Keeps the version of the machine that is in effect.
+pub(crate) fn set_machine_version(tree: &mut Tree, version: u32) {
+    tree.insert(&VERSION, &version.to_be_bytes())
+        .expect("four bytes are far below a largest value");
+}
+
 /// Keeps what has become of the history.
 pub(crate) fn set_fate(tree: &mut Tree, fate: Fate) {
     let into = fate.dissolved_into();
@@ -90,6 +96,14 @@ mod tests {
         }
         tree.insert(&FATE, &[1; 15]).unwrap();
         assert_eq!(fate(&tree), None);
+    }
+
+    #[test]
+    fn a_tree_without_a_version_is_at_the_first() {
+        let mut tree = Tree::new(Salt([1; 32]));
+        assert_eq!(machine_version(&tree), 1);
+        set_machine_version(&mut tree, 7);
+        assert_eq!(machine_version(&tree), 7);
     }
 
     #[test]

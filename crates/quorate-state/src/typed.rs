@@ -14,7 +14,7 @@
 //! Queries are not in it: a query is answered from a snapshot in the task of whoever asks, and is
 //! never encoded. So a slow query does not hold up the group, and may answer with anything.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::RangeInclusive, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
@@ -96,6 +96,16 @@ pub trait StateMachine: Send + Sync + 'static {
     /// commands come to mean something else.
     fn name(&self) -> &str;
 
+    /// Returns the versions of the machine that this implementation can run.
+    ///
+    /// A program whose commands do something else than its predecessor's adds a version, does by
+    /// [`ApplyContext::version`] what each version did, and reads what its predecessor left behind.
+    /// The group upgrades by itself, to the highest version that all of its members can run. Every
+    /// history begins at version 1.
+    fn versions(&self) -> RangeInclusive<u32> {
+        1..=1
+    }
+
     /// Does what `command` says and returns its outcome.
     fn apply(&self, cx: &mut ApplyContext<'_>, command: Self::Command) -> Self::Outcome;
 
@@ -153,6 +163,10 @@ pub fn decode_outcome<O: DeserializeOwned>(outcome: &[u8]) -> Result<O, TypedErr
 impl<M: StateMachine> Machine for Typed<M> {
     fn name(&self) -> &str {
         self.0.name()
+    }
+
+    fn versions(&self) -> RangeInclusive<u32> {
+        self.0.versions()
     }
 
     fn apply(&self, cx: &mut ApplyContext<'_>, command: &[u8]) -> Bytes {

@@ -531,3 +531,39 @@ fn a_chunk_that_is_not_the_part_that_was_asked_for_is_wrong() {
         Verdict::Kept { .. }
     ));
 }
+
+/// Answers with the version by which it was run.
+struct Stamp;
+
+impl quorate_state::Machine for Stamp {
+    fn name(&self) -> &str {
+        "stamp"
+    }
+
+    fn apply(&self, cx: &mut quorate_state::ApplyContext<'_>, _: &[u8]) -> Bytes {
+        Bytes::copy_from_slice(&cx.version().to_be_bytes())
+    }
+}
+
+#[test]
+fn an_upgrade_is_in_effect_for_every_command_after_it_and_never_goes_back() {
+    let command = || entry(Body::Command(Bytes::new()));
+    let upgrade = |version| entry(Body::Upgrade { version });
+    let entries = [command(), upgrade(3), command(), upgrade(2), command()];
+    let mut digests = Vec::new();
+    for batch in 1..=entries.len() {
+        let mut replica = Replica::new(Arc::new(Stamp));
+        replica.execute(StateOp::Begin { genesis: GENESIS });
+        let outcomes = apply(&mut replica, &entries, batch);
+        let versions: Vec<&[u8]> = outcomes.iter().map(|one| &one[..]).collect();
+        let expected = [1_u32, 3, 3].map(u32::to_be_bytes);
+        let stamps: Vec<&[u8]> = versions.into_iter().filter(|one| !one.is_empty()).collect();
+        assert_eq!(
+            stamps,
+            expected.each_ref().map(|one| &one[..]),
+            "in {batch}s"
+        );
+        digests.push(replica.tree().digest());
+    }
+    assert!(digests.windows(2).all(|two| two[0] == two[1]));
+}

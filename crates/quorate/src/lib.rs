@@ -174,7 +174,7 @@ pub use progress::{SessionPhase, SessionProgress, SourceProgress};
 pub use quorate_core::{
     CloseCode, Configuration, Cursor, Digest, Event, Form, GenesisId, GroupEvent, GroupId,
     GroupKey, GroupProfile, Incarnation, Index, Member, NetworkId, PeerId, Refusal, Role,
-    SessionId, SessionView, Term, WhyLearner,
+    SessionId, SessionView, Term, Versions, WhyLearner,
 };
 pub use quorate_net::{ALPN, Address, Switchboard, Transport, Tuning, iroh, presets};
 pub use quorate_state::collections::{Key, KeyReader, KeyWriter, Lookup, Refusal as WriteRefusal};

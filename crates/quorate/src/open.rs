@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use quorate_core::{Form, GroupKey, GroupProfile, OpenGroup};
+use quorate_core::{Form, GroupKey, GroupProfile, OpenGroup, Versions};
 use quorate_state::{Collections, Machine, StateMachine, Typed};
 
 use crate::{
@@ -49,6 +49,14 @@ pub enum OpenError {
     MachineName {
         /// Its name.
         name: String,
+    },
+    /// The machine runs no version, or one before the first, which is 1.
+    #[error("a machine runs at least one version, from 1 on: not {first}..={last}")]
+    MachineVersions {
+        /// The first version that it says it runs.
+        first: u32,
+        /// The last one.
+        last: u32,
     },
 }
 
@@ -130,6 +138,7 @@ impl<M> GroupBuilder<M> {
         self.check()?;
         let open = OpenGroup {
             machine: self.runs.name().to_owned(),
+            versions: self.versions()?,
             form: self.effective_form(),
             key: self.key,
             profile: self.profile,
@@ -145,6 +154,13 @@ impl<M> GroupBuilder<M> {
         });
         let seat = seat.await.ok_or(OpenError::Closed)?;
         Ok(Group::new(self.hall, seat, self.machine))
+    }
+
+    /// Returns the versions that the machine runs.
+    fn versions(&self) -> Result<Versions, OpenError> {
+        let runs = self.runs.versions();
+        let (first, last) = (*runs.start(), *runs.end());
+        Versions::new(runs).ok_or(OpenError::MachineVersions { first, last })
     }
 
     /// Refuses what cannot be.

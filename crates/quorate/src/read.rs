@@ -43,6 +43,10 @@ pub enum ReadError {
     /// this peer lags.
     #[error("the state here did not become fresh enough until the deadline")]
     Unavailable,
+    /// The group runs a newer version of its state machine than this peer's program can read: see
+    /// [`crate::GroupStatus::version`].
+    #[error("the group runs a newer version of its state machine than this program can read")]
+    TooOld,
     /// The network is closed on this peer.
     #[error("the network is closed on this peer")]
     Closed,
@@ -127,6 +131,7 @@ impl<T> Reading<T> {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(Reply::Busy)) | Err(Unasked::Busy) => Err(ReadError::Busy),
             Ok(Err(Reply::Closed)) | Err(Unasked::Closed | Unasked::Gone) => Err(ReadError::Closed),
+            Ok(Err(Reply::TooOld)) => Err(ReadError::TooOld),
             Ok(Err(_)) => Err(ReadError::Unavailable),
         })
     }

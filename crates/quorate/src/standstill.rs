@@ -6,7 +6,7 @@
 use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use quorate_core::{CloseCode, Form, GenesisId, PeerId, Role};
+use quorate_core::{CloseCode, Form, GenesisId, PeerId, Role, Versions};
 
 use crate::{
     driver::clock,
@@ -39,6 +39,14 @@ pub enum StandstillCause {
     Closed,
     /// This peer's own state contradicts itself, and it takes no part any more.
     Poisoned(&'static str),
+    /// The state machine here cannot run the version in effect: this peer keeps its log and votes,
+    /// and applies no command.
+    OtherVersion {
+        /// The version in effect.
+        version: u32,
+        /// What the machine here runs.
+        runs: Versions,
+    },
     /// There is no group here, and no peer is in sight.
     NobodyInSight,
     /// The group is to be founded by several peers, and not all of them are linked.
@@ -96,6 +104,12 @@ impl StandstillCause {
         }
         if status.genesis.is_none() {
             return Some(Self::without_history(status));
+        }
+        if !status.versions.contains(status.version) {
+            return Some(Self::OtherVersion {
+                version: status.version,
+                runs: status.versions,
+            });
         }
         let quorum = || status.configuration.quorum(|it| status.reaches(it.peer));
         let led = status.leader.is_some() && (status.role != Role::Leader || quorum());
@@ -176,6 +190,12 @@ impl Standstill {
             StandstillCause::Poisoned(_) => {
                 "start this peer again: it comes back as a new member and fetches the state"
             }
+            StandstillCause::OtherVersion { version, runs } if version > runs.last() => {
+                "start this peer again with the program that the other members run"
+            }
+            StandstillCause::OtherVersion { .. } => {
+                "the group upgrades once all of its members can run a version that this one can"
+            }
             StandstillCause::NobodyInSight => {
                 "start another peer of this network, or give this one the address or ticket of one"
             }
@@ -208,6 +228,15 @@ impl Standstill {
             StandstillCause::Closed => write!(f, "the network is closed on this peer"),
             StandstillCause::Poisoned(reason) => {
                 write!(f, "this peer takes no part for {ago}: {reason}")
+            }
+            StandstillCause::OtherVersion { version, runs } => {
+                let old = *version > runs.last();
+                let how = if old { "old" } else { "new" };
+                write!(
+                    f,
+                    "too {how} for {ago}: the group's machine is at version {version}, this \
+                     program runs {runs}"
+                )
             }
             StandstillCause::NobodyInSight => {
                 write!(f, "waiting for peers: none in sight for {ago}")
@@ -449,6 +478,17 @@ mod tests {
             5,
             &["this peer only learns, and 3 voters cannot be reached for 5 s"],
         );
+    }
+
+    #[test]
+    fn a_peer_whose_program_is_too_old_says_which_version_it_lacks() {
+        let mut status = status(&[seen(2, UP, None), seen(3, UP, None)]);
+        status.version = 3;
+        status.versions = Versions::new(1..=2).unwrap();
+        let words = ["too old for 7 s", "at version 3, this program runs 1..=2"];
+        assert_said(&status, 7, &words);
+        status.versions = Versions::new(4..=4).unwrap();
+        assert_said(&status, 7, &["too new for 7 s", "upgrades once all"]);
     }
 
     #[test]

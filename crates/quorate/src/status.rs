@@ -5,7 +5,7 @@ use std::{mem::discriminant, sync::Arc};
 use chrono::{DateTime, Utc};
 use quorate_core::{
     CloseCode, Configuration, Cursor, Form, GenesisId, GroupId, GroupView, Member, MemberView,
-    PeerId, Role, SessionView, Term, WhyLearner,
+    PeerId, Role, SessionView, Term, Versions, WhyLearner,
 };
 
 use crate::{
@@ -41,6 +41,10 @@ pub struct GroupStatus {
     pub commit: quorate_core::Index,
     /// The last cursor its state has applied.
     pub applied: Cursor,
+    /// The version of the state machine that the next command here is applied by.
+    pub version: u32,
+    /// The versions that the state machine here can run.
+    pub versions: Versions,
     /// The latest configuration in its log.
     pub configuration: Arc<Configuration>,
     /// Whether that configuration is committed.
@@ -104,6 +108,8 @@ impl GroupStatus {
             last: Cursor::ZERO,
             commit: quorate_core::Index::default(),
             applied: Cursor::ZERO,
+            version: Versions::BEGINNING,
+            versions: Versions::ONLY_THE_FIRST,
             configuration: Arc::default(),
             configuration_committed: false,
             items: 0,
@@ -198,6 +204,8 @@ impl GroupStatus {
             last: view.last,
             commit: view.commit,
             applied: view.applied,
+            version: view.version,
+            versions: view.versions,
             configuration: Arc::clone(&self.configuration),
             configuration_committed: view.configuration_index <= view.commit,
             items: shown.items,

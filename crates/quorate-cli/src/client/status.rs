@@ -178,6 +178,9 @@ fn table(status: &StatusBody, full: bool) -> String {
             status.items, status.bytes
         ),
     ));
+    if status.version > quorate::Versions::BEGINNING {
+        rows.push(("version", status.version.to_string()));
+    }
     rows.push(("durability", status.durability.clone()));
     if let Some(session) = &status.session {
         let of = format!("{} of {} items", session.items, session.items_total);

@@ -128,7 +128,9 @@ impl ApiError {
     pub(crate) fn of_read(error: &ReadError, why: Option<String>) -> Self {
         match error {
             ReadError::Busy => Self::busy(),
-            ReadError::Unavailable => Self::no_quorum(why),
+            ReadError::Unavailable | ReadError::TooOld => {
+                Self::no_quorum(why.or_else(|| Some(error.to_string())))
+            }
             ReadError::Closed => Self::stopping(),
             ReadError::Decoding { reason } => Self::foreign(reason),
             _ => Self::unexpected(error),

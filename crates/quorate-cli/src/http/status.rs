@@ -64,6 +64,9 @@ pub(crate) struct StatusBody {
     pub(crate) base: u64,
     /// What an acknowledged write survives.
     pub(crate) durability: String,
+    /// The version of the state machine in effect here.
+    #[serde(default = "first_version")]
+    pub(crate) version: u32,
     /// Items of the state here.
     pub(crate) items: u64,
     /// Bytes of their keys and values.
@@ -85,6 +88,11 @@ pub(crate) struct StatusBody {
     pub(crate) session: Option<SessionBody>,
     /// Why this peer takes no part any more, if so.
     pub(crate) poisoned: Option<String>,
+}
+
+/// What a server that says nothing of it is at.
+fn first_version() -> u32 {
+    quorate::Versions::BEGINNING
 }
 
 /// Another peer, as this one sees it.
@@ -188,6 +196,7 @@ impl StatusBody {
             applied: status.applied.index.0,
             base: status.base.index.0,
             durability: words::DURABILITY.to_owned(),
+            version: status.version,
             items: status.items,
             bytes: status.bytes,
             voters: ids(&status.configuration.voters),

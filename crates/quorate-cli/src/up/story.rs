@@ -152,6 +152,13 @@ impl Story {
             GroupEvent::StateLost { at, text } => self.tell(format!(
                 "ALARM: the machine panicked after cursor {at} ({text}); its state is made anew"
             )),
+            GroupEvent::Upgraded { version } => self.tell(format!(
+                "the group's state machine is at version {version} from here on"
+            )),
+            GroupEvent::CannotRun { version, runs } => self.tell(format!(
+                "ALARM: the group's state machine is at version {version}, this program runs {runs}: \
+                 it keeps the log and votes, and applies nothing more"
+            )),
             GroupEvent::Poisoned { reason } => self.tell(format!(
                 "ALARM: this peer's own data contradicts itself ({reason}); it takes no part any \
                  more: stop it and start another"

@@ -2,21 +2,27 @@
 //!
 //! Invariant: a batch never crosses a marker, so that a snapshot is cut exactly at the marker's
 //! index on every peer, however each of them batches; and entries are handed over once, from the
-//! last applied one on.
+//! last applied one on. A command that the machine here cannot run is not handed over, nor anything
+//! after it ([`Body::Upgrade`]).
 
 use crate::{
     canary::{Canary, Planted},
     cursor::{Cursor, Index},
-    entry::{Body, Marker},
+    entry::{Body, Entry, Marker},
+    event::GroupEvent,
     limits,
     out::Out,
     raft::Raft,
     state_op::StateOp,
     sync::one_batch,
+    time::Now,
+    versions::Versions,
 };
 
+use super::group::Group;
+
 /// How far the state is.
-#[derive(Clone, Hash, Debug, Default)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) struct Applier {
     /// The last cursor the state has applied.
     pub(crate) applied: Cursor,
@@ -24,6 +30,12 @@ pub(crate) struct Applier {
     handed: Cursor,
     /// Batches handed over and not answered.
     under_way: usize,
+    /// The version of the state machine after what was handed over.
+    version: u32,
+    /// The versions that can be run here.
+    versions: Versions,
+    /// Whether the next entry is a command of a version that cannot be run here.
+    stuck: bool,
     /// Items in the state.
     pub(crate) items: u64,
     /// Bytes of keys and values in the state.
@@ -36,10 +48,17 @@ const AHEAD: usize = 2;
 
 impl Applier {
     /// Starts at the beginning of a history.
-    pub(crate) fn new(planted: Planted) -> Self {
+    pub(crate) fn new(versions: Versions, planted: Planted) -> Self {
         Self {
+            applied: Cursor::ZERO,
+            handed: Cursor::ZERO,
+            under_way: 0,
+            version: Versions::BEGINNING,
+            versions,
+            stuck: false,
+            items: 0,
+            bytes: 0,
             planted,
-            ..Self::default()
         }
     }
 
@@ -51,7 +70,8 @@ impl Applier {
         raft: &Raft,
         out: &mut Out,
     ) -> Option<Option<(Cursor, Marker)>> {
-        if self.under_way >= AHEAD
+        if self.stuck
+            || self.under_way >= AHEAD
             || self.handed.index >= raft.commit()
             || self.handed.index < raft.log().base().index
         {
@@ -64,15 +84,23 @@ impl Applier {
             committed.min(limits::APPLY_ENTRIES),
             limits::APPLY_BYTES,
         );
+        if entries.is_empty() {
+            return None;
+        }
         let past = self.planted.has(Canary::CutPastTheMarker);
         let marked = one_batch(&entries);
         let whole = entries.len();
         let entries = entries.slice(0..if past { whole } else { marked });
-        let last = entries.last()?;
+        let runnable = self.runnable(&entries);
+        let entries = entries.slice(0..runnable);
+        let Some(last) = entries.last() else {
+            self.get_stuck(out);
+            return None;
+        };
         let last_index = Index(self.handed.index.0 + entries.len() as u64);
         let cursor = Cursor::new(last.term, last_index);
-        let marker = match &entries[marked - 1].body {
-            Body::Marker(marker) => {
+        let marker = match entries.get(marked - 1).map(|entry| &entry.body) {
+            Some(Body::Marker(marker)) => {
                 let at = Index(self.handed.index.0 + marked as u64);
                 Some((
                     Cursor::new(entries[marked - 1].term, at),
@@ -85,12 +113,43 @@ impl Applier {
         let outcomes = raft.awaits(last_index);
         self.handed = cursor;
         self.under_way += 1;
+        self.note_upgrades(&entries, out);
         out.state.push(StateOp::Apply {
             first,
             entries,
             outcomes,
         });
         Some(marker)
+    }
+
+    /// Returns how many of `entries` come before the first command that cannot be run here.
+    fn runnable(&self, entries: &[Entry]) -> usize {
+        let mut version = self.version;
+        let cannot = |entry: &Entry| {
+            version = entry.body.version_after(version);
+            entry.body.is_command() && !self.versions.contains(version)
+        };
+        entries.iter().position(cannot).unwrap_or(entries.len())
+    }
+
+    fn note_upgrades(&mut self, entries: &[Entry], out: &mut Out) {
+        for entry in entries {
+            let version = entry.body.version_after(self.version);
+            if version != self.version {
+                self.version = version;
+                out.mark("upgrade.in_effect");
+                out.event(GroupEvent::Upgraded { version });
+            }
+        }
+    }
+
+    fn get_stuck(&mut self, out: &mut Out) {
+        let (version, runs) = (self.version, self.versions);
+        self.stuck = true;
+        if version > runs.last() {
+            out.mark("upgrade.too_old");
+        }
+        out.event(GroupEvent::CannotRun { version, runs });
     }
 
     /// Takes note of an applied batch.
@@ -102,19 +161,55 @@ impl Applier {
     }
 
     /// Takes note of a snapshot that replaced the state.
-    pub(crate) fn installed(&mut self, anchor: Cursor, items: u64, bytes: u64) {
+    pub(crate) fn installed(&mut self, anchor: Cursor, version: u32, (items, bytes): (u64, u64)) {
         *self = Self {
             applied: anchor,
             handed: anchor,
-            under_way: 0,
+            version,
             items,
             bytes,
-            planted: self.planted,
+            ..Self::new(self.versions, self.planted)
         };
+    }
+
+    /// Returns the version of the state machine after what was handed over.
+    pub(crate) fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Returns the versions that can be run here.
+    pub(crate) fn versions(&self) -> Versions {
+        self.versions
+    }
+
+    /// Tells whether the next entry is a command that cannot be run here.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.stuck
     }
 
     /// Returns the last cursor that was handed over.
     pub(crate) fn handed(&self) -> Cursor {
         self.handed
+    }
+}
+
+impl Group {
+    /// Hands over what the state has room for.
+    pub(super) fn feed_state(&mut self, now: Now, out: &mut Out) {
+        while let Some(raft) = &self.raft {
+            if self.syncing.is_installing() {
+                break;
+            }
+            let Some(marker) = self.applier.hand_over(raft, out) else {
+                break;
+            };
+            if let Some((anchor, marker)) = marker {
+                self.on_marker(now, anchor, &marker, out);
+            }
+        }
+        if let Some(raft) = &mut self.raft {
+            let (upto, version) = (self.applier.handed.index, self.applier.version);
+            raft.note_version(upto, version, out);
+        }
     }
 }

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use crate::{
-    cursor::{Cursor, Index},
+    cursor::Index,
     event::GroupEvent,
     id::{Member, SessionId},
     out::Out,
@@ -21,7 +21,7 @@ use crate::{
     wire::{BulkChunk, Message},
 };
 
-use super::{group::Group, syncing::Syncing, view::SessionView};
+use super::{applier::Applier, group::Group, syncing::Syncing, view::SessionView};
 
 /// A catch-up, and how far the log matched the leader's when it began.
 #[derive(Clone, Hash, Debug)]
@@ -157,11 +157,13 @@ impl Group {
             anchor,
             configuration,
             fate,
+            version,
             items,
             bytes,
         } = restored;
-        self.applier.installed(anchor, items, bytes);
+        self.applier.installed(anchor, version, (items, bytes));
         raft.install(anchor, configuration, out);
+        raft.note_version(anchor.index, version, out);
         raft.passed_over(anchor, out);
         self.markers.retain(|index, _| *index > anchor.index);
         self.on_fate(now, fate, out);
@@ -244,7 +246,7 @@ impl Group {
             raft.ballot().term,
             &mut self.syncing.wishes,
         );
-        let followed = is_followed(raft, &self.applier.applied);
+        let followed = is_followed(raft, &self.applier);
         match session.phase() {
             Phase::Following if followed => {
                 let session = session.id();
@@ -316,9 +318,11 @@ impl Group {
 }
 
 /// Tells whether the state here follows the log of the leader.
-fn is_followed(raft: &Raft, applied: &Cursor) -> bool {
+///
+/// A state that cannot follow is as far as it will ever be.
+fn is_followed(raft: &Raft, applier: &Applier) -> bool {
     raft.leader().is_some()
         && raft.matched() >= raft.commit()
-        && applied.index >= raft.commit()
+        && (applier.applied.index >= raft.commit() || applier.is_stuck())
         && raft.commit() > Index(0)
 }

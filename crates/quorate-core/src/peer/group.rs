@@ -113,7 +113,7 @@ impl Group {
             fate: Fate::Empty,
             begun: false,
             state_lost: None,
-            applier: Applier::new(planted),
+            applier: Applier::new(open.versions, planted),
             syncing: Syncing::new(&open.profile),
             markers: BTreeMap::new(),
             peers: Vec::new(),
@@ -168,6 +168,7 @@ impl Group {
             planted: self.planted,
             genesis,
             profile: self.profile.clone(),
+            versions: self.applier.versions(),
             random: Random::new(self.seed.rotate_left(17), self.me.peer),
             ballot: crate::disk_op::Ballot::default(),
             base: Cursor::ZERO,
@@ -518,17 +519,7 @@ impl Group {
             }
         }
         self.follow_sync(now, out);
-        while let Some(raft) = &self.raft {
-            if self.syncing.is_installing() {
-                break;
-            }
-            let Some(marker) = self.applier.hand_over(raft, out) else {
-                break;
-            };
-            if let Some((anchor, marker)) = marker {
-                self.on_marker(now, anchor, &marker, out);
-            }
-        }
+        self.feed_state(now, out);
     }
 
     /// Tells whether the log holds nothing but a genesis.

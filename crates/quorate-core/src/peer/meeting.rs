@@ -396,7 +396,7 @@ impl Group {
     pub(super) fn forget_history(&mut self) {
         let profile: &GroupProfile = &self.profile;
         self.syncing = Syncing::new(profile);
-        self.applier = Applier::new(self.planted);
+        self.applier = Applier::new(self.applier.versions(), self.planted);
         self.fate = Fate::Empty;
         self.begun = false;
         self.state_lost = None;

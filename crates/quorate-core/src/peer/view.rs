@@ -13,6 +13,7 @@ use crate::{
     id::{GenesisId, Member, SessionId},
     raft::Raft,
     time::Time,
+    versions::Versions,
 };
 
 /// What a group looks like from one of its peers; borrowed, and cheap to make.
@@ -41,6 +42,11 @@ pub struct GroupView<'a> {
     pub commit: Index,
     /// The last cursor the state has applied.
     pub applied: Cursor,
+    /// The version of the state machine that the next command here is applied by.
+    pub version: u32,
+    /// The versions that the state machine here reads. If the one in effect is not among them,
+    /// this peer keeps its log and votes, and applies no command.
+    pub versions: Versions,
     /// The latest configuration in the log, committed or not.
     pub configuration: &'a Configuration,
     /// The index of that configuration.
@@ -140,6 +146,8 @@ pub enum WhyLearner {
     Leaving,
     /// It never wants to vote.
     Reader,
+    /// It cannot run the version of the state machine that is in effect.
+    OtherVersion,
     /// Nothing speaks against it: it becomes a voter by the next change.
     Next,
 }
@@ -185,6 +193,8 @@ impl Group {
                 .unwrap_or_default(),
             commit: raft.map(Raft::commit).unwrap_or_default(),
             applied: self.applier.applied,
+            version: self.applier.version(),
+            versions: self.applier.versions(),
             configuration: configuration.map_or(&NO_MEMBERS, |(_, configuration)| configuration),
             configuration_index: configuration.map(|(index, _)| index).unwrap_or_default(),
             handover: raft.and_then(Raft::handover_to),

@@ -23,6 +23,7 @@ use crate::{
     cursor::{Cursor, Index},
     limits,
     time::Time,
+    versions::Versions,
 };
 
 /// What a leader knows of one follower.
@@ -40,6 +41,8 @@ pub(crate) struct Conversation {
     pub(crate) read: u64,
     /// Whether it said that it never wants to vote.
     pub(crate) reader: bool,
+    /// Which versions of the state machine it runs, once it has said so in this conversation.
+    pub(crate) versions: Option<Versions>,
     /// When the follower was last heard; at first, when the conversation began.
     pub(crate) heard: Time,
     /// Whether it was ever heard: a new leader has heard nobody yet.
@@ -94,6 +97,7 @@ impl Conversation {
             matched: Index(0),
             read: 0,
             reader: false,
+            versions: None,
             heard: now,
             spoke: false,
             stable_since: now,

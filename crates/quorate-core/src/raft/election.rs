@@ -371,7 +371,13 @@ impl Raft {
     /// A new draw for each message of a leader would be more random than needed: what keeps two
     /// peers from campaigning together is that each draws anew for each campaign.
     pub(super) fn put_off_election(&mut self, now: Time) {
-        self.election_at = Time(now.0.saturating_add(self.election_wait));
+        let start = if self.is_too_old() {
+            // Those that can lead to some purpose go first.
+            now.after(self.profile.election_max)
+        } else {
+            now
+        };
+        self.election_at = Time(start.0.saturating_add(self.election_wait));
     }
 
     /// Starts to lead: an entry of the new term first, whose commit commits all before it.

@@ -259,7 +259,7 @@ impl Raft {
                         .map_or(matched, |staging| staging.last().index);
                 }
                 let (term, run, read) = (self.ballot.term, self.run, self.read_seen);
-                let reader = self.profile.reader;
+                let (reader, versions) = (self.profile.reader, self.in_effect.versions);
                 out.send(
                     leader,
                     Message::Ack {
@@ -268,6 +268,7 @@ impl Raft {
                         matched,
                         read,
                         reader,
+                        versions,
                     },
                 );
             }

@@ -85,6 +85,7 @@ impl Leader {
         let matched = std::mem::take(&mut conversation.matched);
         conversation.run = run;
         conversation.read = 0;
+        conversation.versions = None;
         if !matches!(conversation.mode, Mode::Stage(_)) {
             let next = if matched == Index(0) {
                 next
@@ -181,6 +182,7 @@ impl Raft {
         self.resend(now, out);
         self.beat(now, false, out);
         self.tick_membership(now, out);
+        self.tick_upgrade(now, out);
     }
 
     /// Orders what waits, starts a read round, and sends what the windows allow.
@@ -190,7 +192,7 @@ impl Raft {
             return;
         }
         let handing_over = self.drive_handover(now, out);
-        if !handing_over {
+        if !handing_over && !self.is_at_a_loss() {
             self.order(out);
         }
         self.adopt_reads();

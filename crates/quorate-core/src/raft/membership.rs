@@ -198,6 +198,7 @@ impl Raft {
                 self.configurations.latest().1.is_learner(**member)
                     && !self.leaves.contains_key(&member.peer)
                     && !conversation.reader
+                    && self.runs_what_is_in_effect(conversation)
                     && self.is_caught_up(conversation)
                     && self.is_steady(now, conversation)
             })
@@ -223,6 +224,9 @@ impl Raft {
                 WhyLearner::Leaving
             } else if conversation.reader {
                 WhyLearner::Reader
+            } else if conversation.versions.is_some() && !self.runs_what_is_in_effect(conversation)
+            {
+                WhyLearner::OtherVersion
             } else if !self.is_caught_up(conversation) {
                 WhyLearner::NotCaughtUp
             } else if !self.is_steady(now, conversation) {

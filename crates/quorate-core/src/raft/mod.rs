@@ -28,6 +28,7 @@
 //! | [`reserve`], [`staging`] | what is kept of the log, and what replaces it | 7; staging ours |
 //! | [`proposal`], [`proposals`], [`outcome`] | clients' commands | 8; D 6.3 |
 //! | [`read`] | linearizable reads | 8; D 6.4 |
+//! | [`upgrade`] | by which version of the machine commands are applied | ours |
 //!
 //! What can go wrong is answered where it is handled: lost and late messages in [`conversation`],
 //! writes that finish out of order in [`log`], stale reads in [`read`], lost commands in
@@ -57,6 +58,7 @@ mod role;
 mod staging;
 mod stateless;
 mod transfer;
+mod upgrade;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -72,6 +74,7 @@ use crate::{
     profile::GroupProfile,
     random::{Purpose, Random},
     time::{Now, Time, Wall},
+    versions::Versions,
 };
 
 use self::{
@@ -84,6 +87,7 @@ use self::{
     role::RoleState,
     staging::Staging,
     transfer::Wish,
+    upgrade::InEffect,
 };
 
 /// What one group's consensus starts with.
@@ -93,6 +97,7 @@ pub(crate) struct RaftStart {
     pub(crate) planted: Planted,
     pub(crate) genesis: GenesisId,
     pub(crate) profile: GroupProfile,
+    pub(crate) versions: Versions,
     pub(crate) random: Random,
     pub(crate) ballot: Ballot,
     pub(crate) base: Cursor,
@@ -154,6 +159,8 @@ pub(crate) struct Raft {
     behind: Option<Behind>,
     /// Up to how many bytes of log the last look for what to drop holds.
     prune_above: u64,
+    /// The version of the state machine that commands are applied by.
+    in_effect: InEffect,
     /// Bytes of keys and values in the state here, once it has said so.
     state_bytes: Option<u64>,
     poisoned: Option<&'static str>,
@@ -214,6 +221,7 @@ impl Raft {
             aside_since: None,
             behind: None,
             prune_above: 0,
+            in_effect: InEffect::new(start.versions),
             state_bytes: None,
             poisoned: None,
             lacks_state: false,

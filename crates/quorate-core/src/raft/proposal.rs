@@ -145,14 +145,14 @@ impl Raft {
     /// Takes note of what the state has applied.
     pub(crate) fn applied(&mut self, last: Cursor, applied: &[Applied], out: &mut Out) {
         self.proposals.applied(last, applied, &self.log, out);
-        self.reads.applied(last, out);
+        self.answer_reads(last, out);
     }
 
     /// Takes note of a snapshot that replaced the state, and asks its client table what became of
     /// the commands in doubt here.
     pub(crate) fn passed_over(&mut self, anchor: Cursor, out: &mut Out) {
         self.proposals.passed_over(anchor.index, out);
-        self.reads.applied(anchor, out);
+        self.answer_reads(anchor, out);
         let names = self.proposals.in_doubt();
         if !names.is_empty() {
             out.mark("raft.asks_client_table");

@@ -186,11 +186,23 @@ impl Reads {
 
     /// Answers those whose deadline has passed.
     pub(super) fn expire(&mut self, now: Time, out: &mut Out) {
-        let mut late = Vec::new();
+        self.end(|read| read.deadline <= now, &Reply::Unavailable, out);
+    }
+
+    /// Answers all clients here; what other peers ask goes on.
+    pub(super) fn refuse(&mut self, reply: &Reply, out: &mut Out) {
+        if !self.is_empty() {
+            self.end(|_| true, reply, out);
+        }
+    }
+
+    /// Answers the clients here whose reads are over.
+    fn end(&mut self, over: impl Fn(&Local) -> bool, reply: &Reply, out: &mut Out) {
+        let mut ended = Vec::new();
         let mut keep = |read: &Local| {
-            let stays = read.deadline > now;
+            let stays = !over(read);
             if !stays {
-                late.push(read.request);
+                ended.push(read.request);
             }
             stays
         };
@@ -210,9 +222,9 @@ impl Reads {
         }
         self.asked.retain(|_, question| !question.reads.is_empty());
         self.until.retain(|_, reads| !reads.is_empty());
-        for request in late {
+        for request in ended {
             self.waiting -= 1;
-            out.reply(request, Reply::Unavailable);
+            out.reply(request, reply.clone());
         }
     }
 
@@ -259,13 +271,16 @@ impl Raft {
             out.reply(request, Reply::Closed);
             return;
         }
+        if self.refuse_too_old(request, out) {
+            return;
+        }
         if self.reads.len() >= limits::WAITING {
             out.reply(request, Reply::Busy);
             return;
         }
         let read = Local { request, deadline };
         match freshness {
-            Freshness::AtLeast(cursor) if cursor.index <= applied.index => {
+            Freshness::AtLeast(cursor) if cursor.index <= applied.index && !self.is_at_a_loss() => {
                 out.reply(request, Reply::Fresh { applied });
                 return;
             }
@@ -306,7 +321,9 @@ impl Raft {
 
     /// Answers reads whose index the state has reached.
     pub(crate) fn answer_reads(&mut self, applied: Cursor, out: &mut Out) {
-        self.reads.applied(applied, out);
+        if !self.is_at_a_loss() {
+            self.reads.applied(applied, out);
+        }
     }
 
     /// On the leader: ends the round if a quorum has confirmed its sequence.

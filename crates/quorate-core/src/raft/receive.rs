@@ -44,8 +44,10 @@ impl Raft {
                 matched,
                 read,
                 reader,
+                versions,
             } => {
-                self.on_ack(now, from, (term, run), (matched, read, reader), out);
+                let says = (reader, versions);
+                self.on_ack(now, from, (term, run), (matched, read), says, out);
             }
             Message::Reject {
                 term,

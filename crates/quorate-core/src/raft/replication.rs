@@ -17,6 +17,7 @@ use crate::{
     limits,
     out::Out,
     time::Time,
+    versions::Versions,
     wire::{Append, Message, Replication, entry_size},
 };
 
@@ -158,7 +159,8 @@ impl Raft {
         now: Time,
         from: Member,
         (term, run): (Term, u64),
-        (matched, read, reader): (Index, u64, bool),
+        (matched, read): (Index, u64),
+        (reader, versions): (bool, Versions),
         out: &mut Out,
     ) {
         let from = self.answer_of(from);
@@ -182,6 +184,7 @@ impl Raft {
         }
         conversation.read = conversation.read.max(read);
         conversation.reader = reader;
+        conversation.versions = Some(versions);
         let probed = conversation.mode == Mode::Probe;
         let restored = conversation.acked(matched, base, now, patience);
         if restored && self.planted.has(Canary::Cockroach87581) {

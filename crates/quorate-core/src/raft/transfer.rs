@@ -220,7 +220,8 @@ impl Raft {
             // Who wants to go itself is of use only to whoever names it.
             let stays = to.is_some() || !self.leaves.contains_key(&voter.peer);
             let heard = now.since(conversation.heard) < self.profile.election_min;
-            let fit = stays && heard && conversation.mode == Mode::Replicate;
+            let runs = to.is_some() || self.runs_what_is_in_effect(conversation);
+            let fit = stays && heard && runs && conversation.mode == Mode::Replicate;
             fit.then_some((conversation.matched, std::cmp::Reverse(*voter)))
         };
         let best = voters.iter().filter(|voter| wanted(voter)).filter_map(fit);

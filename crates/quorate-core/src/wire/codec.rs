@@ -117,6 +117,7 @@ const MARKER: u8 = 3;
 const NAMED: u8 = 4;
 const REGISTER: u8 = 5;
 const DISSOLVE: u8 = 6;
+const UPGRADE: u8 = 7;
 
 /// Appends `entry` in the form that it has on the wire and in the durable log.
 pub fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
@@ -157,6 +158,11 @@ pub fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
             put_varint(out, entry.term.0);
             out.extend_from_slice(&into.0);
         }
+        Body::Upgrade { version } => {
+            out.push(UPGRADE);
+            put_varint(out, entry.term.0);
+            put_varint(out, (*version).into());
+        }
     }
 }
 
@@ -194,6 +200,10 @@ pub fn decode_entry(reader: &mut Reader) -> Result<Entry, Malformed> {
         DISSOLVE => Body::Dissolve {
             into: GenesisId(reader.array()?),
         },
+        UPGRADE => Body::Upgrade {
+            version: u32::try_from(reader.varint()?)
+                .map_err(|_| Malformed("version out of range"))?,
+        },
         _ => return Err(Malformed("unknown kind of entry")),
     };
     Ok(Entry { term, body })
@@ -202,7 +212,7 @@ pub fn decode_entry(reader: &mut Reader) -> Result<Entry, Malformed> {
 /// Returns about how many bytes `entry` takes on the wire, never less for a command.
 pub fn entry_size(entry: &Entry) -> usize {
     match &entry.body {
-        Body::Noop | Body::Register { .. } | Body::Dissolve { .. } => 16,
+        Body::Noop | Body::Register { .. } | Body::Dissolve { .. } | Body::Upgrade { .. } => 16,
         Body::Command(bytes) => bytes.len() + 32,
         Body::Named(named) => named.bytes.len() + 64,
         Body::Configuration(configuration) => {

@@ -12,6 +12,7 @@ use crate::{
     id::{Digest, GenesisId, GroupId, Incarnation, Member, NetworkId, PeerId, SessionId},
     limits,
     state_op::Part,
+    versions::Versions,
 };
 
 /// The version of everything on the wire; a peer refuses another one.
@@ -182,6 +183,8 @@ pub enum Message {
         read: u64,
         /// Whether the follower never wants to vote.
         reader: bool,
+        /// Which versions of the state machine it can run.
+        versions: Versions,
     },
     /// The entry before those sent is not here.
     Reject {

@@ -16,7 +16,7 @@ use quorate_core::{
     Applied, Body, ClientOp, ClientSequence, Command, Cursor, Effect, Entry, Event, Fate, Form,
     GroupId, GroupKey, GroupProfile, Incarnation, Index, Input, Lane, Lineage, LinkId, NetworkId,
     Now, OpenGroup, Peer, PeerConfig, PeerId, Planted, Recovered, Remembered, Reply, RequestId,
-    Role, StateDone, StateOp, Time, Wall,
+    Role, StateDone, StateOp, Time, Versions, Wall,
 };
 
 /// One peer and its state.
@@ -155,6 +155,7 @@ impl Wire {
         let open = OpenGroup {
             key: key(),
             machine: "count".to_owned(),
+            versions: Versions::ONLY_THE_FIRST,
             form,
             profile: GroupProfile::lan(),
         };
@@ -325,6 +326,7 @@ impl Wire {
             node.inbox.push_back(Input::Open(OpenGroup {
                 key: key.clone(),
                 machine: "count".to_owned(),
+                versions: Versions::ONLY_THE_FIRST,
                 form,
                 profile: GroupProfile::lan(),
             }));

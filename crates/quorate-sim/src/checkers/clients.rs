@@ -394,6 +394,7 @@ impl Clients {
             | Reply::Closed
             | Reply::LastVoter
             | Reply::NotVoter
+            | Reply::TooOld
             | Reply::Registered { .. }
             | Reply::Expired
             | Reply::Dropped

@@ -20,6 +20,7 @@ pub(crate) mod promises;
 pub(crate) mod synced;
 mod table;
 mod telling;
+mod upgrades;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,7 +30,7 @@ use std::{
 use bytes::Bytes;
 use quorate_core::{
     Configuration, Cursor, DiskId, DiskOp, DiskWrite, Fate, GenesisId, GroupId, GroupProfile,
-    GroupView, Index, Lane, Member, PeerId, Recovered, Reply, StateDone, wire,
+    GroupView, Index, Lane, Member, PeerId, Recovered, Reply, StateDone, StateOp, Versions, wire,
 };
 use quorate_state::{ClientLimits, Replica};
 
@@ -44,6 +45,7 @@ use fold::Fold;
 use matching::{Matching, Mirror};
 pub(crate) use order::Cursors;
 pub(crate) use synced::Synced;
+use upgrades::Upgrades;
 
 use crate::subject::Tested;
 
@@ -93,6 +95,7 @@ struct History {
 #[derive(Debug, Default)]
 struct Life {
     member: Option<Member>,
+    versions: Option<Versions>,
     genesis: Option<GenesisId>,
     /// The history that the replica is of: it follows the peer's.
     state: Option<GenesisId>,
@@ -120,6 +123,7 @@ pub(crate) struct Checkers {
     /// By member; what it acknowledged stays in its own book, whatever a copy of it holds.
     synced: BTreeMap<Member, Synced>,
     twin: BTreeMap<Member, Synced>,
+    upgrades: Upgrades,
     limits: ClientLimits,
     /// The user's machine, if there is one.
     tested: Option<Tested>,
@@ -158,6 +162,7 @@ impl Checkers {
             synced: BTreeMap::new(),
             copied: BTreeMap::new(),
             twin: BTreeMap::new(),
+            upgrades: Upgrades::default(),
             limits,
             apart,
             clients,
@@ -180,10 +185,17 @@ impl Checkers {
     }
 
     /// Takes the start of a peer and what its disk held.
-    pub(crate) fn started(&mut self, spot: Spot, member: Member, recovered: &Recovered) {
+    pub(crate) fn started(
+        &mut self,
+        spot: Spot,
+        (member, versions): (Member, Versions),
+        recovered: &Recovered,
+    ) {
+        self.upgrades.started(member, versions);
         let life = &mut self.lives[spot.peer];
         *life = Life {
             member: Some(member),
+            versions: Some(versions),
             ..Life::default()
         };
         let damaged = self.damaged.remove(&spot.peer);
@@ -317,13 +329,15 @@ impl Checkers {
         let (before, fate) = (history.matching.committed(), history.fold.fate());
         let mut folded = Ok(());
         let (fold, clients) = (&mut history.fold, &mut self.clients);
+        let upgrades = &self.upgrades;
         history
             .matching
             .observe(&mut life.mirror, view, |cursor, entry| {
                 if folded.is_ok() {
                     folded = fold
                         .commit(cursor, entry)
-                        .and_then(|applied| clients.commit(genesis, cursor, entry, &applied));
+                        .and_then(|applied| clients.commit(genesis, cursor, entry, &applied))
+                        .and_then(|()| upgrades.commit(cursor, entry, fold));
                 }
             })?;
         folded?;
@@ -416,6 +430,14 @@ impl Checkers {
         let history = genesis.and_then(|genesis| self.histories.get_mut(&genesis));
         if let Some(history) = history {
             let result = history.fold.observe(replica, before, done);
+            self.note(spot, result);
+        }
+    }
+
+    /// Looks at what a replica is about to do.
+    pub(crate) fn asked(&mut self, spot: Spot, replica: &Replica, op: &StateOp) {
+        if let Some(versions) = self.lives[spot.peer].versions {
+            let result = upgrades::judge(versions, replica, op);
             self.note(spot, result);
         }
     }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use quorate_core::{
     ClientOp, Command, Cursor, Effect, Effects, Form, GenesisId, GroupEvent, GroupId, GroupKey,
     GroupProfile, GroupView, Incarnation, Input, Lane, Lineage, LinkId, Member, NetworkId, Now,
-    OpenGroup, Peer, PeerConfig, PeerId, Recovered, Reply, RequestId, StateOp, Time, Wall,
+    OpenGroup, Peer, PeerConfig, PeerId, Recovered, Reply, RequestId, StateOp, Time, Versions, Wall,
     canary::Planted, wire,
 };
 use quorate_state::{ClientLimits, Replica};
@@ -371,6 +371,7 @@ impl Turn<'_> {
         self.give(Input::Open(OpenGroup {
             key: key.clone(),
             machine: MACHINE.to_owned(),
+            versions: Versions::ONLY_THE_FIRST,
             form,
             profile: profile.clone(),
         }));

@@ -14,3 +14,4 @@ mod machine_failure;
 mod meeting;
 mod membership;
 mod transfer;
+mod upgrade;

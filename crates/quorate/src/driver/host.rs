@@ -5,10 +5,10 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use quorate_core::{
-    Cursor, Event, GroupId, GroupView, MemberView, Now, OpenGroup, StateDone, StateOp,
+    Cursor, Event, GroupId, GroupView, MemberView, Now, OpenGroup, Reply, StateDone, StateOp,
 };
 use quorate_net::rendezvous::FounderLock;
-use quorate_state::{Machine, Replica, tree::Tree};
+use quorate_state::{Machine, Replica, space, tree::Tree};
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, watch},
@@ -180,17 +180,20 @@ impl Host {
         before.map(|before| Replacement::new(before, now, Handle::current()))
     }
 
-    /// Tells whether the state is lost, and not begun anew yet.
-    pub(super) fn lacks_state(&self) -> bool {
-        self.replica.has_failed()
-    }
-
-    /// Answers a query from the state as it is, and publishes it for the next ones.
-    pub(super) fn answer(&mut self, query: &Query) -> Answer {
+    /// Answers a query from the state as it is, and publishes it for the next ones; not if it is the
+    /// state of a newer machine than this one, which would read it wrongly, or if it is lost.
+    pub(super) fn answer(&mut self, query: &Query) -> Result<Answer, Reply> {
+        if self.replica.has_failed() {
+            return Err(Reply::Unavailable);
+        }
+        let version = space::machine_version(self.replica.tree());
+        if version > *self.replica.machine().versions().end() {
+            return Err(Reply::TooOld);
+        }
         let snapshot = Snapshot::new(self.replica.applied(), self.replica.tree().clone());
         let answer = snapshot.answer(query);
         self.seat.published.put(snapshot);
-        answer
+        Ok(answer)
     }
 
     pub(super) fn subscribe(&mut self) -> EventsTap {

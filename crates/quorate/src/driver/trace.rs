@@ -79,6 +79,13 @@ pub(super) fn group(label: &str, event: &GroupEvent) {
             let what = "the machine panicked: its state is made anew";
             error!(target: GROUP, group = label, after = %at, text, "{what}");
         }
+        GroupEvent::Upgraded { version } => {
+            info!(target: GROUP, group = label, version, "the state machine is upgraded");
+        }
+        GroupEvent::CannotRun { version, runs } => {
+            let what = "this peer's state machine cannot run the version in effect";
+            error!(target: GROUP, group = label, version, %runs, "{what}");
+        }
         GroupEvent::Poisoned { reason } => {
             error!(target: GROUP, group = label, reason, "this peer takes no part any more");
         }

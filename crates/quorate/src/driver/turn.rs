@@ -208,11 +208,7 @@ impl Driver {
                 reply: waiting,
             } => {
                 let answer = match (&reply, self.hosts.get_mut(&group)) {
-                    // The state that it may read is gone since.
-                    (Reply::Fresh { .. }, Some(host)) if host.lacks_state() => {
-                        Err(Reply::Unavailable)
-                    }
-                    (Reply::Fresh { .. }, Some(host)) => Ok(host.answer(&query)),
+                    (Reply::Fresh { .. }, Some(host)) => host.answer(&query),
                     _ => Err(reply),
                 };
                 waiting.send(answer).unwrap_or_default();
@@ -403,11 +399,7 @@ impl Driver {
         } = read;
         let Some(freshness) = freshness else {
             let host = self.hosts.get_mut(&group);
-            let answer = match host {
-                Some(host) if host.lacks_state() => Err(Reply::Unavailable),
-                Some(host) => Ok(host.answer(&query)),
-                None => Err(Reply::Closed),
-            };
+            let answer = host.map_or(Err(Reply::Closed), |host| host.answer(&query));
             return reply.send(answer).unwrap_or_default();
         };
         let request = self.waiters.add(Waiter::Read {

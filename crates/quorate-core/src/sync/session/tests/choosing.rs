@@ -176,6 +176,7 @@ fn an_empty_snapshot_is_installed_without_a_fetch() {
         anchor: at(20),
         configuration: Default::default(),
         fate: crate::Fate::Empty,
+        version: 1,
         items: 0,
         bytes: 0,
     };

@@ -469,6 +469,7 @@ impl World {
                     anchor: *anchor,
                     configuration: Default::default(),
                     fate: crate::Fate::Empty,
+                    version: 1,
                     items: 0,
                     bytes: 0,
                 };
