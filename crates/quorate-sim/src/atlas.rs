@@ -6,6 +6,12 @@
 //! a majority remains without it, and without those that were damaged before and are not whole
 //! again, and without one whose directory was copied. A disk that is merely out of reach (its peer
 //! is down) is whole.
+//!
+//! Whoever leaves takes a whole log along, at a moment that the group chooses: a voter that the
+//! leader has just heard from may have lost its own since. So among those that stay the whole ones
+//! must outnumber the others, from the wish on until it has lapsed, and a learner that is not whole
+//! counts, too, since it may be about to take the seat. Who is asked first does not matter: damage
+//! is left out while somebody leaves, and a leave while somebody is damaged.
 
 use std::time::Duration;
 
@@ -47,6 +53,36 @@ impl Kept {
     }
 }
 
+/// Who has what it acknowledged, and who may be let go.
+struct Standing {
+    whole: Vec<Member>,
+    hurt: Vec<Member>,
+    leaving: Vec<Member>,
+}
+
+impl Standing {
+    /// Tells whether a configuration can decide, whoever of those that leave is let go.
+    fn survives(&self, configuration: &Configuration) -> bool {
+        let shrinks = configuration
+            .members()
+            .iter()
+            .any(|one| self.leaving.contains(one));
+        let heirs = configuration
+            .learners
+            .iter()
+            .filter(|one| self.hurt.contains(one));
+        let heirs = if shrinks { heirs.count() } else { 0 };
+        let half = |voters: &[Member]| {
+            let whole = voters.iter().filter(|one| self.whole.contains(one));
+            let lost = voters.len() - whole.clone().count() + heirs;
+            let stay = whole.filter(|one| !self.leaving.contains(one)).count();
+            lost == 0 || stay > lost
+        };
+        configuration.voters.is_empty()
+            || (half(&configuration.voters) && half(&configuration.outgoing))
+    }
+}
+
 impl World {
     /// Damages a peer's disk while the peer is down, if the cluster survives that.
     pub(crate) fn damage(&mut self, number: usize, damage: Damage, away: Duration) {
@@ -74,29 +110,55 @@ impl World {
 
     /// Tells whether the cluster survives that a peer loses what it had synced.
     pub(crate) fn spares(&mut self, number: usize) -> bool {
+        self.keeps_majority(Some(number), None)
+    }
+
+    /// Tells whether the cluster survives that a peer leaves, with what it has synced.
+    pub(crate) fn spares_seat(&mut self, number: usize) -> bool {
+        self.keeps_majority(None, Some(number))
+    }
+
+    /// Tells whether, in every configuration that may decide, those who are whole and stay outnumber
+    /// those who are not whole, when one more loses what it had synced or leaves.
+    fn keeps_majority(&mut self, loses: Option<usize>, leaves: Option<usize>) -> bool {
         for peer in 0..self.peers() {
             self.note_whole(peer);
         }
         let copied = self.at_large.map(|copy| copy.peer);
-        let whole = |peer: &usize| {
-            *peer != number && Some(*peer) != copied && self.nodes[*peer].kept.hurt.is_none()
+        let is_hurt = |peer: usize| {
+            [loses, copied].contains(&Some(peer)) || self.nodes[peer].kept.hurt.is_some()
         };
-        let kept: Vec<Member> = (0..self.peers())
-            .filter(whole)
-            .filter_map(|peer| self.nodes[peer].kept.member)
-            .collect();
-        let survives = |configuration: &Configuration| {
-            configuration.voters.is_empty() || configuration.quorum(|member| kept.contains(&member))
+        let leaving =
+            |peer: usize| leaves == Some(peer) || self.at < self.nodes[peer].leaving_until;
+        let member = |peer: usize| self.nodes[peer].kept.member;
+        let peers = || 0..self.peers();
+        let standing = Standing {
+            whole: peers()
+                .filter(|peer| !is_hurt(*peer))
+                .filter_map(member)
+                .collect(),
+            hurt: peers()
+                .filter(|peer| is_hurt(*peer))
+                .filter_map(member)
+                .collect(),
+            leaving: peers()
+                .filter(|peer| leaving(*peer))
+                .filter_map(member)
+                .collect(),
         };
         let deciding = |peer: usize| match self.view(peer).filter(|view| view.genesis.is_some()) {
-            Some(view) => survives(view.configuration),
+            Some(view) => standing.survives(view.configuration),
             // Down, or started and not yet where it was: paused, say.
             None => {
                 let kept = &self.nodes[peer].kept.configuration;
-                kept.as_ref().is_none_or(survives)
+                kept.as_ref().is_none_or(|known| standing.survives(known))
             }
         };
-        self.checkers.configuration().is_some_and(survives) && (0..self.peers()).all(deciding)
+        let committed = match self.checkers.configuration() {
+            Some(known) => standing.survives(known),
+            None => loses.is_none(),
+        };
+        committed && peers().all(deciding)
     }
 
     /// Tells whether those who expect each other could not found the group once more, beside the

@@ -32,6 +32,8 @@ pub(crate) struct Node {
     pub(crate) paused: u32,
     /// After how many more effects it dies, and for how long.
     pub(crate) doomed: Option<(u64, Duration)>,
+    /// Until when it may be let go.
+    pub(crate) leaving_until: u64,
     pub(crate) slow_disk: Option<Span>,
     /// How long it is away if its machine fails too often.
     pub(crate) fails_for: Option<Duration>,
@@ -103,6 +105,7 @@ impl Node {
             life: None,
             paused: 0,
             doomed: None,
+            leaving_until: 0,
             slow_disk: None,
             fails_for: None,
             failing: None,

@@ -2,8 +2,8 @@
 //!
 //! They ask through the same door as clients, under numbers of their own, and each of them is
 //! answered once, or its peer dies first. Who was told that its peer has left may switch it off
-//! for good, whatever it kept in memory, so that is what happens here: no survivability is asked
-//! for, and the cluster must do without it.
+//! for good, whatever it kept in memory, so that is what happens here: once it is told, no
+//! survivability is asked for, and the cluster must do without it.
 
 use std::time::Duration;
 
@@ -102,7 +102,8 @@ impl World {
         };
         if matches!(op, ClientOp::Leave { .. }) {
             let lapsed = self.at + nanos(patience + LAPSE);
-            self.leaving_until = self.leaving_until.max(lapsed);
+            let node = &mut self.nodes[peer];
+            node.leaving_until = node.leaving_until.max(lapsed);
         }
         let number = ERRANDS + self.next_errand;
         self.next_errand += 1;
@@ -119,20 +120,25 @@ impl World {
     /// Tells whether the group can do without a peer that leaves now: with memory only, not while
     /// somebody else has just lost its memory and still counts, or is about to.
     fn may_leave(&mut self, peer: usize) -> bool {
-        let grace = nanos(self.scenario.profile.election_max * 2);
-        let calm = self.scenario.storage == Storage::Disk
-            || (self.at >= self.killed_at.saturating_add(grace)
-                && self.nodes.iter().all(|node| node.doomed.is_none()));
-        let survives = self.scenario.storage == Storage::Disk || self.survives_without(peer);
-        if !(calm && survives) {
+        let survives = match self.scenario.storage {
+            Storage::Disk => self.spares_seat(peer),
+            Storage::Memory => {
+                let grace = nanos(self.scenario.profile.election_max * 2);
+                let calm = self.at >= self.killed_at.saturating_add(grace)
+                    && self.nodes.iter().all(|node| node.doomed.is_none());
+                calm && self.survives_without(peer)
+            }
+        };
+        if !survives {
             self.mark("fault left out: not survivable");
         }
-        calm && survives
+        survives
     }
 
     /// Tells whether somebody may still be let go: with memory only, nobody else may die then.
     pub(crate) fn is_shrinking(&self) -> bool {
-        self.scenario.storage == Storage::Memory && self.at < self.leaving_until
+        self.scenario.storage == Storage::Memory
+            && self.nodes.iter().any(|node| self.at < node.leaving_until)
     }
 
     /// Returns how many wishes wait for an answer.

@@ -60,8 +60,6 @@ pub struct World {
     pub(crate) images: BTreeMap<u64, Image>,
     /// Who was copied, while the copy may not know of it.
     pub(crate) at_large: Option<AtLarge>,
-    /// Until when somebody may be let go.
-    pub(crate) leaving_until: u64,
     /// When a process was killed last.
     pub(crate) killed_at: u64,
     pub(crate) lock: Lock,
@@ -195,7 +193,6 @@ impl World {
             granted: BTreeMap::new(),
             images: BTreeMap::new(),
             at_large: None,
-            leaving_until: 0,
             killed_at: 0,
             lock: Lock::new(seed),
             calm: false,

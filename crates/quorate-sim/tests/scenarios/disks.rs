@@ -278,3 +278,37 @@ fn a_disk_that_cannot_be_read_is_left_alone_until_it_can_be() {
     assert_eq!(world.member(peer), before, "nothing was forgotten");
     settle(&mut world);
 }
+
+/// Of two voters that stay, one without its log can elect nobody: an operator who had a third one
+/// leave just then would end the group, whichever of the two came first.
+#[test]
+fn nobody_leaves_while_another_one_s_log_is_lost() {
+    for (seed, leaves_first) in [(0, false), (1, true), (2, false), (3, true)] {
+        let mut world = three(seed);
+        let damaged = follower(&world);
+        let leaver = 3 - leader(&world) - damaged;
+        let at = leader(&world);
+        write(&mut world, at, 0..20, 100);
+        let loss = FaultKind::LostName {
+            peer: damaged,
+            away: Duration::from_secs(2),
+        };
+        let leave = FaultKind::Leave {
+            peer: leaver,
+            away: AWAY,
+            patience: Duration::from_secs(1),
+        };
+        let faults = if leaves_first {
+            [leave, loss]
+        } else {
+            [loss, leave]
+        };
+        for fault in faults {
+            world.inject(fault);
+        }
+        world.run_for(Duration::from_secs(4));
+        assert_eq!(count(&world, "fault left out: not survivable"), 1);
+        world.come_back();
+        sound(&world);
+    }
+}
