@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use quorate_core::{Configuration, Form, Index, Member};
+use quorate_core::{Configuration, Form, GroupView, Index, Member};
 
 use crate::{rot::Damage, scenario::Storage, world::World};
 
@@ -118,8 +118,8 @@ impl World {
         self.keeps_majority(None, Some(number))
     }
 
-    /// Tells whether, in every configuration that may decide, those who are whole and stay outnumber
-    /// those who are not whole, when one more loses what it had synced or leaves.
+    /// Tells whether, in every configuration that may decide, those who are whole and stay
+    /// outnumber those who are not whole, when one more loses what it had synced or leaves.
     fn keeps_majority(&mut self, loses: Option<usize>, leaves: Option<usize>) -> bool {
         for peer in 0..self.peers() {
             self.note_whole(peer);
@@ -162,7 +162,8 @@ impl World {
     }
 
     /// Tells whether those who expect each other could not found the group once more, beside the
-    /// history that lives, if this peer ended now and forgot that it takes part in it.
+    /// history that lives, if this peer ended now and forgot that it takes part in it. One that has
+    /// seen that history founds nothing, whether it takes part or not.
     ///
     /// No rule keeps founders in memory from that if so many of them start anew at once that they
     /// are complete before any of them sees a member: then there are two, until they meet.
@@ -171,7 +172,8 @@ impl World {
             return true;
         };
         let ignorant = |peer: usize| {
-            peer == number || self.view(peer).and_then(|view| view.genesis) != Some(living)
+            let knows = |view: GroupView<'_>| view.genesis == Some(living) || view.has_met();
+            peer == number || !self.view(peer).is_some_and(knows)
         };
         let expecting = |peer: usize| match self.scenario.peers[peer].again {
             Form::Expect(count) if ignorant(peer) => Some(count),

@@ -61,14 +61,8 @@ impl World {
             planted: self.scenario.bug.into(),
         };
         node.kept.renew(member);
-        let form = if lives == 1 {
-            node.plan.form
-        } else if node.kept.emptied {
-            // Whoever puts a new disk in knows that there is a group to join.
-            Form::Join
-        } else {
-            node.plan.again
-        };
+        let form = self.form_at_start(number);
+        let node = &mut self.nodes[number];
         let failures = Failures::default();
         let (limits, bug) = (self.scenario.client_limits, self.scenario.bug.into());
         let replica = machine::replica_of_peer(self.tested.as_ref(), limits, bug, &failures);
@@ -94,6 +88,20 @@ impl World {
         self.open(number, lives, form);
         self.find(number, lives);
         self.want_lock(number, form);
+    }
+
+    /// Returns how the present start of a peer opens the group.
+    fn form_at_start(&self, number: usize) -> Form {
+        let node = &self.nodes[number];
+        if node.lives == 1 {
+            node.plan.form
+        } else if node.kept.emptied || !self.founders_remember(number) {
+            // Whoever puts a new disk in knows that there is a group to join; and whoever starts
+            // the last founder that knows of nothing, all others having left, say, does, too.
+            Form::Join
+        } else {
+            node.plan.again
+        }
     }
 
     /// Starts the store of a peer's disk; if that cannot be used just now, somebody will try again.

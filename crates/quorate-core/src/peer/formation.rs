@@ -150,6 +150,11 @@ impl Formation {
         }
     }
 
+    /// Tells whether an established history was seen.
+    pub(crate) fn has_met(&self) -> bool {
+        self.met.is_some()
+    }
+
     /// Takes note that this peer holds the lock that picks the founder.
     pub(crate) fn on_founder(&mut self) {
         self.founder = true;

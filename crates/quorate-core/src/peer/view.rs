@@ -94,6 +94,12 @@ impl GroupView<'_> {
         Some(self.entries.get(usize::try_from(offset).ok()?)?.term)
     }
 
+    /// Tells whether this peer has seen an established history of the group, and so founds none in
+    /// this life.
+    pub fn has_met(&self) -> bool {
+        self.group.formation.has_met()
+    }
+
     /// Returns the other members of the latest configuration, and what is known of each here.
     ///
     /// Looks each of them up: a list that is made when asked for, because most looks do not need

@@ -198,3 +198,40 @@ fn who_has_seen_the_group_founds_no_other_once_it_is_cut_off() {
         serves(&mut world);
     }
 }
+
+/// All that the two know is that they expect each other: with the group out of sight they would be
+/// right to found it. So whoever starts the second one has to know better.
+#[test]
+fn founders_that_have_left_the_group_do_not_found_it_again() {
+    let forms = [
+        Form::Expect(2),
+        Form::Expect(2),
+        Form::Join,
+        Form::Join,
+        Form::Join,
+    ];
+    for seed in 0..10 {
+        let mut world = founders(seed, Storage::Memory, &forms, false);
+        serves(&mut world);
+        world.run_for(millis(1_000));
+        for peer in [0, 1] {
+            world.inject(FaultKind::Leave {
+                peer,
+                away: millis(6_000 - 2_000 * peer as u64),
+                patience: millis(2_000),
+            });
+            wait(&mut world, 3, "end of the peer", |world| {
+                world.view(peer).is_none()
+            });
+        }
+        world.inject(FaultKind::Partition {
+            side: vec![0, 1],
+            lasts: millis(9_000),
+        });
+        world.run_for(millis(8_000));
+        let forgot = |peer| world.view(peer).is_some_and(|view| view.genesis.is_none());
+        assert!(forgot(0) && forgot(1), "seed {seed}");
+        serves(&mut world);
+        sound(&world);
+    }
+}
