@@ -156,8 +156,8 @@ impl Story {
                 "the group's state machine is at version {version} from here on"
             )),
             GroupEvent::CannotRun { version, runs } => self.tell(format!(
-                "ALARM: the group's state machine is at version {version}, this program runs {runs}: \
-                 it keeps the log and votes, and applies nothing more"
+                "ALARM: the group's state machine is at version {version}, this program runs \
+                 {runs}: it keeps the log and votes, and applies nothing more"
             )),
             GroupEvent::Poisoned { reason } => self.tell(format!(
                 "ALARM: this peer's own data contradicts itself ({reason}); it takes no part any \

@@ -1,13 +1,13 @@
 //! Upgrades: which version of the state machine the group's commands are applied by.
 //!
-//! **The problem.** Replicas agree only while the same code runs on each of them. A new binary whose
-//! machine does something else with the same command must not do it before all the others do.
+//! **The problem.** Replicas agree only while the same code runs on each of them. A new binary
+//! whose machine does something else with the same command must not do it before all the others do.
 //!
 //! **The rule.** The version in effect is part of the replicated state. A history begins at version
 //! 1; an entry [`Body::Upgrade`] in the log changes it for every command after it, on every peer
-//! at the same place, and never back. A peer runs a command only if its machine reads the version in
-//! effect there. So replicas cannot part, whoever was started with whatever; what is left is that
-//! nobody be shut out, and that is what the leader's care is for.
+//! at the same place, and never back. A peer runs a command only if its machine reads the version
+//! in effect there. So replicas cannot part, whoever was started with whatever; what is left is
+//! that nobody be shut out, and that is what the leader's care is for.
 //!
 //! **Who says what.** Each peer states the range of versions that its machine reads in every ack,
 //! and a leader keeps it with the conversation: a follower that was started anew has a new link,
@@ -25,16 +25,16 @@
 //!
 //! | what happens | what follows |
 //! |---|---|
-//! | the leader is lost before the entry commits | the next one looks anew; one more entry is no harm |
+//! | the leader is lost before the entry commits | the next one looks anew; a second does no harm |
 //! | a member comes back with an older binary | it stops before the first command it cannot run |
 //! | a peer joins that cannot run it | it stays a learner, stops, and is told why |
 //! | a leader cannot run it | it orders no command, and hands over to a voter that can |
 //!
 //! A peer that is *too old* keeps its log, acknowledges and votes: the group counts on that. It
 //! waits longer before it campaigns, since somebody who can lead to some purpose may be there. It
-//! gives no reads. It goes on applying what no machine is needed for, because an upgrade may be what
-//! it waits for: a group all of whose members read 2 and 3 begins at 1, and its leader orders no
-//! command before it has upgraded.
+//! gives no reads. It goes on applying what no machine is needed for, because an upgrade may be
+//! what it waits for: a group all of whose members read 2 and 3 begins at 1, and its leader orders
+//! no command before it has upgraded.
 //!
 //! Rejected: to refuse a peer that is too old at the door. It may hold the one copy that a quorum
 //! needs. Rejected: to let it drop the entries that it cannot apply. If all members are too old,

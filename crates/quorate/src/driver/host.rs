@@ -180,8 +180,8 @@ impl Host {
         before.map(|before| Replacement::new(before, now, Handle::current()))
     }
 
-    /// Answers a query from the state as it is, and publishes it for the next ones; not if it is the
-    /// state of a newer machine than this one, which would read it wrongly, or if it is lost.
+    /// Answers a query from the state as it is, and publishes it for the next ones; not if it is
+    /// the state of a newer machine than this one, which would read it wrongly, or if it is lost.
     pub(super) fn answer(&mut self, query: &Query) -> Result<Answer, Reply> {
         if self.replica.has_failed() {
             return Err(Reply::Unavailable);
