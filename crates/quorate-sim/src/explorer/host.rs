@@ -15,8 +15,8 @@ use bytes::Bytes;
 use quorate_core::{
     ClientOp, Command, Cursor, Effect, Effects, Form, GenesisId, GroupEvent, GroupId, GroupKey,
     GroupProfile, GroupView, Incarnation, Input, Lane, Lineage, LinkId, Member, NetworkId, Now,
-    OpenGroup, Peer, PeerConfig, PeerId, Recovered, Reply, RequestId, StateOp, Time, Versions, Wall,
-    canary::Planted, wire,
+    OpenGroup, Peer, PeerConfig, PeerId, Recovered, Reply, RequestId, StateOp, Time, Versions,
+    Wall, canary::Planted, wire,
 };
 use quorate_state::{ClientLimits, Replica};
 
