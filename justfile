@@ -65,7 +65,7 @@ simulate *ARGS:
 
 # Plant each bug that can be planted and see what finding it costs
 canaries *ARGS:
-    cargo run --release -p quorate-sim --example canaries -- {{ARGS}}
+    cargo run --release -p quorate-sim --example canaries -- {{ARGS}} shrink=300
 
 # Quorate beside the raw transport
 bench *ARGS:

@@ -5,6 +5,7 @@
 //!   budget=2000   seeds that a hunt may take
 //!   starts=1      hunts per canary, each from seeds of its own; the median is told
 //!   blind=0       seeds of the general draw to try as well, where a family leads to a canary
+//!   shrink=0      trials to cut down what shows a bug; what is left of it is told
 //!   part=0/1      which share of the canaries, so that several processes may share the work
 //!   clean=0       instead, runs so many seeds of each family with nothing planted
 //! ```
@@ -13,7 +14,9 @@
 #![allow(clippy::print_stdout, reason = "an example is for people")]
 use std::process::ExitCode;
 
-use quorate_sim::{Canary, Family, Hunt, Keep, family_of, hunt, run_scenario};
+use quorate_sim::{
+    Canary, Family, Hunt, Keep, Scenario, family_of, hunt, planted, run_scenario, shrink,
+};
 
 /// Peers and simulated seconds of a short seed.
 const SHORT: (usize, u64) = (5, 20);
@@ -34,10 +37,11 @@ fn main() -> ExitCode {
     let number = |name, default| option(name).map_or(Some(default), |value| value.parse().ok());
     let part = option("part").unwrap_or("0/1").split_once('/');
     let part = part.and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
-    let (Some(budget), Some(starts), Some(blind), Some(clean), Some((part, of))) = (
+    let (Some(budget), Some(starts), Some(blind), Some(trials), Some(clean), Some((part, of))) = (
         number("budget", 2_000_u64),
         number("starts", 1_u64),
         number("blind", 0_u64),
+        number("shrink", 0_u64),
         number("clean", 0_u64),
         part.filter(|(_, of): &(usize, usize)| *of > 0),
     ) else {
@@ -52,12 +56,12 @@ fn main() -> ExitCode {
         println!("canaries: no bug is called {unknown}");
         return ExitCode::from(2);
     }
-    println!("| canary | what goes wrong | family | seeds | blind | found by |");
-    println!("|---|---|---|---|---|---|");
+    println!("| canary | what goes wrong | family | seeds | blind | found by | shrunk to |");
+    println!("|---|---|---|---|---|---|---|");
     let mut hidden = 0;
     for canary in Canary::ALL.into_iter().skip(part).step_by(of) {
         if names.is_empty() || names.iter().any(|name| *name == canary.name()) {
-            hidden += u32::from(!tell(canary, budget, starts.max(1), blind));
+            hidden += u32::from(!tell(canary, budget, starts.max(1), (blind, trials)));
         }
     }
     if hidden == 0 {
@@ -69,13 +73,14 @@ fn main() -> ExitCode {
 }
 
 /// Hunts one canary and prints its row; tells whether it was found each time.
-fn tell(canary: Canary, budget: u64, starts: u64, blind: u64) -> bool {
+fn tell(canary: Canary, budget: u64, starts: u64, (blind, trials): (u64, u64)) -> bool {
     let family = family_of(canary);
-    let mut hunts: Vec<Hunt> = (0..starts)
-        .map(|start| hunt(canary, family, start * APART, budget, SHORT))
+    let mut hunts: Vec<(u64, Hunt)> = (0..starts)
+        .map(|start| start * APART)
+        .map(|from| (from, hunt(canary, family, from, budget, SHORT)))
         .collect();
-    hunts.sort_by_key(|hunt| (hunt.caught.is_none(), hunt.seeds));
-    let middle = &hunts[hunts.len() / 2];
+    hunts.sort_by_key(|(_, hunt)| (hunt.caught.is_none(), hunt.seeds));
+    let (from, middle) = &hunts[hunts.len() / 2];
     let blind = match family {
         Family::General => "the same".to_owned(),
         _ if blind == 0 => "not tried".to_owned(),
@@ -94,8 +99,30 @@ fn tell(canary: Canary, budget: u64, starts: u64, blind: u64) -> bool {
         None => format!("`{}`", canary.name()),
     };
     let (story, family, seeds) = (canary.story(), family.name(), seeds(middle));
-    println!("| {name} | {story} | {family} | {seeds} | {blind} | {by} |");
-    hunts.iter().all(|hunt| hunt.caught.is_some())
+    let left = left(middle, *from, trials);
+    println!("| {name} | {story} | {family} | {seeds} | {blind} | {by} | {left} |");
+    hunts.iter().all(|(_, hunt)| hunt.caught.is_some())
+}
+
+/// Cuts down the scenario that showed a bug; says how much is left of it.
+fn left(hunt: &Hunt, from: u64, trials: u64) -> String {
+    let violation = hunt.caught.as_ref().and_then(|it| it.violations.first());
+    let Some(violation) = violation.filter(|_| trials > 0) else {
+        return "not tried".to_owned();
+    };
+    let seed = from + hunt.seeds - 1;
+    let scenario = planted(hunt.canary, hunt.family, seed, SHORT);
+    let run = |scenario: &Scenario| {
+        let report = run_scenario(scenario.clone(), 0, Keep::Nothing);
+        report.violations.into_iter().next()
+    };
+    let shrunk = shrink(scenario, violation.clone(), run, |done| done < trials).scenario;
+    format!(
+        "{} faults, {} operations, {} peers",
+        shrunk.faults.len(),
+        shrunk.operations.len(),
+        shrunk.peers.len()
+    )
 }
 
 fn seeds(hunt: &Hunt) -> String {
