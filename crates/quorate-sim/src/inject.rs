@@ -17,10 +17,14 @@ use crate::{
     world::{Happening, World},
 };
 
+/// When a peer that could not have the newest binary yet is looked at again.
+const RENEW_AGAIN: Duration = Duration::from_millis(100);
+
 /// What ends a fault.
 #[derive(Clone, Debug)]
 pub(crate) enum Lift {
     Start(usize),
+    Renew(usize),
     Stop(usize, Member, Duration),
     Resume(usize),
     Mend(Vec<(usize, usize)>),
@@ -391,16 +395,23 @@ impl World {
         }
     }
 
-    /// Starts a peer anew with the newest binary, if it runs an older one and nothing hangs on what
-    /// it would forget: some peers would stay too old for ever.
+    /// Ends a peer that is to start with the newest binary, if it runs an older one and nothing
+    /// hangs on what it would forget: some peers would stay too old for ever.
+    ///
+    /// With disks something may hang on it until the others are where they were.
     fn renew_binary(&mut self, number: usize) {
         let newest = self.scenario.all_versions();
         let Some(life) = self.nodes[number].life.as_ref() else {
             return;
         };
-        if life.versions != newest && self.is_renewable(number) {
+        if life.versions == newest {
+            return;
+        }
+        if self.is_renewable(number) {
             self.mark("operator: newest binary");
             self.end(number, "stops", None);
+        } else if self.scenario.storage == Storage::Disk {
+            self.lift_after(RENEW_AGAIN, Lift::Renew(number));
         }
     }
 
@@ -473,6 +484,10 @@ impl World {
     fn carry_out_lift(&mut self, lift: Lift) {
         match lift {
             Lift::Start(peer) => self.start(peer),
+            Lift::Renew(peer) => {
+                self.renew_binary(peer);
+                self.start(peer);
+            }
             Lift::Stop(peer, member, away) => self.stop_left(peer, member, away),
             Lift::Resume(peer) => {
                 let ways = self.ways_of(peer);
