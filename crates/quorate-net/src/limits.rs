@@ -72,6 +72,9 @@ pub const INTRODUCTION_ADDRESSES: usize = 32;
 /// Entries lanes a peer may have open on one link: as many as the core has groups.
 pub const ENTRIES_LANES: usize = quorate_core::limits::GROUPS;
 
+/// How long the entries lane of a group may still be open here once its next one begins.
+pub const LANE_END: Duration = Duration::from_secs(1);
+
 /// Bulk messages a peer may have on the way at a time.
 pub const BULK_STREAMS: usize = 256;
 

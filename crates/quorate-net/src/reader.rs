@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeSet,
+    pin::pin,
     sync::{Arc, Mutex},
 };
 
@@ -12,8 +13,9 @@ use bytes::Bytes;
 use iroh::endpoint::{ConnectionError, ReadError, ReadExactError, RecvStream, WriteError};
 use quorate_core::{CloseCode, GroupId, Lane};
 use tokio::{
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
     task::{JoinError, JoinSet},
+    time::{Instant, timeout_at},
 };
 
 use crate::{
@@ -21,7 +23,7 @@ use crate::{
     deframer::{Deframer, FrameFault, checked_len},
     inbox::{Deaf, Inlet},
     introduction,
-    limits::{BULK_READERS, ENTRIES_LANES, HELLO_FRAME, INTRODUCTION, READ_CHUNKS},
+    limits::{BULK_READERS, ENTRIES_LANES, HELLO_FRAME, INTRODUCTION, LANE_END, READ_CHUNKS},
     link::{BULK_TAG, ENTRIES_TAG, INTRODUCTION_TAG, Link, frame_limit},
 };
 
@@ -39,6 +41,8 @@ struct Shared {
     data: Inlet,
     /// Groups whose entries lane is open: a second one would make two orders of one.
     lanes: Mutex<BTreeSet<GroupId>>,
+    /// Told when one of them has ended.
+    ended: Notify,
     bulk: Semaphore,
 }
 
@@ -56,6 +60,7 @@ pub(crate) async fn read_all(link: &Link, control: RecvStream, inlet: Inlet, dat
     let shared = Arc::new(Shared {
         data,
         lanes: Mutex::default(),
+        ended: Notify::new(),
         bulk: Semaphore::new(BULK_READERS),
     });
     let mut readers = JoinSet::new();
@@ -106,9 +111,10 @@ async fn read_stream(mut recv: RecvStream, shared: Arc<Shared>) -> Result<(), Fa
 async fn read_entries(mut recv: RecvStream, shared: &Shared) -> Result<(), Fault> {
     let mut group = GroupId([0; 16]);
     recv.read_exact(&mut group.0).await?;
-    shared.open(group)?;
+    shared.open(group).await?;
     let read = read_lane(&mut recv, Lane::Entries(group), &shared.data).await;
     shared.lanes().remove(&group);
+    shared.ended.notify_waiters();
     read
 }
 
@@ -170,17 +176,35 @@ async fn read_lane(recv: &mut RecvStream, lane: Lane, inlet: &Inlet) -> Result<(
 }
 
 impl Shared {
-    fn open(&self, group: GroupId) -> Result<(), Fault> {
+    /// Waits until the group's lane before this one has ended.
+    ///
+    /// The peer knows that we have the end of that one, but not that it was read: two tasks read
+    /// the two streams, and the second may run first. What stays open for longer is a second lane.
+    async fn open(&self, group: GroupId) -> Result<(), Fault> {
+        let until = Instant::now() + LANE_END;
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if self.try_open(group)? {
+                return Ok(());
+            }
+            if timeout_at(until, ended).await.is_err() {
+                let reason = format!("a second entries lane for group {group:?}");
+                return Err(Fault::code(CloseCode::Misbehaved, reason));
+            }
+        }
+    }
+
+    fn try_open(&self, group: GroupId) -> Result<bool, Fault> {
         let mut lanes = self.lanes();
+        if lanes.contains(&group) {
+            return Ok(false);
+        }
         if lanes.len() >= ENTRIES_LANES {
             let reason = format!("more than {ENTRIES_LANES} entries lanes");
             return Err(Fault::code(CloseCode::Misbehaved, reason));
         }
-        if lanes.insert(group) {
-            return Ok(());
-        }
-        let reason = format!("a second entries lane for group {group:?}");
-        Err(Fault::code(CloseCode::Misbehaved, reason))
+        Ok(lanes.insert(group))
     }
 
     fn lanes(&self) -> std::sync::MutexGuard<'_, BTreeSet<GroupId>> {

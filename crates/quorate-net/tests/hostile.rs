@@ -273,7 +273,7 @@ async fn a_lane_may_end_between_frames_and_begin_again() {
             .await;
         stream.finish().unwrap();
         assert_eq!(victim.frame(rogue.link, ORDERS).await, [round][..]);
-        // Read to its end, which the next lane of the group must not overtake.
+        // Its end has come there; whether it was read before the next begins is not known here.
         stream.stopped().await.unwrap();
     }
 }
