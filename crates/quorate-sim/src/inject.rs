@@ -17,14 +17,10 @@ use crate::{
     world::{Happening, World},
 };
 
-/// When a peer that could not have the newest binary yet is looked at again.
-const RENEW_AGAIN: Duration = Duration::from_millis(100);
-
 /// What ends a fault.
 #[derive(Clone, Debug)]
 pub(crate) enum Lift {
     Start(usize),
-    Renew(usize),
     Stop(usize, Member, Duration),
     Resume(usize),
     Mend(Vec<(usize, usize)>),
@@ -391,33 +387,29 @@ impl World {
                 self.stop(number);
             }
             self.renew_binary(number);
+        }
+        for number in 0..self.peers() {
             self.start(number);
         }
     }
 
     /// Ends a peer that is to start with the newest binary, if it runs an older one and nothing
     /// hangs on what it would forget: some peers would stay too old for ever.
-    ///
-    /// With disks something may hang on it until the others are where they were.
     fn renew_binary(&mut self, number: usize) {
         let newest = self.scenario.all_versions();
         let Some(life) = self.nodes[number].life.as_ref() else {
             return;
         };
-        if life.versions == newest {
-            return;
-        }
-        if self.is_renewable(number) {
+        if life.versions != newest && self.is_renewable(number) {
             self.mark("operator: newest binary");
             self.end(number, "stops", None);
-        } else if self.scenario.storage == Storage::Disk {
-            self.lift_after(RENEW_AGAIN, Lift::Renew(number));
         }
     }
 
     fn is_renewable(&self, number: usize) -> bool {
         if self.scenario.storage == Storage::Disk {
-            return self.outlives(number);
+            let others = (0..self.peers()).filter(|peer| *peer != number);
+            return self.outlives(number) || others.into_iter().all(|peer| self.comes_back(peer));
         }
         // Who has founded nothing yet must not forget what it has agreed to.
         let founded = self.checkers.committed() > Genesis::CURSOR.index;
@@ -429,6 +421,18 @@ impl World {
             view.is_some_and(|view| member.is_some_and(|one| view.configuration.is_voter(one)))
         };
         (joins || here || founded) && !(0..self.peers()).any(votes)
+    }
+
+    /// Tells whether a peer takes part in a history, or will once it is started.
+    fn comes_back(&self, number: usize) -> bool {
+        let node = &self.nodes[number];
+        match &node.life {
+            Some(_) => self.view(number).is_some_and(|view| view.genesis.is_some()),
+            None => {
+                let configuration = node.kept.configuration.as_ref();
+                !node.kept.emptied && configuration.is_some_and(|one| !one.voters.is_empty())
+            }
+        }
     }
 
     /// Cuts ways between peers; nothing mends them by itself.
@@ -484,10 +488,6 @@ impl World {
     fn carry_out_lift(&mut self, lift: Lift) {
         match lift {
             Lift::Start(peer) => self.start(peer),
-            Lift::Renew(peer) => {
-                self.renew_binary(peer);
-                self.start(peer);
-            }
             Lift::Stop(peer, member, away) => self.stop_left(peer, member, away),
             Lift::Resume(peer) => {
                 let ways = self.ways_of(peer);
