@@ -9,7 +9,10 @@
 
 use quorate_core::canary::Canary;
 
-use super::{action::Bounds, explorations::NOTHING};
+use super::{
+    action::Bounds,
+    explorations::{ORDERLY, wakes},
+};
 
 /// A planted bug, and where it is found.
 #[derive(Clone, Copy, Debug)]
@@ -22,15 +25,6 @@ pub struct Planting {
     pub bounds: Bounds,
     /// Which invariant it breaks there first.
     pub invariant: &'static str,
-}
-
-const ORDERLY: Bounds = Bounds {
-    holds: Some(0),
-    ..NOTHING
-};
-
-const fn wakes(wakes: [u8; 3]) -> Bounds {
-    Bounds { wakes, ..ORDERLY }
 }
 
 const fn planting(

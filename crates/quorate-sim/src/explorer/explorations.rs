@@ -36,15 +36,21 @@ impl Exploration {
     }
 }
 
-pub(super) const NOTHING: Bounds = Bounds {
+/// Nothing is tried, and nothing that is sent is held back.
+pub(super) const ORDERLY: Bounds = Bounds {
     wakes: [0; HOSTS],
     elapses: 0,
     writes: 0,
     crashes: 0,
     wipes: 0,
     cuts: 0,
-    holds: None,
+    holds: Some(0),
 };
+
+/// The same, with each peer woken so often at its deadline.
+pub(super) const fn wakes(wakes: [u8; HOSTS]) -> Bounds {
+    Bounds { wakes, ..ORDERLY }
+}
 
 /// Everything that is explored.
 pub(super) const ALL: [Exploration; 10] = [
@@ -52,15 +58,10 @@ pub(super) const ALL: [Exploration; 10] = [
         name: "formation",
         from: "three machines that expect each other; nothing runs",
         bounds: Bounds {
-            wakes: [1, 0, 0],
             crashes: 1,
-            holds: Some(0),
-            ..NOTHING
+            ..wakes([1, 0, 0])
         },
-        small: Bounds {
-            holds: Some(0),
-            ..NOTHING
-        },
+        small: ORDERLY,
         goal: is_whole,
         start: expect_three,
     },
@@ -68,15 +69,10 @@ pub(super) const ALL: [Exploration; 10] = [
         name: "rivals",
         from: "three machines that each expect one other; nothing runs",
         bounds: Bounds {
-            wakes: [1, 0, 0],
             crashes: 1,
-            holds: Some(0),
-            ..NOTHING
+            ..wakes([1, 0, 0])
         },
-        small: Bounds {
-            holds: Some(0),
-            ..NOTHING
-        },
+        small: ORDERLY,
         goal: is_whole,
         start: expect_two,
     },
@@ -84,16 +80,10 @@ pub(super) const ALL: [Exploration; 10] = [
         name: "unasked",
         from: "three machines that were told nothing, one of which has the lock; nothing runs",
         bounds: Bounds {
-            wakes: [1, 1, 0],
             crashes: 1,
-            holds: Some(0),
-            ..NOTHING
+            ..wakes([1, 1, 0])
         },
-        small: Bounds {
-            wakes: [1, 1, 0],
-            holds: Some(0),
-            ..NOTHING
-        },
+        small: wakes([1, 1, 0]),
         goal: is_whole,
         start: nobody_said_how,
     },
@@ -101,17 +91,13 @@ pub(super) const ALL: [Exploration; 10] = [
         name: "change",
         from: "one voter leads, two learners are ready to vote",
         bounds: Bounds {
-            wakes: [1, 1, 0],
             elapses: 1,
             crashes: 1,
-            holds: Some(0),
-            ..NOTHING
+            ..wakes([1, 1, 0])
         },
         small: Bounds {
-            wakes: [1, 0, 0],
             crashes: 1,
-            holds: Some(0),
-            ..NOTHING
+            ..wakes([1, 0, 0])
         },
         goal: is_whole,
         start: about_to_grow,
@@ -120,16 +106,12 @@ pub(super) const ALL: [Exploration; 10] = [
         name: "replacement",
         from: "three voters, one of which has lost its disk and is a learner again",
         bounds: Bounds {
-            wakes: [1, 1, 1],
             crashes: 1,
-            holds: Some(0),
-            ..NOTHING
+            ..wakes([1, 1, 1])
         },
         small: Bounds {
-            wakes: [1, 0, 0],
             crashes: 1,
-            holds: Some(0),
-            ..NOTHING
+            ..wakes([1, 0, 0])
         },
         goal: is_whole,
         start: about_to_replace,
@@ -138,14 +120,12 @@ pub(super) const ALL: [Exploration; 10] = [
         name: "install",
         from: "three voters, one of which comes back to a leader that has dropped what it needs",
         bounds: Bounds {
-            wakes: [1, 0, 0],
             wipes: 1,
-            holds: Some(0),
-            ..NOTHING
+            ..wakes([1, 0, 0])
         },
         small: Bounds {
-            wakes: [1, 0, 0],
-            ..NOTHING
+            holds: None,
+            ..wakes([1, 0, 0])
         },
         goal: is_whole,
         start: about_to_install,
@@ -154,16 +134,10 @@ pub(super) const ALL: [Exploration; 10] = [
         name: "dissolve",
         from: "a history of two meets that of another one, for which it is to be given up",
         bounds: Bounds {
-            wakes: [1, 1, 0],
             crashes: 1,
-            holds: Some(0),
-            ..NOTHING
+            ..wakes([1, 1, 0])
         },
-        small: Bounds {
-            wakes: [1, 1, 0],
-            holds: Some(0),
-            ..NOTHING
-        },
+        small: wakes([1, 1, 0]),
         goal: apart::have_met,
         start: apart::two_go_to_one,
     },
@@ -171,17 +145,13 @@ pub(super) const ALL: [Exploration; 10] = [
         name: "race",
         from: "as for dissolve; who writes before the history is given up keeps it",
         bounds: Bounds {
-            wakes: [1, 0, 0],
             writes: 1,
             crashes: 1,
-            holds: Some(0),
-            ..NOTHING
+            ..wakes([1, 0, 0])
         },
         small: Bounds {
-            wakes: [1, 0, 0],
             writes: 1,
-            holds: Some(0),
-            ..NOTHING
+            ..wakes([1, 0, 0])
         },
         goal: apart::have_met,
         start: apart::two_go_to_one,
@@ -190,17 +160,13 @@ pub(super) const ALL: [Exploration; 10] = [
         name: "refuge",
         from: "a history of two meets that of another one, which is to be given up for it",
         bounds: Bounds {
-            wakes: [0, 0, 1],
             writes: 1,
             crashes: 1,
-            holds: Some(0),
-            ..NOTHING
+            ..wakes([0, 0, 1])
         },
         small: Bounds {
-            wakes: [0, 0, 1],
             crashes: 1,
-            holds: Some(0),
-            ..NOTHING
+            ..wakes([0, 0, 1])
         },
         goal: apart::have_met,
         start: apart::one_goes_to_two,
@@ -209,17 +175,13 @@ pub(super) const ALL: [Exploration; 10] = [
         name: "conflict",
         from: "a history of two meets that of another one, in which somebody has written",
         bounds: Bounds {
-            wakes: [1, 0, 0],
             writes: 1,
             crashes: 1,
-            holds: Some(0),
-            ..NOTHING
+            ..wakes([1, 0, 0])
         },
         small: Bounds {
-            wakes: [1, 1, 0],
             writes: 1,
-            holds: Some(0),
-            ..NOTHING
+            ..wakes([1, 1, 0])
         },
         goal: apart::have_met,
         start: apart::two_meet_a_used_one,

@@ -20,6 +20,14 @@ fn founders(seed: u64, storage: Storage, forms: &[Form], apart: bool) -> World {
 
 const THREE: [Form; 3] = [Form::Expect(3); 3];
 
+const TWO_OF_FIVE: [Form; 5] = [
+    Form::Expect(2),
+    Form::Expect(2),
+    Form::Join,
+    Form::Join,
+    Form::Join,
+];
+
 fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
@@ -166,15 +174,8 @@ fn a_stored_genesis_overrides_the_form() {
 
 #[test]
 fn who_has_seen_the_group_founds_no_other_once_it_is_cut_off() {
-    let forms = [
-        Form::Expect(2),
-        Form::Expect(2),
-        Form::Join,
-        Form::Join,
-        Form::Join,
-    ];
     for seed in 0..20 {
-        let mut world = founders(seed, Storage::Memory, &forms, false);
+        let mut world = founders(seed, Storage::Memory, &TWO_OF_FIVE, false);
         serves(&mut world);
         // One founder forgets, comes back, and is cut off when it has seen the group and is not in
         // it yet; the other one comes back on its side.
@@ -203,15 +204,8 @@ fn who_has_seen_the_group_founds_no_other_once_it_is_cut_off() {
 /// right to found it. So whoever starts the second one has to know better.
 #[test]
 fn founders_that_have_left_the_group_do_not_found_it_again() {
-    let forms = [
-        Form::Expect(2),
-        Form::Expect(2),
-        Form::Join,
-        Form::Join,
-        Form::Join,
-    ];
     for seed in 0..10 {
-        let mut world = founders(seed, Storage::Memory, &forms, false);
+        let mut world = founders(seed, Storage::Memory, &TWO_OF_FIVE, false);
         serves(&mut world);
         world.run_for(millis(1_000));
         for peer in [0, 1] {
