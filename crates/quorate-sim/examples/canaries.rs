@@ -118,7 +118,7 @@ fn left(hunt: &Hunt, from: u64, trials: u64) -> String {
     };
     let shrunk = shrink(scenario, violation.clone(), run, |done| done < trials).scenario;
     format!(
-        "{} faults, {} operations, {} peers",
+        "faults {}, operations {}, peers {}",
         shrunk.faults.len(),
         shrunk.operations.len(),
         shrunk.peers.len()
