@@ -205,13 +205,11 @@ pub(crate) fn derive(context: &str, parts: &[&[u8]]) -> [u8; 16] {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("writing to a String cannot fail");
-            text
-        })
+    let digit = |bits: u8| char::from(b"0123456789abcdef"[usize::from(bits)]);
+    let digits = |byte: &u8| [digit(byte >> 4), digit(byte & 15)];
+    let mut text = String::with_capacity(bytes.len() * 2);
+    text.extend(bytes.iter().flat_map(digits));
+    text
 }
 
 #[cfg(test)]

@@ -66,11 +66,10 @@ impl Peer {
             to: to.incarnation,
         };
         for (to, history, message) in out.messages.drain(..) {
-            if let Some((_, link)) = self.links.to(to, group) {
+            self.links.say(to, group, || {
                 let address = address(to, history.or(genesis));
-                link.outbox
-                    .push(Control::Group(Envelope { address, message }));
-            }
+                Control::Group(Envelope { address, message })
+            });
         }
         for (to, message) in out.frames.drain(..) {
             if let Some((link, _)) = self.links.to(to, group) {

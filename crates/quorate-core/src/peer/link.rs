@@ -153,6 +153,8 @@ pub(crate) struct Links {
     /// asked after every step, while links change rarely.
     dial_at: Time,
     strangers_at: Time,
+    /// Whether a message waits on a link: asked at the end of every turn, and mostly none does.
+    speaks: bool,
 }
 
 /// What happened to a peer's route.
@@ -177,6 +179,7 @@ impl Links {
             known: BTreeMap::new(),
             dial_at: Time::NEVER,
             strangers_at: Time::NEVER,
+            speaks: false,
         }
     }
 
@@ -192,6 +195,7 @@ impl Links {
         let strangers = self.links.values().filter(|link| link.is_idle());
         let ends = strangers.map(|link| link.up_at.after(STRANGER_PATIENCE));
         self.strangers_at = ends.min().unwrap_or(Time::NEVER);
+        self.speaks = self.links.values().any(|link| !link.outbox.is_empty());
     }
 
     /// Takes note of a new connection and greets.
@@ -506,8 +510,24 @@ impl Links {
         self.routes.get(&peer).copied()
     }
 
+    /// Has a message wait on the link to `member`, if one carries messages of `group`.
+    pub(crate) fn say(
+        &mut self,
+        member: Member,
+        group: GroupId,
+        message: impl FnOnce() -> Control,
+    ) {
+        if let Some((_, link)) = self.to(member, group) {
+            link.outbox.push(message());
+            self.speaks = true;
+        }
+    }
+
     /// Gives the messages that wait on every link to `send`; their room is kept for the next ones.
     pub(crate) fn empty_outboxes(&mut self, mut send: impl FnMut(LinkId, &[Control])) {
+        if !std::mem::take(&mut self.speaks) {
+            return;
+        }
         for (id, link) in &mut self.links {
             if !link.outbox.is_empty() {
                 send(*id, &link.outbox);

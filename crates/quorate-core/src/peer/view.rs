@@ -175,49 +175,95 @@ pub struct SessionView {
 
 impl Group {
     /// Looks into the group.
+    #[inline]
     pub(crate) fn view(&self) -> GroupView<'_> {
+        match &self.raft {
+            Some(raft) => self.view_of(raft),
+            None => self.view_of_none(),
+        }
+    }
+
+    /// Looks into a group that has a history here: checkers do so after every step, so that
+    /// whether it has one is asked once and not for each field.
+    #[inline]
+    fn view_of<'a>(&'a self, raft: &'a Raft) -> GroupView<'a> {
+        let (log, (configuration_index, configuration)) = (raft.log(), raft.configuration());
+        GroupView {
+            group: self,
+            genesis: self.genesis,
+            me: self.me,
+            role: raft.role(),
+            ballot: raft.ballot(),
+            leader: raft.leader(),
+            base: log.base(),
+            entries: log.entries(),
+            last: log.last(),
+            durable: log.durable().index(),
+            commit: raft.commit(),
+            applied: self.applier.applied,
+            version: self.applier.version(),
+            versions: self.applier.versions(),
+            configuration,
+            configuration_index,
+            handover: raft.handover_to(),
+            leaving: raft.is_leaving(),
+            left: self.left || raft.has_left(),
+            session: self.session_view(),
+            snapshots: self.syncing.anchors(),
+            uncommitted_bytes: raft.uncommitted_bytes(),
+            waiting: raft.waiting(),
+            fate: self.fate,
+            conflicts: self.meeting.conflicts(),
+            awaits: self.meeting.went_to().filter(|_| self.genesis.is_none()),
+            tombstones: self.meeting.tombstones(),
+            poisoned: raft.poisoned(),
+            state_lost: self.state_lost_at(),
+            floor: raft.floor(),
+            no_space: raft.is_short_of_space(),
+        }
+    }
+
+    /// Looks into a group that has no history here.
+    #[cold]
+    fn view_of_none(&self) -> GroupView<'_> {
         static NO_ENTRIES: LogEntries = LogEntries::new();
         static NO_MEMBERS: Configuration = Configuration {
             voters: Vec::new(),
             outgoing: Vec::new(),
             learners: Vec::new(),
         };
-        let raft = self.raft.as_ref();
-        let configuration = raft.map(Raft::configuration);
         GroupView {
             group: self,
             genesis: self.genesis,
             me: self.me,
             role: self.role(),
-            ballot: raft.map(Raft::ballot).unwrap_or_default(),
-            leader: raft.and_then(Raft::leader),
-            base: raft.map(|raft| raft.log().base()).unwrap_or_default(),
-            entries: raft.map_or(&NO_ENTRIES, |raft| raft.log().entries()),
-            last: raft.map(|raft| raft.log().last()).unwrap_or_default(),
-            durable: raft
-                .map(|raft| raft.log().durable().index())
-                .unwrap_or_default(),
-            commit: raft.map(Raft::commit).unwrap_or_default(),
+            ballot: Ballot::default(),
+            leader: None,
+            base: Cursor::ZERO,
+            entries: &NO_ENTRIES,
+            last: Cursor::ZERO,
+            durable: Index(0),
+            commit: Index(0),
             applied: self.applier.applied,
             version: self.applier.version(),
             versions: self.applier.versions(),
-            configuration: configuration.map_or(&NO_MEMBERS, |(_, configuration)| configuration),
-            configuration_index: configuration.map(|(index, _)| index).unwrap_or_default(),
-            handover: raft.and_then(Raft::handover_to),
-            leaving: raft.is_some_and(Raft::is_leaving),
-            left: self.left || raft.is_some_and(Raft::has_left),
+            configuration: &NO_MEMBERS,
+            configuration_index: Index(0),
+            handover: None,
+            leaving: false,
+            left: self.left,
             session: self.session_view(),
             snapshots: self.syncing.anchors(),
-            uncommitted_bytes: raft.map_or(0, Raft::uncommitted_bytes),
-            waiting: raft.map_or(0, Raft::waiting),
+            uncommitted_bytes: 0,
+            waiting: 0,
             fate: self.fate,
             conflicts: self.meeting.conflicts(),
             awaits: self.meeting.went_to().filter(|_| self.genesis.is_none()),
             tombstones: self.meeting.tombstones(),
-            poisoned: raft.and_then(Raft::poisoned),
+            poisoned: None,
             state_lost: self.state_lost_at(),
-            floor: raft.and_then(Raft::floor),
-            no_space: raft.is_some_and(Raft::is_short_of_space),
+            floor: None,
+            no_space: false,
         }
     }
 

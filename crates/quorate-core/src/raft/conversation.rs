@@ -115,6 +115,11 @@ impl Conversation {
         }
     }
 
+    /// Tells whether an append is to be sent now, by a leader whose log ends at `last`.
+    pub(crate) fn is_due(&self, last: Index) -> bool {
+        (self.next <= last || self.mode == Mode::Probe) && self.has_room()
+    }
+
     /// Tells whether another append may be sent now.
     pub(crate) fn has_room(&self) -> bool {
         match self.mode {

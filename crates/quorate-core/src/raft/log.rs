@@ -92,12 +92,14 @@ impl Log {
     /// Returns the cursor of the last entry.
     pub(crate) fn last(&self) -> Cursor {
         match self.entries.last() {
-            Some(entry) => Cursor::new(
-                entry.term,
-                Index(self.base.index.0 + self.entries.len() as u64),
-            ),
+            Some(entry) => Cursor::new(entry.term, self.last_index()),
             None => self.base,
         }
+    }
+
+    /// Returns the index of the last entry: what is asked for most, and needs no look at it.
+    fn last_index(&self) -> Index {
+        Index(self.base.index.0 + self.entries.len() as u64)
     }
 
     /// Returns the term of the entry at `index`, if the log holds it or starts right after it.
@@ -147,10 +149,10 @@ impl Log {
     /// Returns up to where the log is durable.
     pub(crate) fn durable(&self) -> Durable {
         if self.planted.has(Canary::AckBeforeSync) {
-            return Durable(self.last().index);
+            return Durable(self.last_index());
         }
         if let Some(watermark) = self.watermark {
-            return Durable(watermark.min(self.last().index));
+            return Durable(watermark.min(self.last_index()));
         }
         let written = self
             .writing
@@ -158,7 +160,7 @@ impl Log {
             .map(|(_, first)| first.0 - 1)
             .min()
             .unwrap_or(u64::MAX);
-        Durable(Index(written.min(self.last().index.0)))
+        Durable(Index(written.min(self.last_index().0)))
     }
 
     /// Appends entries and writes them to the durable log.

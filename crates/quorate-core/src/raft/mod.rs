@@ -310,7 +310,7 @@ impl Raft {
             RoleState::PreCandidate(campaign) | RoleState::Candidate(campaign) => {
                 campaign.ask_again_at.min(self.election_at)
             }
-            RoleState::Follower if self.may_campaign() || self.leader.is_some() => self.election_at,
+            RoleState::Follower if self.leader.is_some() || self.may_campaign() => self.election_at,
             RoleState::Follower => Time::NEVER,
         };
         role.min(self.expiry_at)

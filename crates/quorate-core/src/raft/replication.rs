@@ -50,11 +50,12 @@ impl Raft {
 
     /// Sends entries to every member whose window has room.
     pub(super) fn pump(&mut self, now: Time, out: &mut Out) {
+        let last = self.log.last().index;
         let members: Vec<Member> = match &self.role {
             RoleState::Leader(leader) => leader
                 .conversations
                 .iter()
-                .filter(|(_, conversation)| conversation.has_room())
+                .filter(|(_, conversation)| conversation.is_due(last))
                 .map(|(member, _)| *member)
                 .collect(),
             _ => return,
@@ -74,11 +75,8 @@ impl Raft {
         let Some(conversation) = leader.conversations.get_mut(&member) else {
             return;
         };
-        while conversation.has_room() {
+        while conversation.is_due(last) {
             let probing = conversation.mode == Mode::Probe;
-            if conversation.next > last && !probing {
-                break;
-            }
             let before = conversation.next.previous().min(last);
             let Some(before_term) = self.log.term_at(before) else {
                 conversation.fall_behind(last);

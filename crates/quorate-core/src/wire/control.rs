@@ -422,7 +422,8 @@ pub fn decode_control(frame: &[u8]) -> Result<Vec<Control>, Malformed> {
     if frame.len() > limits::CONTROL_FRAME {
         return Err(Malformed("control frame too large"));
     }
-    let mut messages = Vec::new();
+    // Most frames hold one.
+    let mut messages = Vec::with_capacity(1);
     let mut rest = frame;
     while !rest.is_empty() {
         let (message, behind) = take(rest).map_err(|_| Malformed("unreadable control message"))?;
