@@ -69,7 +69,9 @@ impl Dice {
             return low;
         }
         let floor = low.max(1);
-        let octaves = (high / floor).ilog2();
+        // How often it can be doubled, without a division: most of a run's draws are spans.
+        let octaves = high.ilog2() - floor.ilog2();
+        let octaves = octaves - u32::from(floor << octaves > high);
         let start = floor << self.below(u64::from(octaves) + 1);
         let drawn = self.between(start, high.min(start.saturating_mul(2)));
         if low == 0 && self.draw() & 15 == 0 {
@@ -91,7 +93,12 @@ impl Dice {
 
     /// Draws a duration of the span, on a log scale.
     pub fn span(&mut self, span: Span) -> Duration {
-        Duration::from_nanos(self.scaled(span.low, span.high))
+        Duration::from_nanos(self.nanos(span))
+    }
+
+    /// Draws a number of nanoseconds of the span, on a log scale.
+    pub(crate) fn nanos(&mut self, span: Span) -> u64 {
+        self.scaled(span.low, span.high)
     }
 
     /// Puts `list` in a random order.
@@ -149,6 +156,26 @@ mod tests {
         assert_eq!(seen, [true; 5]);
         assert_eq!(dice.below(0), 0);
         assert_eq!(dice.between(7, 7), 7);
+    }
+
+    #[test]
+    fn octaves_are_counted_as_by_a_division() {
+        let mut dice = Dice::new(3, "octaves", 0);
+        for _ in 0..2_000 {
+            let shift = dice.below(63);
+            let low = (dice.draw() >> 1 >> shift).max(1);
+            let high = low.saturating_add(dice.draw() >> dice.below(63));
+            let mut other = dice.clone();
+            let octaves = if high > low { (high / low).ilog2() } else { 0 };
+            let drawn = dice.scaled(low, high);
+            if high > low {
+                let start = low << other.below(u64::from(octaves) + 1);
+                assert_eq!(
+                    drawn,
+                    other.between(start, high.min(start.saturating_mul(2)))
+                );
+            }
+        }
     }
 
     #[test]

@@ -341,6 +341,9 @@ impl Running {
     }
 
     fn take_requests(&mut self) {
+        if self.effects.files.is_empty() {
+            return;
+        }
         self.queue.extend(self.effects.files.drain(..));
     }
 }

@@ -53,9 +53,7 @@ impl Rolling {
             self.chunk(u128::from_le_bytes(*chunk));
         }
         if !rest.is_empty() {
-            let mut last = [0; 16];
-            last[..rest.len()].copy_from_slice(rest);
-            self.chunk(u128::from_le_bytes(last));
+            self.chunk(padded(bytes, rest));
         }
     }
 
@@ -74,6 +72,21 @@ impl std::fmt::Write for Rolling {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         self.bytes(text.as_bytes());
         Ok(())
+    }
+}
+
+/// Returns the last bytes, fewer than 16, as a number; without a call that copies some bytes.
+fn padded(bytes: &[u8], rest: &[u8]) -> u128 {
+    if let Some(last) = bytes.last_chunk::<16>() {
+        // What comes before the rest was taken in already.
+        return u128::from_le_bytes(*last) >> (8 * (16 - rest.len()));
+    }
+    let byte = |value: u128, byte: &u8| (value << 8) | u128::from(*byte);
+    let (words, few) = rest.as_chunks::<8>();
+    let high = few.iter().rev().fold(0, byte);
+    match words {
+        [word] => (high << 64) | u128::from(u64::from_le_bytes(*word)),
+        _ => high,
     }
 }
 
@@ -107,6 +120,23 @@ mod tests {
         ];
         for (at, one) in all.iter().enumerate() {
             assert!(!all[at + 1..].contains(one), "two inputs share a hash");
+        }
+    }
+
+    #[test]
+    fn the_last_bytes_are_taken_in_as_if_zeros_followed() {
+        let bytes: Vec<u8> = (1..=40).collect();
+        for len in 0..bytes.len() {
+            let mut expected = Rolling::new(0);
+            expected.word(len as u64);
+            for chunk in bytes[..len].chunks(16) {
+                let mut whole = [0; 16];
+                whole[..chunk.len()].copy_from_slice(chunk);
+                expected.chunk(u128::from_le_bytes(whole));
+            }
+            let mut rolling = Rolling::new(0);
+            rolling.bytes(&bytes[..len]);
+            assert_eq!(rolling.value(), expected.value(), "{len} bytes");
         }
     }
 

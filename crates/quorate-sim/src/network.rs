@@ -280,7 +280,7 @@ impl Network {
         let unlucky = dice.chance(self.no_dials);
         let apart = self.cuts[from.0][to.0] + self.cuts[to.0][from.0] > 0;
         let (Some(to_life), false, false) = (to.1, unlucky, apart) else {
-            let wait = nanos(dice.span(self.plan.dial_timeout));
+            let wait = dice.nanos(self.plan.dial_timeout);
             later.push((
                 now + wait,
                 NetworkEvent::Failed {
@@ -293,7 +293,7 @@ impl Network {
         };
         let number = self.next;
         self.next += 1;
-        let delay = nanos(dice.span(self.plan.delay));
+        let delay = dice.nanos(self.plan.delay);
         let end = |node, life| End {
             node,
             life,
@@ -374,7 +374,7 @@ impl Network {
             self.overflow(now, number, later);
             return;
         }
-        let arrival = (way.free + nanos(dice.span(self.plan.delay))).max(way.opens);
+        let arrival = (way.free + dice.nanos(self.plan.delay)).max(way.opens);
         let twice = dice.chance(weather.duplication);
         let astray = dice.chance(weather.reordering);
         let side = 1 - side;
@@ -390,10 +390,10 @@ impl Network {
             ));
         };
         if twice {
-            arrive(arrival + nanos(dice.span(weather.lateness)), frame.clone());
+            arrive(arrival + dice.nanos(weather.lateness), frame.clone());
         }
         if astray {
-            arrive(arrival + nanos(dice.span(weather.lateness)), frame);
+            arrive(arrival + dice.nanos(weather.lateness), frame);
         } else if lane == Lane::Bulk {
             arrive(arrival, frame);
         } else {

@@ -143,21 +143,21 @@ impl Node {
         self.life.as_mut().filter(|one| one.number == life)
     }
 
-    /// Draws how long the next turn waits for the processor.
-    pub(crate) fn step_delay(&mut self) -> Duration {
+    /// Draws how long the next turn waits for the processor, in nanoseconds.
+    pub(crate) fn step_delay(&mut self) -> u64 {
         let span = self.slow_steps.unwrap_or(self.plan.step_delay);
-        self.dice.steps.span(span)
+        self.dice.steps.nanos(span)
     }
 
-    /// Draws how long the disk's next piece of work takes.
-    pub(crate) fn disk_delay(&mut self) -> Duration {
+    /// Draws how long the disk's next piece of work takes, in nanoseconds.
+    pub(crate) fn disk_delay(&mut self) -> u64 {
         let span = self.slow_disk.unwrap_or(self.plan.disk_delay);
-        self.dice.disk.span(span)
+        self.dice.disk.nanos(span)
     }
 
-    /// Draws how long the replica's next operation takes.
-    pub(crate) fn state_delay(&mut self) -> Duration {
-        self.dice.state.span(self.plan.state_delay)
+    /// Draws how long the replica's next operation takes, in nanoseconds.
+    pub(crate) fn state_delay(&mut self) -> u64 {
+        self.dice.state.nanos(self.plan.state_delay)
     }
 }
 

@@ -33,6 +33,24 @@ impl PartialOrd for Key {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
+
+    // What a heap asks, at each level of each push and pop: the number is hardly ever looked at.
+    fn lt(&self, other: &Self) -> bool {
+        let (mine, others) = (self.moment(), other.moment());
+        mine < others || (mine == others && self.number < other.number)
+    }
+
+    fn le(&self, other: &Self) -> bool {
+        !other.lt(self)
+    }
+
+    fn gt(&self, other: &Self) -> bool {
+        other.lt(self)
+    }
+
+    fn ge(&self, other: &Self) -> bool {
+        !self.lt(other)
+    }
 }
 
 impl Ord for Key {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use quorate_core::{
-    ClientOp, Command, Effect, Event, Freshness, GroupEvent, Input, LinkId, Reply, RequestId,
+    ClientOp, Command, Effect, Effects, Event, Freshness, GroupEvent, Input, LinkId, Reply,
+    RequestId,
 };
 
 use quorate_store::{
@@ -44,7 +45,7 @@ impl World {
         let paused = node.paused > 0;
         // How much has gathered before a driver looks is a matter of chance.
         let most = node.dice.steps.between(1, TURN_INPUTS);
-        let delay = nanos(node.step_delay());
+        let delay = node.step_delay();
         let Some(living) = node.living(life) else {
             return;
         };
@@ -53,6 +54,7 @@ impl World {
             return;
         }
         let mut idle = true;
+        let mut effects = std::mem::take(&mut self.effects);
         for _ in 0..most {
             let Some(input) = self.nodes[number]
                 .living(life)
@@ -61,9 +63,10 @@ impl World {
                 break;
             };
             idle &= matches!(input, Input::Wake);
-            idle &= self.step(number, life, Some(input)) == 0;
+            idle &= self.step(number, life, Some(input), &mut effects) == 0;
         }
-        idle &= self.step(number, life, None) == 0;
+        idle &= self.step(number, life, None, &mut effects) == 0;
+        self.effects = effects;
         let Some(living) = self.nodes[number].living(life) else {
             return;
         };
@@ -143,17 +146,23 @@ impl World {
 
     /// Gives a peer one input, or lets it settle; carries out what it wants, and says how much
     /// that was.
-    fn step(&mut self, number: usize, life: u64, input: Option<Input>) -> usize {
+    ///
+    /// `effects` is room for them: empty before and after.
+    fn step(
+        &mut self,
+        number: usize,
+        life: u64,
+        input: Option<Input>,
+        effects: &mut Effects,
+    ) -> usize {
         if self.violation().is_some() {
             return 0;
         }
         let at = self.at;
-        let mut effects = std::mem::take(&mut self.effects);
         if input
             .as_ref()
             .is_some_and(|input| self.is_for_another_history(number, input))
         {
-            self.effects = effects;
             return 1;
         }
         let Some(living) = self.nodes[number].living(life) else {
@@ -163,9 +172,9 @@ impl World {
         match input {
             Some(input) => {
                 self.trace.input(at, number, &input);
-                living.peer.step(now, input, &mut effects);
+                living.peer.step(now, input, effects);
             }
-            None => living.peer.settle(now, &mut effects),
+            None => living.peer.settle(now, effects),
         }
         let spot = self.spot(number);
         if let Some(living) = self.nodes[number].life.as_ref()
@@ -174,6 +183,13 @@ impl World {
             self.checkers.observe(spot, view);
         }
         let wanted = effects.len();
+        if wanted > 0 {
+            self.carry_out_all(number, life, effects);
+        }
+        wanted
+    }
+
+    fn carry_out_all(&mut self, number: usize, life: u64, effects: &mut Effects) {
         for effect in effects.drain(..) {
             if let Some((left, away)) = self.nodes[number].doomed {
                 self.nodes[number].doomed = Some((left.saturating_sub(1), away));
@@ -181,16 +197,13 @@ impl World {
                     break;
                 }
             }
-            self.trace.effect(at, number, &effect);
+            self.trace.effect(self.at, number, &effect);
             self.carry_out(number, life, effect);
             if self.nodes[number].living(life).is_none() {
                 // An answer was the last thing that it was kept for.
                 break;
             }
         }
-        effects.clear();
-        self.effects = effects;
-        wanted
     }
 
     fn carry_out(&mut self, number: usize, life: u64, effect: Effect) {
@@ -339,7 +352,7 @@ impl World {
 
     fn plan_disk(&mut self, number: usize, life: u64) {
         let node = &mut self.nodes[number];
-        let delay = nanos(node.disk_delay());
+        let delay = node.disk_delay();
         let busy = node.disk.is_busy();
         let needs_seal = node.disk.needs_seal();
         let Some(living) = node.living(life) else {
@@ -440,7 +453,7 @@ impl World {
     }
 
     fn plan_state(&mut self, number: usize, life: u64) {
-        let delay = nanos(self.nodes[number].state_delay());
+        let delay = self.nodes[number].state_delay();
         self.schedule(self.at + delay, Happening::State { peer: number, life });
     }
 

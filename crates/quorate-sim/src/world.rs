@@ -371,6 +371,9 @@ impl World {
 
     /// Puts what the network wants on the queue.
     pub(crate) fn schedule_network(&mut self) {
+        if self.later.is_empty() {
+            return;
+        }
         let mut later = std::mem::take(&mut self.later);
         for (at, event) in later.drain(..) {
             self.schedule(at, Happening::Network(event));
@@ -382,7 +385,7 @@ impl World {
     pub(crate) fn give(&mut self, number: usize, life: u64, input: Input) {
         let node = &mut self.nodes[number];
         let paused = node.paused > 0;
-        let delay = nanos(node.step_delay());
+        let delay = node.step_delay();
         let Some(life) = node.living(life) else {
             return;
         };

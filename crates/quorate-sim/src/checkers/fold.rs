@@ -49,7 +49,8 @@ pub(crate) struct Fold {
     /// The outcome of each command, hashed, by index from 1.
     outcomes: Vec<u128>,
     digests: BTreeMap<Index, Digest>,
-    configurations: BTreeMap<Index, Configuration>,
+    /// The committed configurations, in order.
+    configurations: Vec<(Index, Configuration)>,
     compared: u64,
     missed: u64,
 }
@@ -67,7 +68,7 @@ impl Fold {
             entries: VecDeque::new(),
             outcomes: Vec::new(),
             digests: BTreeMap::new(),
-            configurations: BTreeMap::new(),
+            configurations: Vec::new(),
             compared: 0,
             missed: 0,
         }
@@ -80,7 +81,9 @@ impl Fold {
 
     /// Returns the committed configurations, in order.
     pub(crate) fn configurations(&self) -> impl DoubleEndedIterator<Item = &Configuration> {
-        self.configurations.values()
+        self.configurations
+            .iter()
+            .map(|(_, configuration)| configuration)
     }
 
     /// Returns what has become of the history.
@@ -90,15 +93,17 @@ impl Fold {
 
     /// Returns the committed configuration at an index.
     pub(crate) fn configuration_at(&self, index: Index) -> Option<&Configuration> {
-        let known = self.configurations.range(..=index);
-        known.last().map(|(_, configuration)| configuration)
+        // Asked after each step, and mostly answered by the last one.
+        let mut latest = self.configurations.iter().rev();
+        let (_, configuration) = latest.find(|(at, _)| *at <= index)?;
+        Some(configuration)
     }
 
     /// Takes the next committed entry in; returns what came of it.
     pub(crate) fn commit(&mut self, cursor: Cursor, entry: &Entry) -> Result<Applied, Found> {
         if let Body::Configuration(configuration) = &entry.body {
             self.configurations
-                .insert(cursor.index, (**configuration).clone());
+                .push((cursor.index, (**configuration).clone()));
         }
         let done = self.model.execute(StateOp::Apply {
             first: cursor,

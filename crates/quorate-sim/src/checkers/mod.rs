@@ -311,6 +311,7 @@ impl Checkers {
                 format!("{:?} became {:?}", life.member, view.me),
             ));
         }
+        let (limits, tested) = (self.limits, self.tested.as_ref());
         if life.genesis != Some(genesis) {
             // A genesis that was accepted and came to nothing leaves no trace.
             life.mirror = Mirror::default();
@@ -318,13 +319,14 @@ impl Checkers {
             life.copies = Copies::default();
             life.effective = Effective::default();
             life.genesis = Some(genesis);
+            self.histories.entry(genesis).or_insert_with(|| History {
+                matching: Matching::new(genesis),
+                elections: Elections::default(),
+                fold: Fold::new(genesis, limits, tested),
+            });
         }
-        let (limits, tested) = (self.limits, self.tested.as_ref());
-        let history = self.histories.entry(genesis).or_insert_with(|| History {
-            matching: Matching::new(genesis),
-            elections: Elections::default(),
-            fold: Fold::new(genesis, limits, tested),
-        });
+        let history = self.histories.get_mut(&genesis);
+        let history = history.expect("made when the life was first seen in it");
         history.elections.observe(view)?;
         let (before, fate) = (history.matching.committed(), history.fold.fate());
         let mut folded = Ok(());
