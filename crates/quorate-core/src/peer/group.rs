@@ -372,7 +372,8 @@ impl Group {
 
     /// Takes a request of a client.
     pub(crate) fn on_client(&mut self, request: RequestId, op: ClientOp, out: &mut Out) {
-        let applied = self.applier.applied;
+        // Until its history has begun, the state may still be that of the one before.
+        let applied = self.begun.then_some(self.applier.applied);
         match (&mut self.raft, op) {
             (Some(raft), ClientOp::Write { command, deadline }) => {
                 raft.submit(request, Proposal::Command(command), deadline, out);
@@ -475,7 +476,9 @@ impl Group {
         if let Some(raft) = &mut self.raft {
             let peers = &self.peers;
             raft.settle(now, |member| peers.contains(&member), out);
-            raft.answer_reads(self.applier.applied, out);
+            if self.begun {
+                raft.answer_reads(self.applier.applied, out);
+            }
         }
         self.tell_standing(out);
     }

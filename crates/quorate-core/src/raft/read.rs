@@ -258,13 +258,13 @@ impl Reads {
 }
 
 impl Raft {
-    /// Takes a client's read; `applied` is what the state has applied.
+    /// Takes a client's read; `applied` is what the state has applied, if it is of this history.
     pub(crate) fn read(
         &mut self,
         request: RequestId,
         freshness: Freshness,
         deadline: Time,
-        applied: Cursor,
+        applied: Option<Cursor>,
         out: &mut Out,
     ) {
         if self.poisoned.is_some() {
@@ -279,12 +279,13 @@ impl Raft {
             return;
         }
         let read = Local { request, deadline };
+        let applied = applied.filter(|_| !self.is_at_a_loss());
         match freshness {
-            Freshness::AtLeast(cursor) if cursor.index <= applied.index && !self.is_at_a_loss() => {
-                out.reply(request, Reply::Fresh { applied });
-                return;
-            }
             Freshness::AtLeast(cursor) => {
+                if let Some(applied) = applied.filter(|applied| cursor.index <= applied.index) {
+                    out.reply(request, Reply::Fresh { applied });
+                    return;
+                }
                 self.reads.until.entry(cursor.index).or_default().push(read);
             }
             Freshness::Linearizable if self.is_leader() => {
