@@ -9,9 +9,11 @@
 //!
 //! Whoever leaves takes a whole log along, at a moment that the group chooses: a voter that the
 //! leader has just heard from may have lost its own since. So among those that stay the whole ones
-//! must outnumber the others, from the wish on until it has lapsed, and a learner that is not whole
-//! counts, too, since it may be about to take the seat. Who is asked first does not matter: damage
-//! is left out while somebody leaves, and a leave while somebody is damaged.
+//! must outnumber the others, from the wish on until it has lapsed. Who is asked first does not
+//! matter: damage is left out while somebody leaves, and a leave while somebody is damaged.
+//!
+//! A learner that is not whole counts like a voter: the leader may have heard from it just before,
+//! and give it a vote.
 
 use std::time::Duration;
 
@@ -63,15 +65,11 @@ struct Standing {
 impl Standing {
     /// Tells whether a configuration can decide, whoever of those that leave is let go.
     fn survives(&self, configuration: &Configuration) -> bool {
-        let shrinks = configuration
-            .members()
-            .iter()
-            .any(|one| self.leaving.contains(one));
         let heirs = configuration
             .learners
             .iter()
-            .filter(|one| self.hurt.contains(one));
-        let heirs = if shrinks { heirs.count() } else { 0 };
+            .filter(|one| self.hurt.contains(one))
+            .count();
         let half = |voters: &[Member]| {
             let whole = voters.iter().filter(|one| self.whole.contains(one));
             let lost = voters.len() - whole.clone().count() + heirs;

@@ -224,6 +224,12 @@ impl Disk {
         }
     }
 
+    /// Tells whether a request has failed, which ends the store.
+    pub(crate) fn has_failed(&self) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|running| running.store.failure().is_some())
+    }
+
     /// Tells whether there was no space for a write.
     pub(crate) fn is_short_of_space(&self) -> bool {
         let running = self.running.as_ref();

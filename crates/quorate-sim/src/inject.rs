@@ -204,8 +204,9 @@ impl World {
     /// so often that the peer is poisoned.
     fn fail_machine(&mut self, number: usize, times: u32, away: Duration) {
         let memory = self.scenario.storage == Storage::Memory;
-        let fails = self.lacks_state(number);
-        if self.nodes[number].life.is_none() || fails || !self.outlives(number) {
+        // Armed before there is a group, all machines could fail at its first entry.
+        let here = self.view(number).is_some_and(|view| view.genesis.is_some());
+        if !here || self.lacks_state(number) || !self.outlives(number) {
             return self.mark("fault left out: not survivable");
         }
         let times = if memory { 1 } else { times };
@@ -404,6 +405,28 @@ impl World {
             self.mark("operator: newest binary");
             self.end(number, "stops", None);
         }
+    }
+
+    /// Returns a peer that still runs an older binary, for the others would have lost too much with
+    /// it, and that they can do without by now.
+    pub(crate) fn old_binary(&self) -> Option<usize> {
+        let newest = self.scenario.all_versions();
+        let old = |peer: &usize| {
+            let life = self.nodes[*peer].life.as_ref();
+            life.is_some_and(|life| life.versions != newest)
+        };
+        let mut peers = (0..self.peers()).filter(old);
+        peers.find(|peer| self.is_renewable(*peer) || self.is_orderly() && self.outlives(*peer))
+    }
+
+    /// Tells whether every voter lives and none is being let go: then one may be restarted.
+    fn is_orderly(&self) -> bool {
+        let living: Vec<Member> = (0..self.peers())
+            .filter_map(|peer| self.member(peer))
+            .collect();
+        let configuration = self.checkers.configuration();
+        let lives = |one: &Configuration| one.voters.iter().all(|voter| living.contains(voter));
+        !self.is_shrinking() && configuration.is_some_and(lives)
     }
 
     fn is_renewable(&self, number: usize) -> bool {

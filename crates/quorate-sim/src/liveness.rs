@@ -50,7 +50,7 @@ impl World {
         let profile = &self.scenario.profile;
         let waits = profile.replace_after * 2 + profile.request_timeout * 2 + profile.fetch_timeout;
         let limit = timeout * CONVERGED_TIMEOUTS + waits + slowest;
-        if !self.run_until(limit, |world| world.divided().is_none()) {
+        if !self.converges(limit) {
             return self.missing("convergence", limit);
         }
         self.serve(timeout * LEADER_TIMEOUTS + PATIENCE);
@@ -70,6 +70,24 @@ impl World {
         if took > timeout * LEADER_TIMEOUTS {
             self.mark("liveness: slow to come back");
         }
+    }
+
+    /// Waits until the peers are one settled group; the operator meanwhile brings the newest binary
+    /// to one peer after another that could not be spared before, each of which may take `limit`.
+    fn converges(&mut self, limit: Duration) -> bool {
+        for _ in 0..=self.peers() {
+            let ready = |world: &Self| world.old_binary().is_some() || world.divided().is_none();
+            if !self.run_until(limit, ready) {
+                return false;
+            }
+            let Some(number) = self.old_binary() else {
+                return true;
+            };
+            self.mark("operator: newest binary, later");
+            self.end(number, "stops", None);
+            self.start(number);
+        }
+        false
     }
 
     /// Demands a fresh write and a linearizable read through each peer.

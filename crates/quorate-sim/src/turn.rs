@@ -395,12 +395,14 @@ impl World {
     }
 
     fn finish_disk(&mut self, number: usize, life: u64, done: Vec<DiskCompletion>) {
+        // Also where no operation of the peer waits for what failed: the process sees to its disk.
+        if self.nodes[number].disk.has_failed() && self.checkers.disk_failed(number) {
+            self.mark("disk: failed under a peer");
+            self.lift_after(Duration::from_millis(1), Lift::DiskLost(number, life));
+        }
         for DiskCompletion { id, result } in done {
             if result.is_ok() {
                 self.checkers.finished(number, id);
-            } else if self.checkers.disk_failed(number) {
-                self.mark("disk: failed under a peer");
-                self.lift_after(Duration::from_millis(1), Lift::DiskLost(number, life));
             }
             let input = Input::Disk { id, result };
             let node = &mut self.nodes[number];
