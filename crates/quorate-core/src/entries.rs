@@ -24,12 +24,35 @@ pub struct Entries {
     shared: Arc<Vec<Entry>>,
     range: Range<usize>,
     bytes: usize,
+    /// Whether one of them may be of a kind that a step looks for; see [`Entries::are_plain`].
+    special: bool,
 }
 
 impl Entries {
     /// Returns about how many bytes they take on the wire; see [`entry_size`].
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Tells whether none of them changes the configuration, cuts a snapshot or raises the version
+    /// of the machine; false only means that one of them may.
+    ///
+    /// What every step looks for in entries is hardly ever there, so it is looked for once, where
+    /// they come from.
+    pub(crate) fn are_plain(&self) -> bool {
+        !self.special
+    }
+
+    /// Tells whether both are the same entries in memory, and not only equal.
+    pub(crate) fn are_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared) && self.range == other.range
+    }
+
+    /// Drops all but the first `len`.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        if len < self.len() {
+            *self = self.slice(0..len);
+        }
     }
 
     /// Returns those in `range`, which are shared. Costs a look at each unless all are wanted.
@@ -46,15 +69,22 @@ impl Entries {
             bytes: self[range.clone()].iter().map(entry_size).sum(),
             shared: Arc::clone(&self.shared),
             range: self.range.start + range.start..self.range.start + range.end,
+            special: self.special,
         }
     }
 }
 
 impl From<Vec<Entry>> for Entries {
     fn from(entries: Vec<Entry>) -> Self {
+        let (mut bytes, mut special) = (0, false);
+        for entry in &entries {
+            bytes += entry_size(entry);
+            special |= entry.body.is_special();
+        }
         Self {
             range: 0..entries.len(),
-            bytes: entries.iter().map(entry_size).sum(),
+            bytes,
+            special,
             shared: Arc::new(entries),
         }
     }
@@ -133,7 +163,7 @@ impl LogEntries {
         self.len == 0
     }
 
-    /// Returns the entry at a place, counted from 0; O(log batches), O(1) in the last one.
+    /// Returns the entry at a place, counted from 0; O(log batches from the end), O(1) in the last.
     pub fn get(&self, at: usize) -> Option<&Entry> {
         let (batch, within) = self.find(at)?;
         self.batches[batch].1.get(within)
@@ -162,21 +192,53 @@ impl LogEntries {
         })
     }
 
-    /// Returns `count` of them from a place on; shares them if they lie in one batch.
-    ///
-    /// # Panics
-    ///
-    /// If there are not as many.
-    pub(crate) fn slice(&self, at: usize, count: usize) -> Entries {
-        if let Some((batch, within)) = self.find(at)
-            && let batch = &self.batches[batch].1
-            && within + count <= batch.len()
-        {
+    /// Returns those from a place on, within the bounds, at least one if there is one; shares them
+    /// if they lie in one batch.
+    pub(crate) fn slice(&self, at: usize, max_entries: usize, max_bytes: usize) -> Entries {
+        let Some((place, within)) = self.find(at) else {
+            return Entries::default();
+        };
+        let batch = &self.batches[place].1;
+        let rest = batch.len() - within;
+        let most = max_entries.min(self.len - at);
+        if most <= rest && batch.bytes() <= max_bytes {
+            return batch.slice(within..within + most);
+        }
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            let first = bytes == 0;
+            bytes += entry_size(entry);
+            first || bytes <= max_bytes
+        };
+        let wanted = self.iter_from(at).take(most).take_while(fits);
+        let count = wanted.count();
+        if count <= rest {
             return batch.slice(within..within + count);
         }
-        let copied: Entries = self.iter_from(at).take(count).cloned().collect();
-        assert_eq!(copied.len(), count, "a slice beyond the end of the log");
-        copied
+        self.iter_from(at).take(count).cloned().collect()
+    }
+
+    /// Returns about how many bytes `count` of them take, from a place on.
+    pub(crate) fn bytes_from(&self, at: usize, count: usize) -> usize {
+        let Some((place, mut within)) = self.find(at) else {
+            return 0;
+        };
+        let (mut bytes, mut left) = (0, count);
+        for (_, batch) in self.batches.range(place..) {
+            let some = left.min(batch.len() - within);
+            if some == batch.len() {
+                bytes += batch.bytes();
+            } else {
+                let part = &batch[within..within + some];
+                bytes += part.iter().map(entry_size).sum::<usize>();
+            }
+            left -= some;
+            within = 0;
+            if left == 0 {
+                break;
+            }
+        }
+        bytes
     }
 
     /// Adds entries at the end.
@@ -236,14 +298,28 @@ impl LogEntries {
             return None;
         }
         let number = self.first + at as u64;
-        let after = match self.batches.back() {
-            // What is looked for is mostly new.
-            Some((first, _)) if *first <= number => self.batches.len(),
-            _ => self.batches.partition_point(|(first, _)| *first <= number),
-        };
-        let batch = after.checked_sub(1)?;
-        let within = number - self.batches[batch].0;
-        Some((batch, usize::try_from(within).ok()?))
+        // What is looked for is mostly new: the steps back from the end double until one of them
+        // goes far enough, and what they have left out is searched in halves.
+        let (mut low, mut after) = (self.batches.len(), self.batches.len());
+        let mut step = 1;
+        while low > 0 {
+            low = low.saturating_sub(step);
+            if self.batches[low].0 <= number {
+                break;
+            }
+            after = low;
+            step *= 2;
+        }
+        while after - low > 1 {
+            let middle = low + (after - low) / 2;
+            if self.batches[middle].0 <= number {
+                low = middle;
+            } else {
+                after = middle;
+            }
+        }
+        let within = number - self.batches[low].0;
+        Some((low, usize::try_from(within).ok()?))
     }
 }
 
@@ -332,9 +408,15 @@ mod tests {
                     _ => {
                         let at = (other as usize).min(len);
                         let count = count.min(len - at);
-                        let slice = row.slice(at, count);
-                        prop_assert_eq!(&slice[..], &plain[at..at + count]);
-                        prop_assert_eq!(slice.bytes(), bytes(&slice));
+                        prop_assert_eq!(row.bytes_from(at, count), bytes(&plain[at..at + count]));
+                        for max_bytes in [0, 33, 80, 1_000] {
+                            let slice = row.slice(at, count, max_bytes);
+                            let fits =
+                                |n: &usize| *n == 1 || bytes(&plain[at..at + n]) <= max_bytes;
+                            let wanted = (0..=count).take_while(fits).last().unwrap_or(0);
+                            prop_assert_eq!(&slice[..], &plain[at..at + wanted]);
+                            prop_assert_eq!(slice.bytes(), bytes(&slice));
+                        }
                     }
                 }
                 let from = other as usize;
@@ -352,8 +434,22 @@ mod tests {
         let mut row = LogEntries::new();
         row.push(some(0, 3).into());
         row.push(some(3, 4).into());
-        let shared = row.slice(4, 2);
+        let shared = row.slice(4, 2, 1_000);
         assert!(std::ptr::eq(&shared[0], &row[4]));
-        assert!(!std::ptr::eq(&row.slice(2, 2)[0], &row[2]));
+        assert!(std::ptr::eq(&row.slice(2, 2, 1)[0], &row[2]));
+        assert!(!std::ptr::eq(&row.slice(2, 2, 1_000)[0], &row[2]));
+    }
+
+    #[test]
+    fn a_place_is_found_however_far_from_the_end_it_is() {
+        let mut row = LogEntries::new();
+        for number in 0..100 {
+            row.push(some(number, 1 + number % 3).into());
+        }
+        let numbers: Vec<u64> = (0..100).flat_map(|n| n..n + 1 + n % 3).collect();
+        for (at, number) in numbers.iter().enumerate() {
+            assert_eq!(row[at].term, Term(*number));
+        }
+        assert_eq!(row.get(numbers.len()), None);
     }
 }

@@ -63,6 +63,15 @@ impl Body {
         }
     }
 
+    /// Tells whether this is one of the kinds that are looked for among entries on their way: those
+    /// that change the configuration, cut a snapshot or raise the version of the machine.
+    pub(crate) fn is_special(&self) -> bool {
+        matches!(
+            self,
+            Self::Configuration(_) | Self::Marker(_) | Self::Upgrade { .. }
+        )
+    }
+
     /// Tells whether the state machine runs this entry.
     pub fn is_command(&self) -> bool {
         matches!(self, Self::Command(_) | Self::Named(_))

@@ -8,6 +8,7 @@
 use crate::{
     canary::{Canary, Planted},
     cursor::{Cursor, Index},
+    entries::Entries,
     entry::{Body, Entry, Marker},
     event::GroupEvent,
     limits,
@@ -79,7 +80,7 @@ impl Applier {
         }
         let first = self.handed.index.next();
         let committed = usize::try_from(raft.commit().since(self.handed.index)).ok()?;
-        let entries = raft.log().slice(
+        let mut entries = raft.log().slice(
             first,
             committed.min(limits::APPLY_ENTRIES),
             limits::APPLY_BYTES,
@@ -87,28 +88,30 @@ impl Applier {
         if entries.is_empty() {
             return None;
         }
-        let past = self.planted.has(Canary::CutPastTheMarker);
-        let marked = one_batch(&entries);
-        let whole = entries.len();
-        let entries = entries.slice(0..if past { whole } else { marked });
-        let runnable = self.runnable(&entries);
-        let entries = entries.slice(0..runnable);
+        // Mostly there is no marker, nor anything else that a batch would be cut at.
+        let marked = if entries.are_plain() {
+            0
+        } else {
+            one_batch(&entries)
+        };
+        if marked > 0 && !self.planted.has(Canary::CutPastTheMarker) {
+            entries.truncate(marked);
+        }
+        entries.truncate(self.runnable(&entries));
         let Some(last) = entries.last() else {
             self.get_stuck(out);
             return None;
         };
         let last_index = Index(self.handed.index.0 + entries.len() as u64);
         let cursor = Cursor::new(last.term, last_index);
-        let marker = match entries.get(marked - 1).map(|entry| &entry.body) {
-            Some(Body::Marker(marker)) => {
-                let at = Index(self.handed.index.0 + marked as u64);
-                Some((
-                    Cursor::new(entries[marked - 1].term, at),
-                    (**marker).clone(),
-                ))
+        let marker = marked.checked_sub(1).and_then(|place| {
+            let Entry { term, body } = entries.get(place)?;
+            let at = Index(self.handed.index.0 + marked as u64);
+            match body {
+                Body::Marker(marker) => Some((Cursor::new(*term, at), (**marker).clone())),
+                _ => None,
             }
-            _ => None,
-        };
+        });
         let first = Cursor::new(entries.first()?.term, first);
         let outcomes = raft.awaits(last_index);
         self.handed = cursor;
@@ -123,7 +126,10 @@ impl Applier {
     }
 
     /// Returns how many of `entries` come before the first command that cannot be run here.
-    fn runnable(&self, entries: &[Entry]) -> usize {
+    fn runnable(&self, entries: &Entries) -> usize {
+        if entries.are_plain() && self.versions.contains(self.version) {
+            return entries.len();
+        }
         let mut version = self.version;
         let cannot = |entry: &Entry| {
             version = entry.body.version_after(version);
@@ -132,7 +138,10 @@ impl Applier {
         entries.iter().position(cannot).unwrap_or(entries.len())
     }
 
-    fn note_upgrades(&mut self, entries: &[Entry], out: &mut Out) {
+    fn note_upgrades(&mut self, entries: &Entries, out: &mut Out) {
+        if entries.are_plain() {
+            return;
+        }
         for entry in entries {
             let version = entry.body.version_after(self.version);
             if version != self.version {

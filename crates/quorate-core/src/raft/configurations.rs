@@ -3,6 +3,7 @@
 use crate::{
     configuration::Configuration,
     cursor::Index,
+    entries::Entries,
     entry::{Body, Entry},
 };
 
@@ -20,7 +21,7 @@ impl Configurations {
         let mut configurations = Self {
             history: vec![(base, at_base)],
         };
-        configurations.note(base.next(), entries);
+        configurations.collect(base.next(), entries);
         configurations
     }
 
@@ -41,7 +42,11 @@ impl Configurations {
 
     /// Notes the configurations among `entries`, the first of which has index `first`; returns
     /// whether there was one.
-    pub(crate) fn note(&mut self, first: Index, entries: &[Entry]) -> bool {
+    pub(crate) fn note(&mut self, first: Index, entries: &Entries) -> bool {
+        !entries.are_plain() && self.collect(first, entries)
+    }
+
+    fn collect(&mut self, first: Index, entries: &[Entry]) -> bool {
         let before = self.history.len();
         for (offset, entry) in (0..).zip(entries) {
             if let Body::Configuration(configuration) = &entry.body {

@@ -142,12 +142,7 @@ impl Raft {
             self.reject(from, previous, out);
             return;
         }
-        let first_new = (0..)
-            .zip(&entries)
-            .find(|(offset, entry)| {
-                self.log.term_at(Index(previous.index.0 + 1 + offset)) != Some(entry.term)
-            })
-            .map_or(entries.len(), |(offset, _)| offset as usize);
+        let first_new = self.first_new(previous, &entries);
         let end = Index(previous.index.0 + entries.len() as u64);
         if first_new > 0 {
             out.mark("raft.entries_sent_again");
@@ -189,6 +184,18 @@ impl Raft {
             self.configuration_changed(out);
         }
         true
+    }
+
+    /// Returns how many of the entries after `previous` are here already.
+    fn first_new(&self, previous: Cursor, entries: &Entries) -> usize {
+        if previous.index == self.log.last().index {
+            return 0;
+        }
+        let term_here = |index| self.log.term_at(Index(index));
+        (previous.index.0 + 1..)
+            .zip(entries)
+            .take_while(|(index, entry)| term_here(*index) == Some(entry.term))
+            .count()
     }
 
     /// Skips entries up to the base: they are committed, so the leader's are the same.

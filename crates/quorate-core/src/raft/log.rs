@@ -20,10 +20,14 @@ use crate::{
 #[derive(Clone, Hash, Debug)]
 pub(crate) struct Log {
     base: Cursor,
+    /// The cursor of the last entry, or the base: asked for all the time.
+    last: Cursor,
     entries: LogEntries,
     bytes: u64,
     /// Appends under way: the first index that each writes.
     writing: VecDeque<(DiskId, Index)>,
+    /// The last index that none of them writes, nor anything after it.
+    written: Index,
     planted: Planted,
     /// For a planted bug: up to where the write that finished last went.
     watermark: Option<Index>,
@@ -53,15 +57,19 @@ impl Log {
     /// Takes over what recovery found; all of it is durable.
     pub(crate) fn recovered(base: Cursor, entries: Vec<Entry>, planted: Planted) -> Self {
         let bytes = entries.iter().map(|entry| entry_size(entry) as u64).sum();
-        Self {
+        let mut log = Self {
             base,
+            last: base,
             entries: entries.into(),
             bytes,
             writing: VecDeque::new(),
+            written: Index(u64::MAX),
             planted,
             watermark: None,
             ends: BTreeMap::new(),
-        }
+        };
+        log.find_last();
+        log
     }
 
     /// Returns the cursor before the first entry.
@@ -91,21 +99,19 @@ impl Log {
 
     /// Returns the cursor of the last entry.
     pub(crate) fn last(&self) -> Cursor {
-        match self.entries.last() {
-            Some(entry) => Cursor::new(entry.term, self.last_index()),
-            None => self.base,
-        }
-    }
-
-    /// Returns the index of the last entry: what is asked for most, and needs no look at it.
-    fn last_index(&self) -> Index {
-        Index(self.base.index.0 + self.entries.len() as u64)
+        self.last
     }
 
     /// Returns the term of the entry at `index`, if the log holds it or starts right after it.
     pub(crate) fn term_at(&self, index: Index) -> Option<Term> {
+        if index == self.last.index {
+            return Some(self.last.term);
+        }
         if index == self.base.index {
             return Some(self.base.term);
+        }
+        if index > self.last.index {
+            return None;
         }
         self.get(index).map(|entry| entry.term)
     }
@@ -125,42 +131,25 @@ impl Log {
         let Some(offset) = self.offset(first) else {
             return Entries::default();
         };
-        let offset = offset.min(self.entries.len());
-        let most = max_entries.min(self.entries.len() - offset);
-        let mut bytes = 0;
-        let fits = |entry: &&Entry| {
-            let first = bytes == 0;
-            bytes += entry_size(entry);
-            first || bytes <= max_bytes
-        };
-        let entries = self.entries.iter_from(offset).take(most);
-        let count = entries.take_while(fits).count();
-        self.entries.slice(offset, count)
+        self.entries.slice(offset, max_entries, max_bytes)
     }
 
     /// Returns about how many bytes the entries after `after` up to `last` take.
     pub(crate) fn bytes_between(&self, after: Index, last: Index) -> usize {
         let from = self.offset(after.next()).unwrap_or(0);
         let count = usize::try_from(last.since(after)).unwrap_or(usize::MAX);
-        let between = self.entries.iter_from(from).take(count);
-        between.map(entry_size).sum()
+        self.entries.bytes_from(from, count)
     }
 
     /// Returns up to where the log is durable.
     pub(crate) fn durable(&self) -> Durable {
         if self.planted.has(Canary::AckBeforeSync) {
-            return Durable(self.last_index());
+            return Durable(self.last.index);
         }
         if let Some(watermark) = self.watermark {
-            return Durable(watermark.min(self.last_index()));
+            return Durable(watermark.min(self.last.index));
         }
-        let written = self
-            .writing
-            .iter()
-            .map(|(_, first)| first.0 - 1)
-            .min()
-            .unwrap_or(u64::MAX);
-        Durable(Index(written.min(self.last_index().0)))
+        Durable(self.written.min(self.last.index))
     }
 
     /// Appends entries and writes them to the durable log.
@@ -168,25 +157,29 @@ impl Log {
         if entries.is_empty() {
             return;
         }
-        let previous = self.last();
-        for (offset, entry) in (1..).zip(&entries) {
-            if matches!(entry.body, Body::Marker(_)) {
-                out.markers.push(Index(previous.index.0 + offset));
+        let previous = self.last;
+        if !entries.are_plain() {
+            for (offset, entry) in (1..).zip(&entries) {
+                if matches!(entry.body, Body::Marker(_)) {
+                    out.markers.push(Index(previous.index.0 + offset));
+                }
             }
         }
         self.bytes += entries.bytes() as u64;
         self.entries.push(entries.clone());
+        self.find_last();
         let id = out.write(DiskWrite::Append { previous, entries });
         if self.planted.has(Canary::Openraft1960) {
             self.ends.insert(id, self.last().index);
         }
-        self.writing.push_back((id, previous.index.next()));
+        self.await_write(id, previous.index.next());
     }
 
     /// Drops the entries after `last`; the next append drops them from the durable log too.
     pub(crate) fn truncate(&mut self, last: Index) {
         let keep = usize::try_from(last.since(self.base.index)).unwrap_or(usize::MAX);
         self.bytes -= self.entries.truncate(keep) as u64;
+        self.find_last();
     }
 
     /// Drops the entries up to `base`, which the log holds.
@@ -195,6 +188,7 @@ impl Log {
         if gone > 0 {
             self.bytes -= self.entries.drop_first(gone) as u64;
             self.base = base;
+            self.find_last();
         }
     }
 
@@ -206,14 +200,16 @@ impl Log {
         self.entries.clear();
         self.bytes = 0;
         self.base = base;
+        self.last = base;
         self.writing.clear();
         self.watermark = None;
-        self.writing.push_back((id, Index(1)));
+        self.written = Index(u64::MAX);
+        self.await_write(id, Index(1));
     }
 
     /// Makes acks wait for a write that replaces the base, as `id`.
     pub(crate) fn rebase(&mut self, id: DiskId) {
-        self.writing.push_back((id, self.base.index));
+        self.await_write(id, self.base.index);
     }
 
     /// Returns the oldest write under way.
@@ -224,9 +220,24 @@ impl Log {
     /// Notes that a write is finished.
     pub(crate) fn written(&mut self, id: DiskId) {
         self.writing.retain(|(writing, _)| *writing != id);
+        let firsts = self.writing.iter().map(|(_, first)| first.previous());
+        self.written = firsts.min().unwrap_or(Index(u64::MAX));
         if self.planted.has(Canary::Openraft1960) {
             self.watermark = self.ends.remove(&id).or(self.watermark);
         }
+    }
+
+    /// Takes note of a write that is under way and begins at `first`.
+    fn await_write(&mut self, id: DiskId, first: Index) {
+        self.writing.push_back((id, first));
+        self.written = self.written.min(first.previous());
+    }
+
+    /// Takes note of where the log ends, after a change.
+    fn find_last(&mut self) {
+        let end = Index(self.base.index.0 + self.entries.len() as u64);
+        let last = self.entries.last();
+        self.last = last.map_or(self.base, |entry| Cursor::new(entry.term, end));
     }
 
     fn offset(&self, index: Index) -> Option<usize> {

@@ -8,6 +8,7 @@ use crate::{
     configuration::Configuration,
     cursor::{Cursor, Index, Term},
     disk_op::DiskWrite,
+    entries::Entries,
     entry::Entry,
     event::GroupEvent,
     id::Member,
@@ -183,9 +184,9 @@ impl Raft {
         if let Some(staging) = staging.filter(|staging| !keep && staging.run == self.run) {
             out.mark("install.staged_entries");
             let last = staging.last().index;
-            self.configurations
-                .note(anchor.index.next(), &staging.entries);
-            self.log.append(staging.entries.into(), out);
+            let entries = Entries::from(staging.entries);
+            self.configurations.note(anchor.index.next(), &entries);
+            self.log.append(entries, out);
             self.matched = self.matched.max(last);
         }
         self.ack_due = true;
