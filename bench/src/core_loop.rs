@@ -271,7 +271,7 @@ impl Node {
             form: Form::Expect(PEERS),
             profile: GroupProfile::lan(),
         };
-        let mut inbox = VecDeque::from([Input::Open(open)]);
+        let mut inbox = VecDeque::from([Input::Open(Box::new(open))]);
         inbox.extend((0..number).map(|other| Input::Found(peer_id(other))));
         Self {
             peer: Peer::new(config, recovered),

@@ -73,7 +73,7 @@ pub enum DiskWrite {
         /// The last cursor that the log no longer holds.
         base: Cursor,
         /// The configuration at `base`.
-        configuration: Configuration,
+        configuration: Box<Configuration>,
         /// The history, for a log that begins with a snapshot.
         genesis: GenesisId,
         /// Whether the entries after `base` stay; an install over a conflicting log drops them.

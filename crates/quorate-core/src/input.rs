@@ -69,7 +69,7 @@ pub enum Input {
         done: StateDone,
     },
     /// The application opens a group.
-    Open(OpenGroup),
+    Open(Box<OpenGroup>),
     /// This peer holds the lock that picks the founder of a group: of all peers that open it with
     /// [`Form::Auto`] and a lock, it alone may found it.
     ///

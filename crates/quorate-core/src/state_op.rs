@@ -225,7 +225,7 @@ pub enum StateDone {
         /// The catch-up.
         session: SessionId,
         /// What now stands, or nothing if the parts did not have the digest: start again.
-        restored: Option<Restored>,
+        restored: Option<Box<Restored>>,
     },
 }
 

@@ -143,14 +143,14 @@ impl World {
         let Some(versions) = self.nodes[number].life.as_ref().map(|life| life.versions) else {
             return;
         };
-        let open = Input::Open(OpenGroup {
+        let open = Box::new(OpenGroup {
             key: self.key.clone(),
             machine: MACHINE.to_owned(),
             versions,
             form,
             profile: self.scenario.profile.clone(),
         });
-        self.give(number, life, open);
+        self.give(number, life, Input::Open(open));
     }
 
     /// Lets a peer that was just started and the others find each other.

@@ -247,7 +247,7 @@ impl Replica {
             }),
             StateOp::Install { session } => Some(StateDone::Installed {
                 session,
-                restored: self.install(session),
+                restored: self.install(session).map(Box::new),
             }),
             StateOp::Abandon { session } => {
                 if self.restore.as_ref().is_some_and(|r| r.session == session) {

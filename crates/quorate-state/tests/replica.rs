@@ -207,7 +207,7 @@ fn installed(replica: &mut Replica) -> Option<quorate_core::Restored> {
         Some(StateDone::Installed {
             session: SESSION,
             restored,
-        }) => restored,
+        }) => restored.map(|restored| *restored),
         other => panic!("{other:?}"),
     }
 }

@@ -104,7 +104,7 @@ fn appends(groups: u64, batch: u64, total: u64) -> (f64, u64) {
             bases[at] = last[at] - RESERVE;
             let write = DiskWrite::Base {
                 base: Cursor::new(Term(1), Index(bases[at])),
-                configuration: genesis(group).configuration(),
+                configuration: Box::new(genesis(group).configuration()),
                 genesis: genesis(group).id(),
                 keep: true,
             };

@@ -314,7 +314,7 @@ impl Store {
                     end: if keep { log.end } else { *base },
                     genesis: *genesis,
                     keep,
-                    configuration: configuration.clone(),
+                    configuration: (**configuration).clone(),
                 };
                 self.take_base(group, &record)
             }

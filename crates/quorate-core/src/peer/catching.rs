@@ -137,7 +137,7 @@ impl Group {
         &mut self,
         now: Now,
         session: SessionId,
-        restored: Option<Restored>,
+        restored: Option<Box<Restored>>,
         out: &mut Out,
     ) {
         let Syncing {
@@ -148,7 +148,7 @@ impl Group {
         if let Some(catching) = catching.as_mut().filter(|c| c.session.id() == session) {
             catching
                 .session
-                .on_installed(now.time, restored.as_ref(), wishes);
+                .on_installed(now.time, restored.as_deref(), wishes);
         }
         let (Some(restored), Some(raft)) = (restored, &mut self.raft) else {
             return;
@@ -160,7 +160,7 @@ impl Group {
             version,
             items,
             bytes,
-        } = restored;
+        } = *restored;
         self.applier.installed(anchor, version, (items, bytes));
         raft.install(anchor, configuration, out);
         raft.note_version(anchor.index, version, out);

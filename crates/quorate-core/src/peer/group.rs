@@ -300,7 +300,7 @@ impl Group {
         out.mark("group.joined");
         out.write(DiskWrite::Base {
             base: Cursor::ZERO,
-            configuration: Configuration::default(),
+            configuration: Box::default(),
             genesis,
             keep: false,
         });

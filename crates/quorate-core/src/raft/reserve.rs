@@ -60,7 +60,7 @@ impl Raft {
         let base = Cursor::new(term, keep_after);
         out.write(DiskWrite::Base {
             base,
-            configuration: self.configurations.at(keep_after).clone(),
+            configuration: Box::new(self.configurations.at(keep_after).clone()),
             genesis: self.genesis,
             keep: true,
         });

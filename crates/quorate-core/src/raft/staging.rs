@@ -160,7 +160,7 @@ impl Raft {
         let keep = self.log.matches(anchor);
         let id = out.write(DiskWrite::Base {
             base: anchor,
-            configuration: configuration.clone(),
+            configuration: Box::new(configuration.clone()),
             genesis: self.genesis,
             keep,
         });

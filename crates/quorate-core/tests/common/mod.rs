@@ -159,7 +159,7 @@ impl Wire {
             form,
             profile: GroupProfile::lan(),
         };
-        let mut inbox = VecDeque::from([Input::Open(open)]);
+        let mut inbox = VecDeque::from([Input::Open(Box::new(open))]);
         for other in 0..number {
             let mut id = [0; 32];
             id[0] = other as u8 + 1;
@@ -323,13 +323,13 @@ impl Wire {
     pub fn open_everywhere(&mut self, name: &str, form: Form) -> GroupId {
         let key = GroupKey::named(name);
         for node in &mut self.nodes {
-            node.inbox.push_back(Input::Open(OpenGroup {
+            node.inbox.push_back(Input::Open(Box::new(OpenGroup {
                 key: key.clone(),
                 machine: "count".to_owned(),
                 versions: Versions::ONLY_THE_FIRST,
                 form,
                 profile: GroupProfile::lan(),
-            }));
+            })));
         }
         key.group_id("count")
     }

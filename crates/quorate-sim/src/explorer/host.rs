@@ -368,13 +368,13 @@ impl Turn<'_> {
                 .collect(),
         };
         host.peer = Some(Peer::new(config, recovered));
-        self.give(Input::Open(OpenGroup {
+        self.give(Input::Open(Box::new(OpenGroup {
             key: key.clone(),
             machine: MACHINE.to_owned(),
             versions: Versions::ONLY_THE_FIRST,
             form,
             profile: profile.clone(),
-        }));
+        })));
         let Ground { founder, group, .. } = self.ground;
         if *founder == Some(self.outcome.host.number) {
             self.give(Input::Founder(*group));

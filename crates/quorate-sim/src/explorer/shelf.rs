@@ -176,7 +176,7 @@ impl Shelf {
             } => {
                 kept.entries = entries_after(kept, base, keep);
                 kept.base = base;
-                kept.configuration = configuration;
+                kept.configuration = *configuration;
                 kept.genesis = Some(genesis);
                 kept.founding = None;
             }

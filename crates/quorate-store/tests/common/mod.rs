@@ -147,7 +147,7 @@ impl Log {
                     self.entries.clear();
                 }
                 self.base = *base;
-                self.configuration = configuration.clone();
+                self.configuration = (**configuration).clone();
                 self.genesis = Some(*genesis);
             }
         }
@@ -355,6 +355,10 @@ pub fn fate(dice: &mut Dice) -> impl FnMut(Unsynced<'_>) -> Fate + '_ {
 }
 
 /// The first configuration of `genesis`, for a base.
-pub fn configuration() -> Configuration {
-    Configuration::of_voters(vec![member(1), member(2), member(3)])
+pub fn configuration() -> Box<Configuration> {
+    Box::new(Configuration::of_voters(vec![
+        member(1),
+        member(2),
+        member(3),
+    ]))
 }

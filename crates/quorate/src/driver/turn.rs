@@ -263,7 +263,7 @@ impl Driver {
                 machine,
                 reply,
             } => {
-                let seat = self.open(now, group, *open, machine);
+                let seat = self.open(now, group, open, machine);
                 reply.send(seat).unwrap_or_default();
             }
             Request::Founder { group, lock } => {
@@ -418,7 +418,7 @@ impl Driver {
         &mut self,
         now: Now,
         group: GroupId,
-        open: OpenGroup,
+        open: Box<OpenGroup>,
         machine: Arc<dyn Machine>,
     ) -> Arc<Seat> {
         if let Some(host) = self.hosts.get(&group) {
