@@ -31,6 +31,7 @@ pub mod peer;
 pub mod profile;
 mod raft;
 pub mod random;
+mod scratch;
 pub mod state_op;
 pub mod sync;
 pub mod time;

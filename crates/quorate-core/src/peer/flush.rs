@@ -9,9 +9,7 @@ use crate::{
     effect::{Effect, Effects, Lane},
     event::Event,
     id::{GenesisId, GroupId, Member},
-    wire::{
-        Address, BulkChunk, Control, Envelope, encode_bulk, encode_control, encode_replication,
-    },
+    wire::{Address, BulkChunk, Control, Encoder, Envelope, encode_bulk, encode_control_in},
 };
 
 use super::Peer;
@@ -19,8 +17,12 @@ use super::Peer;
 impl Peer {
     /// Sends the small messages that wait on the links.
     pub(super) fn flush_control(&mut self, effects: &mut Effects) {
+        if !self.links.speaks() {
+            return;
+        }
+        let mut room = self.scratch.take_bytes();
         self.links.empty_outboxes(|link, messages| {
-            encode_control(messages, |frame| {
+            encode_control_in(&mut room, messages, |frame| {
                 effects.push(Effect::Send {
                     link,
                     lane: Lane::Control,
@@ -28,6 +30,7 @@ impl Peer {
                 });
             });
         });
+        self.scratch.give_bytes(room);
     }
 
     /// Turns the wishes of one group into effects.
@@ -71,18 +74,22 @@ impl Peer {
                 Control::Group(Envelope { address, message })
             });
         }
-        for (to, message) in out.frames.drain(..) {
-            if let Some((link, _)) = self.links.to(to, group) {
-                let frame = encode_replication(&address(to, genesis), &message);
-                effects.push(Effect::Send {
-                    link,
-                    lane: Lane::Entries(group),
-                    frame,
-                });
+        if !out.frames.is_empty() {
+            let mut encoder = Encoder::with_room(self.scratch.take_bytes());
+            for (to, message) in out.frames.drain(..) {
+                if let Some(link) = self.links.to(to, group) {
+                    let frame = encoder.encode(&address(to, genesis), message);
+                    effects.push(Effect::Send {
+                        link,
+                        lane: Lane::Entries(group),
+                        frame,
+                    });
+                }
             }
+            self.scratch.give_bytes(encoder.into_room());
         }
         for chunk in out.chunks.drain(..) {
-            if let Some((link, _)) = self.links.to(chunk.to, group) {
+            if let Some(link) = self.links.to(chunk.to, group) {
                 let frame = encode_bulk(&BulkChunk {
                     address: address(chunk.to, genesis),
                     session: chunk.session,
@@ -101,6 +108,7 @@ impl Peer {
 }
 
 /// Moves wishes to the effects; most calls into a group have none of most kinds.
+#[inline]
 fn move_all<T>(wishes: &mut Vec<T>, effects: &mut Effects, effect: impl FnMut(T) -> Effect) {
     if !wishes.is_empty() {
         effects.extend(wishes.drain(..).map(effect));

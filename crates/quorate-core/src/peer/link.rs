@@ -51,7 +51,7 @@ pub(crate) struct Link {
     /// Groups both sides have.
     pub(crate) proven: BTreeSet<GroupId>,
     /// Messages that wait for the end of the step.
-    pub(crate) outbox: Vec<Control>,
+    outbox: Vec<Control>,
 }
 
 /// What a handshake message did.
@@ -67,6 +67,11 @@ impl Link {
     /// Tells whether the link carries nothing, and is closed after a while.
     fn is_idle(&self) -> bool {
         self.proven.is_empty() || self.barred
+    }
+
+    /// Tells whether the link was barred.
+    pub(crate) fn is_barred(&self) -> bool {
+        self.barred
     }
 
     fn check_proofs(&mut self, groups: &Keys) -> Result<Greeting, CloseCode> {
@@ -478,11 +483,6 @@ impl Links {
         Some(peer)
     }
 
-    /// Tells whether a link was barred.
-    pub(crate) fn is_barred(&self, id: LinkId) -> bool {
-        self.links.get(&id).is_some_and(|link| link.barred)
-    }
-
     /// Returns the boot of a member to which there is a route.
     pub(crate) fn boot_of(&self, member: Member) -> Option<Boot> {
         let link = self.links.get(self.routes.get(&member.peer)?)?;
@@ -496,18 +496,10 @@ impl Links {
     }
 
     /// Returns the link that carries messages to `member` for `group`.
-    pub(crate) fn to(&mut self, member: Member, group: GroupId) -> Option<(LinkId, &mut Link)> {
+    pub(crate) fn to(&self, member: Member, group: GroupId) -> Option<LinkId> {
         let id = *self.routes.get(&member.peer)?;
-        let link = self.links.get_mut(&id)?;
-        let right_life = link.incarnation == Some(member.incarnation)
-            || self.identity.planted.has(Canary::KeyIsIdentity);
-        let reaches = right_life && link.proven.contains(&group);
-        reaches.then_some((id, link))
-    }
-
-    /// Returns the link that carries messages to `peer`.
-    pub(crate) fn route_of(&self, peer: PeerId) -> Option<LinkId> {
-        self.routes.get(&peer).copied()
+        let link = self.links.get(&id)?;
+        self.reaches(link, member, group).then_some(id)
     }
 
     /// Has a message wait on the link to `member`, if one carries messages of `group`.
@@ -517,17 +509,34 @@ impl Links {
         group: GroupId,
         message: impl FnOnce() -> Control,
     ) {
-        if let Some((_, link)) = self.to(member, group) {
+        let Some(id) = self.to(member, group) else {
+            return;
+        };
+        if let Some(link) = self.links.get_mut(&id) {
             link.outbox.push(message());
             self.speaks = true;
         }
     }
 
+    fn reaches(&self, link: &Link, member: Member, group: GroupId) -> bool {
+        let right_life = link.incarnation == Some(member.incarnation)
+            || self.identity.planted.has(Canary::KeyIsIdentity);
+        right_life && link.proven.contains(&group)
+    }
+
+    /// Returns the link that carries messages to `peer`.
+    pub(crate) fn route_of(&self, peer: PeerId) -> Option<LinkId> {
+        self.routes.get(&peer).copied()
+    }
+
+    /// Tells whether a message waits on a link.
+    pub(crate) fn speaks(&self) -> bool {
+        self.speaks
+    }
+
     /// Gives the messages that wait on every link to `send`; their room is kept for the next ones.
     pub(crate) fn empty_outboxes(&mut self, mut send: impl FnMut(LinkId, &[Control])) {
-        if !std::mem::take(&mut self.speaks) {
-            return;
-        }
+        self.speaks = false;
         for (id, link) in &mut self.links {
             if !link.outbox.is_empty() {
                 send(*id, &link.outbox);

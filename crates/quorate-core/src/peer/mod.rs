@@ -37,9 +37,10 @@ use crate::{
     limits,
     out::Out,
     random::Random,
+    scratch::Scratch,
     state_op::StateDone,
     time::{Now, Time},
-    wire::{Address, Control, Envelope, decode_bulk, decode_control, decode_replication},
+    wire::{Address, Control, Envelope, decode_bulk, decode_control_into, decode_replication},
 };
 
 use self::{
@@ -94,6 +95,7 @@ pub struct Peer {
     /// Whether there is no space for what is to be written.
     full: bool,
     out: Out,
+    scratch: Scratch,
 }
 
 impl Peer {
@@ -130,6 +132,7 @@ impl Peer {
             writing: VecDeque::new(),
             full: false,
             out: Out::default(),
+            scratch: Scratch::default(),
         }
     }
 
@@ -200,7 +203,9 @@ impl Peer {
             return;
         }
         let mut touched = std::mem::take(&mut self.touched);
-        touched.sort_unstable();
+        if touched.len() > 1 {
+            touched.sort_unstable();
+        }
         for id in touched.drain(..) {
             self.note_members(id);
             self.with_group(now, id, effects, |group, out| group.settle(now, out));
@@ -409,16 +414,20 @@ impl Peer {
         bytes: Bytes,
         effects: &mut Effects,
     ) {
-        let Some(from) = self.links.get(link) else {
+        if self.links.get(link).is_none() {
             return;
-        };
-        let (peer, incarnation) = (from.peer, from.incarnation);
-        let size = bytes.len();
+        }
         let read = match lane {
-            Lane::Control => decode_control(&bytes)
-                .map(|messages| self.on_control(now, link, size, messages, effects)),
+            Lane::Control => {
+                let mut messages = std::mem::take(&mut self.scratch.messages);
+                let read = decode_control_into(&mut messages, &bytes)
+                    .map(|()| self.on_control(now, link, bytes.len(), &mut messages, effects));
+                messages.clear();
+                self.scratch.messages = messages;
+                read
+            }
             Lane::Entries(group) => decode_replication(bytes).map(|(address, message)| {
-                let from = self.sender(link, peer, incarnation, address);
+                let from = self.sender(link, address);
                 if let Some(from) = from.filter(|_| address.group == group) {
                     self.with_group(now, group, effects, |group, out| {
                         group.on_replication(now, from, address, message, out);
@@ -427,7 +436,7 @@ impl Peer {
                 Ok(())
             }),
             Lane::Bulk => decode_bulk(bytes).map(|chunk| {
-                if let Some(from) = self.sender(link, peer, incarnation, chunk.address) {
+                if let Some(from) = self.sender(link, chunk.address) {
                     let id = chunk.address.group;
                     self.with_group(now, id, effects, |group, out| {
                         group.on_chunk(now, from, chunk, out);
@@ -444,20 +453,14 @@ impl Peer {
     }
 
     /// Returns who sent a message, if it is for this life and its group is proven on the link.
-    fn sender(
-        &self,
-        link: LinkId,
-        peer: PeerId,
-        incarnation: Option<crate::id::Incarnation>,
-        address: Address,
-    ) -> Option<Member> {
-        let proven = self.links.get(link)?.proven.contains(&address.group);
+    fn sender(&self, link: LinkId, address: Address) -> Option<Member> {
+        let from = self.links.get(link)?;
         let mine = address.to == self.me.incarnation || self.planted.has(Canary::KeyIsIdentity);
-        let barred = self.links.is_barred(link);
-        (proven && mine && !barred).then_some(Member {
-            peer,
-            incarnation: incarnation?,
-        })
+        let reads = mine && !from.is_barred() && from.proven.contains(&address.group);
+        let peer = from.peer;
+        from.incarnation
+            .filter(|_| reads)
+            .map(|incarnation| Member { peer, incarnation })
     }
 
     fn on_control(
@@ -465,14 +468,14 @@ impl Peer {
         now: Now,
         link: LinkId,
         size: usize,
-        messages: Vec<Control>,
+        messages: &mut Vec<Control>,
         effects: &mut Effects,
     ) -> Result<(), CloseCode> {
-        for message in messages {
+        for message in messages.drain(..) {
             let Some(from) = self.links.get(link) else {
                 return Ok(());
             };
-            let (peer, incarnation) = (from.peer, from.incarnation);
+            let greeted = from.incarnation.is_some();
             match message {
                 Control::Hello(hello) => {
                     if size > limits::CONTROL_FRAME {
@@ -493,10 +496,10 @@ impl Peer {
                     self.greeted(now, link, &greeting, effects);
                 }
                 Control::Group(Envelope { address, message }) => {
-                    if incarnation.is_none() {
+                    if !greeted {
                         return Err(CloseCode::Misbehaved);
                     }
-                    if let Some(from) = self.sender(link, peer, incarnation, address) {
+                    if let Some(from) = self.sender(link, address) {
                         self.boots.is_talked_to(from);
                         self.with_group(now, address.group, effects, |group, out| {
                             group.on_message(now, from, address, message, out);

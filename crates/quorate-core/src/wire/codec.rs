@@ -1,6 +1,6 @@
 //! Variable-length integers, byte strings and entries.
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use crate::{
     configuration::Configuration,
@@ -17,6 +17,7 @@ use crate::{
 pub struct Malformed(pub &'static str);
 
 /// Appends `value` in seven bits a byte, lowest first, the top bit saying that more follow.
+#[inline]
 pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value as u8) | 0x80);
@@ -34,75 +35,104 @@ pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 /// Takes values off the front of received bytes; byte strings are slices of them, not copies.
 #[derive(Debug)]
 pub struct Reader {
-    rest: Bytes,
+    frame: Bytes,
+    /// Where the next value begins, at most the length.
+    at: usize,
 }
 
 impl Reader {
     /// Starts at the front of `bytes`.
     pub fn new(bytes: Bytes) -> Self {
-        Self { rest: bytes }
+        Self {
+            frame: bytes,
+            at: 0,
+        }
     }
 
     /// Returns how many bytes are left.
+    #[inline]
     pub fn remaining(&self) -> usize {
-        self.rest.len()
+        self.frame.len() - self.at
     }
 
     /// Takes one byte.
+    #[inline]
     pub fn u8(&mut self) -> Result<u8, Malformed> {
-        if self.rest.is_empty() {
-            return Err(Malformed("cut short"));
-        }
-        Ok(self.rest.get_u8())
+        let byte = *self.frame.get(self.at).ok_or(Malformed("cut short"))?;
+        self.at += 1;
+        Ok(byte)
     }
 
     /// Takes an integer; longer forms than needed are malformed.
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, Malformed> {
+        // Most are small.
+        match self.frame.get(self.at) {
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
+        let rest = &self.frame[self.at..];
         let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.u8()?;
+        for (place, &byte) in rest.iter().enumerate().take(10) {
             let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
+            if place == 9 && bits > 1 {
                 return Err(Malformed("integer too large"));
             }
-            value |= bits << shift;
+            value |= bits << (7 * place);
             if byte & 0x80 == 0 {
-                return if byte == 0 && shift > 0 {
-                    Err(Malformed("integer not in its shortest form"))
-                } else {
-                    Ok(value)
-                };
+                if byte == 0 && place > 0 {
+                    return Err(Malformed("integer not in its shortest form"));
+                }
+                self.at += place + 1;
+                return Ok(value);
             }
         }
-        Err(Malformed("integer too long"))
+        let whole = rest.len() >= 10;
+        Err(Malformed(if whole {
+            "integer too long"
+        } else {
+            "cut short"
+        }))
     }
 
     /// Takes an array.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let slice = self.rest.get(..N).ok_or(Malformed("cut short"))?;
-        let mut array = [0; N];
-        array.copy_from_slice(slice);
-        self.rest.advance(N);
+        let rest = &self.frame[self.at..];
+        let array = *rest.first_chunk().ok_or(Malformed("cut short"))?;
+        self.at += N;
         Ok(array)
     }
 
     /// Takes a byte string.
+    #[inline]
     pub fn bytes(&mut self) -> Result<Bytes, Malformed> {
         let length = usize::try_from(self.varint()?).map_err(|_| Malformed("length too large"))?;
-        if length > self.rest.len() {
+        if length > self.remaining() {
             return Err(Malformed("length beyond the end"));
         }
-        Ok(self.rest.split_to(length))
+        let end = self.at + length;
+        let bytes = self.frame.slice(self.at..end);
+        self.at = end;
+        Ok(bytes)
     }
 
     /// Takes everything that is left.
     pub fn take_rest(&mut self) -> Bytes {
-        std::mem::take(&mut self.rest)
+        let rest = self.frame.split_off(self.at);
+        self.frame.clear();
+        self.at = 0;
+        rest
     }
 
     /// Checks that nothing is left.
     pub fn finish(&self) -> Result<(), Malformed> {
-        if self.rest.is_empty() {
+        if self.remaining() == 0 {
             Ok(())
         } else {
             Err(Malformed("bytes behind the end"))
@@ -122,6 +152,11 @@ const UPGRADE: u8 = 7;
 /// Appends `entry` in the form that it has on the wire and in the durable log.
 pub fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
     match &entry.body {
+        Body::Command(bytes) => {
+            out.push(COMMAND);
+            put_varint(out, entry.term.0);
+            put_bytes(out, bytes);
+        }
         Body::Noop => {
             out.push(NOOP);
             put_varint(out, entry.term.0);
@@ -130,11 +165,6 @@ pub fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
             out.push(CONFIGURATION);
             put_varint(out, entry.term.0);
             put_postcard(out, configuration);
-        }
-        Body::Command(bytes) => {
-            out.push(COMMAND);
-            put_varint(out, entry.term.0);
-            put_bytes(out, bytes);
         }
         Body::Named(named) => {
             out.push(NAMED);
@@ -169,10 +199,20 @@ pub fn encode_entry(out: &mut Vec<u8>, entry: &Entry) {
 /// Takes an entry off the front of `reader`.
 ///
 /// A command's bytes are a slice of what `reader` reads.
+#[inline]
 pub fn decode_entry(reader: &mut Reader) -> Result<Entry, Malformed> {
     let kind = reader.u8()?;
     let term = Term(reader.varint()?);
-    let body = match kind {
+    let body = if kind == COMMAND {
+        Body::Command(reader.bytes()?)
+    } else {
+        decode_other(kind, reader)?
+    };
+    Ok(Entry { term, body })
+}
+
+fn decode_other(kind: u8, reader: &mut Reader) -> Result<Body, Malformed> {
+    Ok(match kind {
         NOOP => Body::Noop,
         CONFIGURATION => {
             let configuration: Configuration = take_postcard(reader)?;
@@ -181,7 +221,6 @@ pub fn decode_entry(reader: &mut Reader) -> Result<Entry, Malformed> {
             }
             Body::Configuration(Box::new(configuration))
         }
-        COMMAND => Body::Command(reader.bytes()?),
         NAMED => Body::Named(Box::new(Named {
             client: take_name(reader)?,
             at: Wall(reader.varint()?),
@@ -205,11 +244,11 @@ pub fn decode_entry(reader: &mut Reader) -> Result<Entry, Malformed> {
                 .map_err(|_| Malformed("version out of range"))?,
         },
         _ => return Err(Malformed("unknown kind of entry")),
-    };
-    Ok(Entry { term, body })
+    })
 }
 
 /// Returns about how many bytes `entry` takes on the wire, never less for a command.
+#[inline]
 pub fn entry_size(entry: &Entry) -> usize {
     match &entry.body {
         Body::Noop | Body::Register { .. } | Body::Dissolve { .. } | Body::Upgrade { .. } => 16,

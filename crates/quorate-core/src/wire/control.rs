@@ -1,16 +1,13 @@
 //! Messages of the control lane.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::codec::Malformed;
 use crate::{
     boot::{Boot, Lineage},
     cursor::{Cursor, Index, Term},
     entry::Genesis,
     event::Refusal,
     id::{Digest, GenesisId, GroupId, Incarnation, Member, NetworkId, PeerId, SessionId},
-    limits,
     state_op::Part,
     versions::Versions,
 };
@@ -365,96 +362,4 @@ pub enum Founding {
     Together(u16),
     /// Alone, if it is the lowest of its kind in sight, or holds the lock.
     Perhaps,
-}
-
-/// Encodes `messages` into as few frames as the limit allows, each message whole.
-///
-/// # Panics
-///
-/// Never for messages built by the core: none is larger than a frame.
-pub fn encode_control(messages: &[Control], mut frame: impl FnMut(Bytes)) {
-    let mut buffer = Vec::with_capacity(256);
-    for message in messages {
-        let before = buffer.len();
-        buffer = put(message, buffer).expect("encoding to a growing buffer cannot fail");
-        if buffer.len() > limits::CONTROL_FRAME && before > 0 {
-            let last = buffer.split_off(before);
-            frame(Bytes::from(std::mem::replace(&mut buffer, last)));
-        }
-    }
-    if !buffer.is_empty() {
-        frame(Bytes::from(buffer));
-    }
-}
-
-/// The number of [`Control::Group`] on the wire.
-const GROUP: u8 = 2;
-
-/// Appends a message in the form of postcard; the ids of an envelope, which almost all messages
-/// are, in one piece instead of by the byte.
-fn put(message: &Control, mut buffer: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
-    let Control::Group(Envelope { address, message }) = message else {
-        return postcard::to_extend(message, buffer);
-    };
-    buffer.push(GROUP);
-    buffer.extend_from_slice(&address.group.0);
-    buffer.extend_from_slice(&address.genesis.0);
-    postcard::to_extend(&(address.to, message), buffer)
-}
-
-/// Takes a message off the front of `bytes`.
-fn take(bytes: &[u8]) -> Result<(Control, &[u8]), postcard::Error> {
-    let Some((&GROUP, rest)) = bytes.split_first() else {
-        return postcard::take_from_bytes(bytes);
-    };
-    let ids = rest.split_first_chunk::<16>().and_then(|(group, rest)| {
-        let (genesis, rest) = rest.split_first_chunk::<16>()?;
-        Some((GroupId(*group), GenesisId(*genesis), rest))
-    });
-    let (group, genesis, rest) = ids.ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
-    let ((to, message), rest) = postcard::take_from_bytes(rest)?;
-    let address = Address { group, genesis, to };
-    Ok((Control::Group(Envelope { address, message }), rest))
-}
-
-/// Decodes the messages of one frame in order.
-pub fn decode_control(frame: &[u8]) -> Result<Vec<Control>, Malformed> {
-    if frame.len() > limits::CONTROL_FRAME {
-        return Err(Malformed("control frame too large"));
-    }
-    // Most frames hold one.
-    let mut messages = Vec::with_capacity(1);
-    let mut rest = frame;
-    while !rest.is_empty() {
-        let (message, behind) = take(rest).map_err(|_| Malformed("unreadable control message"))?;
-        check(&message)?;
-        messages.push(message);
-        rest = behind;
-    }
-    Ok(messages)
-}
-
-/// Checks what the types alone do not.
-fn check(message: &Control) -> Result<(), Malformed> {
-    match message {
-        Control::Hello(hello) if hello.proofs.len() > limits::HELLO_PROOFS => {
-            Err(Malformed("too many proofs in a handshake"))
-        }
-        Control::Hello(hello) if !hello.lineage.is_plausible() => {
-            Err(Malformed("impossible boots in a handshake"))
-        }
-        Control::Group(Envelope {
-            message: Message::Propose(genesis),
-            ..
-        }) if !genesis.configuration().is_valid()
-            || genesis.configuration().voters != genesis.voters =>
-        {
-            Err(Malformed("genesis out of order or beyond the limits"))
-        }
-        Control::Group(Envelope {
-            message: Message::Authorized { voters, .. },
-            ..
-        }) if voters.len() > 2 * limits::VOTERS => Err(Malformed("too many voters")),
-        _ => Ok(()),
-    }
 }

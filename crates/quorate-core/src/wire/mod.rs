@@ -10,13 +10,16 @@
 
 mod codec;
 mod control;
+mod control_frame;
 mod replication;
 
 pub use codec::{Malformed, Reader, decode_entry, encode_entry, entry_size, put_bytes, put_varint};
 pub use control::{
     Address, Control, Envelope, Founding, Hello, Message, PROTOCOL_VERSION, Proof, Standing,
-    decode_control, encode_control,
 };
+pub use control_frame::{decode_control, encode_control};
+pub(crate) use control_frame::{decode_control_into, encode_control_in};
+pub(crate) use replication::Encoder;
 pub use replication::{
     Append, BulkChunk, Forward, ForwardOutcome, Outcomes, Proposal, Replication, decode_bulk,
     decode_replication, encode_bulk, encode_replication,

@@ -140,46 +140,101 @@ const CHUNK: u8 = 4;
 
 /// Encodes one message of an entries lane.
 pub fn encode_replication(address: &Address, message: &Replication) -> Bytes {
-    let size = match message {
-        Replication::Append(append) => append.entries.bytes(),
-        Replication::Forward(forward) => forward.proposals.iter().map(Proposal::size).sum(),
-        Replication::Outcomes(outcomes) => outcomes.outcomes.len() * 32,
-    };
-    let mut out: Vec<u8> = Vec::with_capacity(size + 128);
-    put_address(&mut out, address);
-    match message {
-        Replication::Append(append) => {
-            out.push(APPEND);
-            put_varint(&mut out, append.term.0);
-            put_varint(&mut out, append.run);
-            put_cursor(&mut out, append.previous);
-            put_varint(&mut out, append.commit.0);
-            put_varint(&mut out, append.read);
-            put_varint(&mut out, append.entries.len() as u64);
-            for entry in &append.entries {
-                encode_entry(&mut out, entry);
-            }
+    Encoder::default().encode(address, message.clone())
+}
+
+/// Encodes messages of an entries lane, one after the other.
+///
+/// A leader sends the same entries to every follower: they are encoded once, and copied into the
+/// frames of all.
+#[derive(Debug, Default)]
+pub(crate) struct Encoder {
+    /// The entries of the last append, encoded; behind them there is room for the rest of a frame.
+    buffer: Vec<u8>,
+    encoded: usize,
+    entries: Option<Entries>,
+}
+
+impl Encoder {
+    /// Starts with room that is used again; see [`Encoder::into_room`].
+    pub(crate) fn with_room(buffer: Vec<u8>) -> Self {
+        Self {
+            buffer,
+            ..Self::default()
         }
-        Replication::Forward(forward) => {
-            out.push(FORWARD);
-            put_varint(&mut out, forward.term.0);
-            put_varint(&mut out, forward.first);
-            put_varint(&mut out, forward.proposals.len() as u64);
-            for proposal in &forward.proposals {
-                put_proposal(&mut out, proposal);
-            }
-        }
-        Replication::Outcomes(outcomes) => {
-            out.push(OUTCOMES);
-            put_varint(&mut out, outcomes.term.0);
-            put_varint(&mut out, outcomes.outcomes.len() as u64);
-            for (number, outcome) in &outcomes.outcomes {
-                put_varint(&mut out, *number);
-                put_outcome(&mut out, outcome);
+    }
+
+    /// Gives the room back.
+    pub(crate) fn into_room(self) -> Vec<u8> {
+        self.buffer
+    }
+
+    /// Encodes one message.
+    pub(crate) fn encode(&mut self, address: &Address, message: Replication) -> Bytes {
+        match message {
+            Replication::Append(append) => self.append(address, append),
+            Replication::Forward(forward) => self.other(address, |out| put_forward(out, &forward)),
+            Replication::Outcomes(outcomes) => {
+                self.other(address, |out| put_outcomes(out, &outcomes))
             }
         }
     }
-    Bytes::from(out)
+
+    fn append(&mut self, address: &Address, append: Append) -> Bytes {
+        let known = self.entries.as_ref();
+        if known.is_none_or(|known| !known.are_same(&append.entries)) {
+            self.buffer.clear();
+            self.buffer.reserve(append.entries.bytes() + HEAD);
+            for entry in &append.entries {
+                encode_entry(&mut self.buffer, entry);
+            }
+            self.encoded = self.buffer.len();
+        }
+        let out = &mut self.buffer;
+        out.truncate(self.encoded);
+        put_address(out, address);
+        out.push(APPEND);
+        put_varint(out, append.term.0);
+        put_varint(out, append.run);
+        put_cursor(out, append.previous);
+        put_varint(out, append.commit.0);
+        put_varint(out, append.read);
+        put_varint(out, append.entries.len() as u64);
+        self.entries = Some(append.entries);
+        let (entries, head) = out.split_at(self.encoded);
+        // Of its exact size: what has room to spare costs one more allocation.
+        Bytes::from([head, entries].concat())
+    }
+
+    fn other(&mut self, address: &Address, put: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+        self.buffer.truncate(self.encoded);
+        put_address(&mut self.buffer, address);
+        put(&mut self.buffer);
+        Bytes::copy_from_slice(&self.buffer[self.encoded..])
+    }
+}
+
+/// Bytes of an append beside its entries, at most.
+const HEAD: usize = 128;
+
+fn put_forward(out: &mut Vec<u8>, forward: &Forward) {
+    out.push(FORWARD);
+    put_varint(out, forward.term.0);
+    put_varint(out, forward.first);
+    put_varint(out, forward.proposals.len() as u64);
+    for proposal in &forward.proposals {
+        put_proposal(out, proposal);
+    }
+}
+
+fn put_outcomes(out: &mut Vec<u8>, outcomes: &Outcomes) {
+    out.push(OUTCOMES);
+    put_varint(out, outcomes.term.0);
+    put_varint(out, outcomes.outcomes.len() as u64);
+    for (number, outcome) in &outcomes.outcomes {
+        put_varint(out, *number);
+        put_outcome(out, outcome);
+    }
 }
 
 /// Decodes one message of an entries lane.
@@ -236,17 +291,21 @@ fn take_append(reader: &mut Reader) -> Result<Append, Malformed> {
     let previous = take_cursor(reader)?;
     let commit = Index(reader.varint()?);
     let read = reader.varint()?;
-    let entries: Entries = take_counted(reader, limits::APPEND_ENTRIES, decode_entry)?.into();
+    let mut newest = previous.term;
+    let mut in_order = true;
+    let entries: Entries = take_counted(reader, limits::APPEND_ENTRIES, |reader| {
+        let entry = decode_entry(reader)?;
+        in_order &= entry.term >= newest && entry.term <= term;
+        newest = entry.term;
+        Ok(entry)
+    })?
+    .into();
     let last = previous.index.0.checked_add(entries.len() as u64);
     if last.is_none_or(|last| last == u64::MAX) {
         return Err(Malformed("indexes beyond the last possible one"));
     }
-    let mut newest = previous.term;
-    for entry in &entries {
-        if entry.term < newest || entry.term > term {
-            return Err(Malformed("terms out of order"));
-        }
-        newest = entry.term;
+    if !in_order {
+        return Err(Malformed("terms out of order"));
     }
     Ok(Append {
         term,
