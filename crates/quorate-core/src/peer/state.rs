@@ -55,7 +55,7 @@ impl Group {
                 self.applier.applied(last, items, bytes);
                 if let Some(raft) = &mut self.raft {
                     raft.note_state(bytes);
-                    raft.applied(last, &outcomes, out);
+                    raft.applied(last, outcomes, out);
                 }
                 self.on_fate(now, fate, out);
                 self.prune(out);

@@ -10,15 +10,13 @@ use crate::{
 };
 
 /// Says what came of the entry at `cursor`; `sent` tells whether another copy may stand in a log.
-pub(super) fn of_entry(cursor: Cursor, sent: bool, applied: &Applied) -> ForwardOutcome {
+#[inline]
+pub(super) fn of_entry(cursor: Cursor, sent: bool, applied: Applied) -> ForwardOutcome {
     let outcome = match applied {
-        Applied::Outcome(outcome) => ForwardOutcome::Committed {
-            cursor,
-            outcome: outcome.clone(),
-        },
+        Applied::Outcome(outcome) => ForwardOutcome::Committed { cursor, outcome },
         Applied::Repeated(remembered) => ForwardOutcome::Committed {
             cursor: remembered.cursor,
-            outcome: remembered.outcome.clone(),
+            outcome: remembered.outcome,
         },
         Applied::Registered => ForwardOutcome::Registered { cursor },
         Applied::Expired => ForwardOutcome::Expired,
@@ -52,6 +50,7 @@ pub(super) fn known(recalled: &Recalled) -> Option<ForwardOutcome> {
     })
 }
 
+#[inline]
 pub(super) fn reply(outcome: ForwardOutcome) -> Reply {
     match outcome {
         ForwardOutcome::Committed { cursor, outcome } => Reply::Committed { cursor, outcome },

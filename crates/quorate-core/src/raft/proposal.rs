@@ -143,7 +143,7 @@ impl Raft {
     }
 
     /// Takes note of what the state has applied.
-    pub(crate) fn applied(&mut self, last: Cursor, applied: &[Applied], out: &mut Out) {
+    pub(crate) fn applied(&mut self, last: Cursor, applied: Vec<Applied>, out: &mut Out) {
         self.proposals.applied(last, applied, &self.log, out);
         self.answer_reads(last, out);
     }

@@ -151,6 +151,7 @@ impl Proposals {
             .is_some_and(|waiter| waiter.index <= last)
     }
 
+    #[inline]
     pub(super) fn finish(&mut self, origin: Origin, outcome: ForwardOutcome, out: &mut Out) {
         match origin {
             Origin::Local(request) => out.reply(request, outcome::reply(outcome)),
@@ -221,7 +222,19 @@ impl Proposals {
 
     /// Answers those whose entries were applied up to `last`; `applied` says what came of the
     /// entries that end there.
-    pub(super) fn applied(&mut self, last: Cursor, applied: &[Applied], log: &Log, out: &mut Out) {
+    pub(super) fn applied(
+        &mut self,
+        last: Cursor,
+        mut applied: Vec<Applied>,
+        log: &Log,
+        out: &mut Out,
+    ) {
+        let Some(front) = self.waiters.front() else {
+            return;
+        };
+        // Terms never fall along a log: between two entries of one term all are of that term.
+        let term = log.term_at(front.index);
+        let one_term = term.filter(|_| log.term_at(last.index) == term);
         let first = last.index.0 + 1 - applied.len() as u64;
         while let Some(waiter) = self.waiters.pop_front() {
             if waiter.index > last.index {
@@ -232,9 +245,11 @@ impl Proposals {
                 .index
                 .0
                 .checked_sub(first)
-                .and_then(|place| applied.get(usize::try_from(place).ok()?));
-            let outcome = match (log.term_at(waiter.index), place) {
+                .and_then(|place| applied.get_mut(usize::try_from(place).ok()?));
+            let outcome = match (one_term.or_else(|| log.term_at(waiter.index)), place) {
                 (Some(term), Some(applied)) if term == waiter.term => {
+                    // There is one entry of this term at the index, and one who waits for it.
+                    let applied = std::mem::replace(applied, Applied::Silent);
                     outcome::of_entry(Cursor::new(term, waiter.index), waiter.sent, applied)
                 }
                 (Some(term), _) if term != waiter.term => ForwardOutcome::Superseded,
