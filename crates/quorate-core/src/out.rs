@@ -49,6 +49,20 @@ pub(crate) struct Chunk {
 }
 
 impl Out {
+    /// Tells whether nothing is asked for.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+            && self.frames.is_empty()
+            && self.chunks.is_empty()
+            && self.disk.is_empty()
+            && self.state.is_empty()
+            && self.replies.is_empty()
+            && self.events.is_empty()
+            && self.marks.is_empty()
+            && self.misbehaved.is_empty()
+    }
+
     /// Submits a write and returns the name of its completion.
     pub(crate) fn write(&mut self, write: DiskWrite) -> DiskId {
         self.next_disk += 1;

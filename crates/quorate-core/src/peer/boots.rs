@@ -33,17 +33,16 @@ use crate::{
     boot::{Boot, Lineage},
     canary::Canary,
     configuration::Configuration,
-    cursor::Index,
     effect::{CloseCode, Effect, Effects},
     event::Event,
-    id::{GroupId, LinkId, Member},
+    id::{LinkId, Member},
     limits,
     raft::Raft,
     time::Now,
     wire::Control,
 };
 
-use super::Peer;
+use super::{Peer, group::Group};
 
 /// The boots of this peer and of others.
 #[derive(Clone, Hash, Debug)]
@@ -52,10 +51,8 @@ pub(crate) struct Boots {
     remembered: BTreeMap<Member, Boot>,
     /// Which boot of this incarnation others say they know, if this one does not continue it.
     words: BTreeMap<Member, Boot>,
-    /// The configurations that were looked through for members.
-    seen: BTreeMap<GroupId, Index>,
-    /// Whether somebody has come since.
-    due: bool,
+    /// Whether somebody has come whose boot is not remembered yet.
+    pub(super) due: bool,
     /// Whether this incarnation is over.
     pub(super) ended: bool,
 }
@@ -66,7 +63,6 @@ impl Boots {
             lineage,
             remembered: remembered.into_iter().collect(),
             words: BTreeMap::new(),
-            seen: BTreeMap::new(),
             due: false,
             ended: false,
         }
@@ -218,16 +214,16 @@ impl Peer {
             effects.push(Effect::Remember(list));
         }
     }
+}
 
-    /// Looks whether the members of a group have changed since its boots were remembered.
-    pub(super) fn note_members(&mut self, id: GroupId) {
-        let raft = self.groups.get(&id).and_then(|group| group.raft.as_ref());
-        let Some((index, _)) = raft.map(Raft::configuration) else {
-            return;
-        };
-        if self.boots.seen.get(&id) != Some(&index) {
-            self.boots.seen.insert(id, index);
-            self.boots.due = true;
+impl Group {
+    /// Tells whether the members have changed since this was last asked.
+    pub(super) fn has_new_members(&mut self) -> bool {
+        let seen = self.raft.as_ref().map(|raft| raft.configuration().0);
+        let news = seen.is_some() && seen != self.seen;
+        if news {
+            self.seen = seen;
         }
+        news
     }
 }

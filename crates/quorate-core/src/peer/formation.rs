@@ -197,7 +197,9 @@ impl Formation {
 
     /// Stops proposing: the history is established.
     pub(crate) fn established(&mut self) {
-        self.held = None;
+        if self.held.is_some() {
+            self.held = None;
+        }
     }
 
     /// Takes note of where a peer stands.

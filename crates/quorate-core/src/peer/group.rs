@@ -77,6 +77,8 @@ pub(crate) struct Group {
     pub(super) due: Time,
     /// Whether its peer knows that it is to settle.
     pub(super) touched: bool,
+    /// The configuration that was looked through for members whose boots are to be remembered.
+    pub(super) seen: Option<Index>,
 }
 
 impl Group {
@@ -126,6 +128,7 @@ impl Group {
             left: false,
             due: Time::NEVER,
             touched: false,
+            seen: None,
         };
         if group.meeting.has_buried() {
             group.formation.retire();
@@ -505,14 +508,15 @@ impl Group {
                 self.on_client(request, op, out);
             }
         }
-        for index in out.markers.drain(..) {
-            self.markers.insert(index, now.time);
+        if !out.markers.is_empty() {
+            let markers = out.markers.drain(..).map(|index| (index, now.time));
+            self.markers.extend(markers);
         }
-        let followed = !self.is_bare() && !self.planted.has(Canary::FollowedGenesisDropped);
+        let bare = self.is_bare();
+        let followed = !bare && !self.planted.has(Canary::FollowedGenesisDropped);
         if followed && self.raft.is_some() {
             self.formation.established();
         }
-        let bare = self.is_bare();
         if self.raft.is_none() || bare {
             let step = self
                 .formation
@@ -541,7 +545,10 @@ impl Group {
         };
         raft.prune(self.applier.applied, oldest_anchor, out);
         let base = raft.log().base().index;
-        self.markers.retain(|index, _| *index > base);
+        let first = self.markers.first_key_value();
+        if first.is_some_and(|(first, _)| *first <= base) {
+            self.markers.retain(|index, _| *index > base);
+        }
     }
 
     /// Answers everybody who waits: this peer takes no part any more.

@@ -10,6 +10,7 @@
 mod applier;
 mod boots;
 mod catching;
+mod due;
 mod early;
 mod flush;
 mod formation;
@@ -22,7 +23,7 @@ mod state;
 mod syncing;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -45,6 +46,7 @@ use crate::{
 
 use self::{
     boots::Boots,
+    due::Due,
     group::Group,
     link::{Greeting, Identity, Keys, Links},
 };
@@ -89,7 +91,7 @@ pub struct Peer {
     /// Groups that were touched since the last settle, each once.
     touched: Vec<GroupId>,
     /// When each group is due, as it says of itself.
-    due: BTreeSet<(Time, GroupId)>,
+    due: Due,
     /// Which group each disk operation under way is for.
     writing: VecDeque<(DiskId, GroupId)>,
     /// Whether there is no space for what is to be written.
@@ -128,7 +130,7 @@ impl Peer {
             succeeds: recovered.succeeds,
             groups: BTreeMap::new(),
             touched: Vec::new(),
-            due: BTreeSet::new(),
+            due: Due::default(),
             writing: VecDeque::new(),
             full: false,
             out: Out::default(),
@@ -207,8 +209,12 @@ impl Peer {
             touched.sort_unstable();
         }
         for id in touched.drain(..) {
-            self.note_members(id);
-            self.with_group(now, id, effects, |group, out| group.settle(now, out));
+            let mut news = false;
+            self.with_group(now, id, effects, |group, out| {
+                news = group.has_new_members();
+                group.settle(now, out);
+            });
+            self.boots.due |= news;
             self.settled(id);
         }
         // Others that were touched meanwhile settle the next time.
@@ -230,10 +236,7 @@ impl Peer {
         let due = group.deadline();
         let before = std::mem::replace(&mut group.due, due);
         if before != due {
-            self.due.remove(&(before, id));
-            if due != Time::NEVER {
-                self.due.insert((due, id));
-            }
+            self.due.move_to(id, before, due);
         }
     }
 
@@ -242,13 +245,12 @@ impl Peer {
         if self.boots.ended {
             return None;
         }
-        let group = self.due.first().map_or(Time::NEVER, |(at, _)| *at);
         let dial = if self.groups.is_empty() {
             Time::NEVER
         } else {
             self.links.deadline()
         };
-        let at = group.min(dial).min(self.links.strangers_at());
+        let at = self.due.next().min(dial).min(self.links.strangers_at());
         (at != Time::NEVER).then_some(at)
     }
 
@@ -294,13 +296,7 @@ impl Peer {
     }
 
     fn wake(&mut self, now: Now, effects: &mut Effects) {
-        let due: Vec<GroupId> = self
-            .due
-            .iter()
-            .take_while(|(at, _)| *at <= now.time)
-            .map(|(_, id)| *id)
-            .collect();
-        for id in due {
+        for id in self.due.at(now.time) {
             self.with_group(now, id, effects, |group, out| group.tick(now, out));
         }
         for link in self.links.strangers(now.time) {
@@ -578,10 +574,10 @@ impl Peer {
         if !std::mem::replace(&mut group.touched, true) {
             self.touched.push(id);
         }
-        self.flush(id, genesis, effects);
-        if self.out.misbehaved.is_empty() {
+        if self.out.is_empty() {
             return;
         }
+        self.flush(id, genesis, effects);
         for peer in std::mem::take(&mut self.out.misbehaved) {
             if let Some(link) = self.links.route_of(peer) {
                 self.refuse(now, link, CloseCode::Misbehaved, effects);

@@ -52,6 +52,9 @@ impl Syncing {
 
     /// Returns when the parts have something to do.
     pub(crate) fn deadline(&self) -> Time {
+        if self.session.is_none() && !self.was_leader && self.provider.is_idle() {
+            return Time::NEVER;
+        }
         let session = self
             .session
             .as_ref()
@@ -325,11 +328,15 @@ impl Group {
         self.carry_out(out);
     }
 
-    /// Turns what the parts want into what the group wants.
+    /// Turns what the parts want into what the group wants; mostly that is nothing.
+    #[inline]
     pub(super) fn carry_out(&mut self, out: &mut Out) {
-        if self.syncing.wishes.is_empty() {
-            return;
+        if !self.syncing.wishes.is_empty() {
+            self.carry_out_wishes(out);
         }
+    }
+
+    fn carry_out_wishes(&mut self, out: &mut Out) {
         for wish in std::mem::take(&mut self.syncing.wishes) {
             match wish {
                 SyncOut::State(StateOp::Install { session }) => self.install(session, out),

@@ -5,6 +5,7 @@ use crate::{
     cursor::Index,
     entries::Entries,
     entry::{Body, Entry},
+    id::Member,
 };
 
 /// The configuration at the log's base and those after it, by index.
@@ -13,13 +14,24 @@ use crate::{
 #[derive(Clone, Hash, Debug)]
 pub(crate) struct Configurations {
     history: Vec<(Index, Configuration)>,
+    me: Member,
+    /// Whether this peer is a voter of the latest one: asked for after every step.
+    votes: bool,
 }
 
 impl Configurations {
     /// Collects the configurations of a recovered log.
-    pub(crate) fn recovered(base: Index, at_base: Configuration, entries: &[Entry]) -> Self {
+    pub(crate) fn recovered(
+        me: Member,
+        base: Index,
+        at_base: Configuration,
+        entries: &[Entry],
+    ) -> Self {
+        let votes = at_base.is_voter(me);
         let mut configurations = Self {
             history: vec![(base, at_base)],
+            me,
+            votes,
         };
         configurations.collect(base.next(), entries);
         configurations
@@ -32,6 +44,11 @@ impl Configurations {
             .last()
             .expect("there is always the one at the base");
         (*index, configuration)
+    }
+
+    /// Tells whether this peer is a voter of the latest one.
+    pub(crate) fn votes(&self) -> bool {
+        self.votes
     }
 
     /// Returns the one in effect at `index`.
@@ -54,6 +71,7 @@ impl Configurations {
                     .push((Index(first.0 + offset), (**configuration).clone()));
             }
         }
+        self.votes = self.latest().1.is_voter(self.me);
         self.history.len() > before
     }
 
@@ -61,6 +79,7 @@ impl Configurations {
     pub(crate) fn truncate(&mut self, last: Index) -> bool {
         let before = self.history.len();
         self.history.retain(|(index, _)| *index <= last);
+        self.votes = self.latest().1.is_voter(self.me);
         self.history.len() < before
     }
 
@@ -72,6 +91,7 @@ impl Configurations {
 
     /// Starts anew from a snapshot.
     pub(crate) fn reset(&mut self, base: Index, configuration: Configuration) {
+        self.votes = configuration.is_voter(self.me);
         self.history = vec![(base, configuration)];
     }
 }

@@ -265,6 +265,9 @@ impl Raft {
 
     /// Sends the votes whose ballots are durable.
     pub(super) fn flush_votes(&mut self, out: &mut Out) {
+        if self.votes_due.is_empty() {
+            return;
+        }
         let (durable_id, durable) = self.durable_ballot;
         let ballot = self.ballot;
         self.votes_due.retain(|due| {

@@ -390,7 +390,7 @@ impl Raft {
     /// courtesies, without which an election timeout does the same.
     pub(super) fn retire(&mut self, now: Time, out: &mut Out) {
         let (index, configuration) = self.configurations.latest();
-        if index > self.commit || configuration.is_voter(self.me) {
+        if index > self.commit || self.configurations.votes() {
             return;
         }
         let RoleState::Leader(leader) = &self.role else {

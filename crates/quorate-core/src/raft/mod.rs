@@ -183,8 +183,9 @@ impl Raft {
     /// Starts from what the durable log held, all of it durable.
     pub(crate) fn new(mut start: RaftStart, now: Time) -> Self {
         let first_number = start.random.draw(Purpose::Run) >> 1;
+        let (base, configuration) = (start.base.index, start.configuration);
         let configurations =
-            Configurations::recovered(start.base.index, start.configuration, &start.entries);
+            Configurations::recovered(start.me, base, configuration, &start.entries);
         let mut raft = Self {
             me: start.me,
             planted: start.planted,
@@ -422,7 +423,7 @@ impl Raft {
         !self.left
             && self.disk.lets_campaign()
             && !self.log.is_empty()
-            && self.configurations.latest().1.is_voter(self.me)
+            && self.configurations.votes()
     }
 
     /// Raises the commit index to `commit`, as far as the log is known to equal the leader's.

@@ -104,12 +104,15 @@ impl Raft {
 
     /// Returns what a leader that keeps its match indexes in order commits; see [`Progress`].
     pub(super) fn commit_in_order(&mut self) -> Option<Index> {
+        if !self.planted.has(Canary::Openraft1802) {
+            return None;
+        }
         let configuration = self.configurations.latest().1;
         let own = self.log.durable().index();
         let RoleState::Leader(leader) = &mut self.role else {
             return None;
         };
-        if !self.planted.has(Canary::Openraft1802) || configuration.is_joint() {
+        if configuration.is_joint() {
             return None;
         }
         let voters = &configuration.voters;

@@ -82,6 +82,9 @@ impl Raft {
 
     /// On the leader: appends what waits.
     pub(super) fn order(&mut self, out: &mut Out) {
+        if !self.proposals.has_queued() {
+            return;
+        }
         let (term, at) = (self.ballot.term, self.wall);
         let first = Cursor::new(term, self.log.last().index.next());
         let entries = self.proposals.append_all(first, |proposal| match proposal {
@@ -95,9 +98,7 @@ impl Raft {
             })),
             Proposal::Register => Body::Register { at },
         });
-        if !entries.is_empty() {
-            self.append_own(entries, out);
-        }
+        self.append_own(entries, out);
     }
 
     /// On the leader: takes proposals that a follower passes on.

@@ -129,6 +129,11 @@ impl Proposals {
         self.queue.is_empty() && self.waiters.is_empty() && self.forwarded.is_empty()
     }
 
+    /// Tells whether some wait for a leader.
+    pub(super) fn has_queued(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     /// Returns how many proposals wait.
     pub(super) fn len(&self) -> usize {
         self.queue.len() + self.waiters.len() + self.forwarded.len()

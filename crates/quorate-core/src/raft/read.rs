@@ -133,6 +133,9 @@ impl Reads {
     /// Asks the leader on behalf of the reads that wait, one question for all of them; a question
     /// without an answer is put again.
     pub(super) fn ask(&mut self, now: Time, leader: Member, patience: Duration, out: &mut Out) {
+        if self.asked.is_empty() && self.unasked.is_empty() {
+            return;
+        }
         let stale: Vec<u64> = self
             .asked
             .iter()
@@ -322,7 +325,7 @@ impl Raft {
 
     /// Answers reads whose index the state has reached.
     pub(crate) fn answer_reads(&mut self, applied: Cursor, out: &mut Out) {
-        if !self.is_at_a_loss() {
+        if !self.reads.until.is_empty() && !self.is_at_a_loss() {
             self.reads.applied(applied, out);
         }
     }
@@ -367,9 +370,10 @@ impl Raft {
 
     /// On the leader: moves reads that arrived before the lead was won to the next round.
     pub(super) fn adopt_reads(&mut self) {
-        let mine = std::mem::take(&mut self.reads.unasked);
-        self.reads
-            .arrived
-            .extend(mine.into_iter().map(Asker::Local));
+        if !self.reads.unasked.is_empty() {
+            let mine = std::mem::take(&mut self.reads.unasked);
+            let mine = mine.into_iter().map(Asker::Local);
+            self.reads.arrived.extend(mine);
+        }
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 
 use super::{
     Raft,
-    conversation::Mode,
+    conversation::{Conversation, Mode},
     role::{Cause, RoleState},
 };
 
@@ -50,31 +50,22 @@ impl Raft {
 
     /// Sends entries to every member whose window has room.
     pub(super) fn pump(&mut self, now: Time, out: &mut Out) {
-        let last = self.log.last().index;
-        let members: Vec<Member> = match &self.role {
-            RoleState::Leader(leader) => leader
-                .conversations
-                .iter()
-                .filter(|(_, conversation)| conversation.is_due(last))
-                .map(|(member, _)| *member)
-                .collect(),
-            _ => return,
-        };
-        for member in members {
-            self.pump_one(now, member, out);
-        }
-    }
-
-    fn pump_one(&mut self, now: Time, member: Member, out: &mut Out) {
-        let (term, commit, read) = (self.ballot.term, self.commit, self.reads.sequence());
-        let patience = self.patience();
-        let last = self.log.last().index;
         let RoleState::Leader(leader) = &mut self.role else {
             return;
         };
-        let Some(conversation) = leader.conversations.get_mut(&member) else {
-            return;
-        };
+        // Out of the way of the log that they are sent from, for as long as this takes.
+        let mut conversations = std::mem::take(&mut leader.conversations);
+        for (member, conversation) in &mut conversations {
+            self.pump_one(now, *member, conversation, out);
+        }
+        if let RoleState::Leader(leader) = &mut self.role {
+            leader.conversations = conversations;
+        }
+    }
+
+    fn pump_one(&self, now: Time, member: Member, conversation: &mut Conversation, out: &mut Out) {
+        let (term, commit, read) = (self.ballot.term, self.commit, self.reads.sequence());
+        let last = self.log.last().index;
         while conversation.is_due(last) {
             let probing = conversation.mode == Mode::Probe;
             let before = conversation.next.previous().min(last);
@@ -105,7 +96,7 @@ impl Raft {
             let bytes = entries.bytes();
             let upto = Index(before.0 + entries.len() as u64);
             conversation.probed = previous;
-            conversation.sent(upto, bytes, now, patience);
+            conversation.sent(upto, bytes, now, self.patience());
             conversation.told_commit = commit;
             let run = conversation.run;
             out.frame(

@@ -99,7 +99,9 @@ impl Raft {
 
     /// Answers the wishes that are fulfilled, or cannot be; has the leader told of the others.
     pub(super) fn pursue_wishes(&mut self, now: Time, out: &mut Out) {
-        let Some(leader) = self.leader else { return };
+        let Some(leader) = self.leader.filter(|_| !self.wishes.is_empty()) else {
+            return;
+        };
         let every = self.patience();
         let mut wishes = std::mem::take(&mut self.wishes);
         wishes.retain_mut(|wish| {

@@ -304,6 +304,11 @@ impl Provider {
             .min()
     }
 
+    /// Tells whether no snapshot lives here.
+    pub fn is_idle(&self) -> bool {
+        self.kept.is_empty()
+    }
+
     /// Returns the lowest anchor of a live snapshot: the log behind it is needed by whoever
     /// restores from it.
     pub fn oldest_anchor(&self) -> Option<Cursor> {
