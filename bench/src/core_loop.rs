@@ -4,7 +4,8 @@
 //! decoded by another, and every peer applies every command to its own machine. The log is the
 //! core's own, in memory; a disk operation is finished as soon as it is asked for, which is what
 //! the other library's log in memory does too. The loop is a driver's: inputs are stepped until
-//! none is left, then the peer settles, and the clock is read once a turn.
+//! none is left, then the peer settles. The clock is read once for a turn of all three, as it is
+//! for the other library.
 
 use std::{
     collections::VecDeque,
@@ -18,7 +19,7 @@ use quorate_core::{
     Peer, PeerConfig, PeerId, Recovered, Reply, RequestId, Role, StateDone, StateOp, Time, Wall,
 };
 
-use crate::sums::{self, COMMAND, Sums};
+use crate::sums::{self, Sums};
 
 const PEERS: usize = 3;
 const MACHINE: &str = "sums";
@@ -70,31 +71,25 @@ impl Trio {
     /// answered per second.
     pub(crate) fn run(&mut self, depth: usize, commands: u64) -> anyhow::Result<f64> {
         let began = Instant::now();
-        let mut progress = began;
         let end = self.next + commands;
-        let deadline = self.now().time.after(DEADLINE);
+        let mut progress = self.now();
         for _ in 0..depth {
-            self.write(deadline);
+            self.write(progress);
         }
         let mut answered = 0;
         while answered < commands {
-            for node in 0..PEERS {
-                self.turn(node);
+            let now = self.turn_all();
+            let more = std::mem::take(&mut self.nodes[self.leader].answered) as u64;
+            if more > 0 {
+                progress = now;
             }
-            let more = std::mem::take(&mut self.nodes[self.leader].answered);
             anyhow::ensure!(
-                more > 0 || progress.elapsed() < PATIENCE,
+                now.time.since(progress.time) < PATIENCE,
                 "the writes come to a standstill"
             );
-            if more > 0 {
-                progress = Instant::now();
-            }
-            answered += more as u64;
-            if more > 0 {
-                let deadline = self.now().time.after(DEADLINE);
-                for _ in 0..(more as u64).min(end - self.next) {
-                    self.write(deadline);
-                }
+            answered += more;
+            for _ in 0..more.min(end - self.next) {
+                self.write(now);
             }
         }
         Ok(commands as f64 / began.elapsed().as_secs_f64())
@@ -109,18 +104,11 @@ impl Trio {
                 .all(|node| node.applied == applied)
                 .then_some(())
         })?;
-        let mut expected = Sums::new();
-        for number in 0..self.next {
-            expected.apply(sums::command(number));
-        }
-        anyhow::ensure!(
-            self.nodes.iter().all(|node| node.sums == expected),
-            "the sums are not those of the commands"
-        );
-        Ok(())
+        sums::check(self.next, self.nodes.iter().map(|node| &node.sums))
     }
 
-    fn write(&mut self, deadline: Time) {
+    fn write(&mut self, now: Now) {
+        let deadline = now.time.after(DEADLINE);
         let command = Command::anonymous(Bytes::copy_from_slice(&sums::command(self.next)));
         let input = Input::Client {
             group: self.group,
@@ -142,9 +130,7 @@ impl Trio {
     fn wait_for<T>(&mut self, wanted: impl Fn(&Self) -> Option<T>) -> anyhow::Result<T> {
         let began = Instant::now();
         loop {
-            for node in 0..PEERS {
-                self.turn(node);
-            }
+            self.turn_all();
             if let Some(found) = wanted(self) {
                 return Ok(found);
             }
@@ -166,32 +152,39 @@ impl Trio {
         views.iter().position(|(role, ..)| *role == Role::Leader)
     }
 
-    /// Lets one peer take what has gathered in its inbox.
-    fn turn(&mut self, number: usize) {
+    /// Lets each peer take what has gathered in its inbox; returns when that was.
+    fn turn_all(&mut self) -> Now {
         let now = self.now();
         let mut effects = std::mem::take(&mut self.effects);
-        if self.nodes[number]
-            .peer
-            .deadline()
-            .is_some_and(|due| due <= now.time)
-        {
-            self.nodes[number].inbox.push_back(Input::Wake);
-        }
-        while !self.nodes[number].inbox.is_empty() {
-            while let Some(input) = self.nodes[number].inbox.pop_front() {
-                self.nodes[number].peer.step(now, input, &mut effects);
-                self.carry_out(number, &mut effects);
-            }
-            self.nodes[number].peer.settle(now, &mut effects);
-            self.carry_out(number, &mut effects);
+        for number in 0..PEERS {
+            self.turn(now, number, &mut effects);
         }
         self.effects = effects;
+        now
+    }
+
+    fn turn(&mut self, now: Now, number: usize, effects: &mut Effects) {
+        let node = &mut self.nodes[number];
+        if node.peer.deadline().is_some_and(|due| due <= now.time) {
+            node.inbox.push_back(Input::Wake);
+        }
+        while !self.nodes[number].inbox.is_empty() {
+            loop {
+                let node = &mut self.nodes[number];
+                let Some(input) = node.inbox.pop_front() else {
+                    break;
+                };
+                node.peer.step(now, input, effects);
+                if !effects.is_empty() {
+                    self.carry_out(number, effects);
+                }
+            }
+            self.nodes[number].peer.settle(now, effects);
+            self.carry_out(number, effects);
+        }
     }
 
     fn carry_out(&mut self, number: usize, effects: &mut Effects) {
-        if effects.is_empty() {
-            return;
-        }
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send { link, lane, frame } => {
@@ -285,23 +278,26 @@ impl Node {
 
     fn apply(&mut self, first: Cursor, entries: &[Entry], wanted: bool) -> StateDone {
         let mut outcomes = Vec::with_capacity(if wanted { entries.len() } else { 0 });
-        let mut last = first;
-        for (index, entry) in (first.index.0..).map(Index).zip(entries) {
-            last = Cursor::new(entry.term, index);
+        for entry in entries {
             self.fate = self.fate.after(&entry.body);
-            let applied = match &entry.body {
+            let sum = match &entry.body {
                 Body::Command(command) => {
-                    let command: [u8; COMMAND] = command[..].try_into().expect("as it was written");
-                    let sum = self.sums.apply(command);
-                    wanted.then(|| Applied::Outcome(Bytes::copy_from_slice(&sum.to_le_bytes())))
+                    let command = command[..].try_into().expect("as it was written");
+                    Some(self.sums.apply(command))
                 }
-                _ => wanted.then_some(Applied::Silent),
+                _ => None,
             };
-            outcomes.extend(applied);
+            if wanted {
+                outcomes.push(sum.map_or(Applied::Silent, |sum| {
+                    Applied::Outcome(Bytes::copy_from_slice(&sum.to_le_bytes()))
+                }));
+            }
         }
-        self.applied = last;
+        let last = entries.last().map_or(first.term, |entry| entry.term);
+        let count = entries.len() as u64;
+        self.applied = Cursor::new(last, Index(first.index.0 + count - 1));
         StateDone::Applied {
-            last,
+            last: self.applied,
             outcomes,
             fate: self.fate,
             items: 0,

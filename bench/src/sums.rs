@@ -32,6 +32,24 @@ impl Sums {
     }
 }
 
+/// Checks that the machines of all peers made the sums of the first `commands` commands, once each
+/// and in order.
+///
+/// # Errors
+/// If one of them did not.
+pub(crate) fn check<'a>(
+    commands: u64,
+    made: impl IntoIterator<Item = &'a Sums>,
+) -> anyhow::Result<()> {
+    let mut expected = Sums::new();
+    for number in 0..commands {
+        expected.apply(command(number));
+    }
+    let right = made.into_iter().all(|sums| *sums == expected);
+    anyhow::ensure!(right, "the sums are not those of the commands");
+    Ok(())
+}
+
 /// Makes the `number`th command of a run.
 pub(crate) fn command(number: u64) -> [u8; COMMAND] {
     let mut command = [0; COMMAND];
