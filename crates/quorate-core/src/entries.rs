@@ -298,17 +298,17 @@ impl LogEntries {
             return None;
         }
         let number = self.first + at as u64;
-        // What is looked for is mostly new: the steps back from the end double until one of them
-        // goes far enough, and what they have left out is searched in halves.
-        let (mut low, mut after) = (self.batches.len(), self.batches.len());
-        let mut step = 1;
+        // What is looked for is mostly new: it is looked for one batch from the end, two, four and
+        // so on, and then, between the last two of these, in halves.
+        let end = self.batches.len();
+        let (mut low, mut after, mut back) = (end, end, 1);
         while low > 0 {
-            low = low.saturating_sub(step);
+            low = end.saturating_sub(back);
             if self.batches[low].0 <= number {
                 break;
             }
             after = low;
-            step *= 2;
+            back *= 2;
         }
         while after - low > 1 {
             let middle = low + (after - low) / 2;

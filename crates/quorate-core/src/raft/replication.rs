@@ -24,6 +24,7 @@ use crate::{
 use super::{
     Raft,
     conversation::{Conversation, Mode},
+    log::Log,
     role::{Cause, RoleState},
 };
 
@@ -50,70 +51,23 @@ impl Raft {
 
     /// Sends entries to every member whose window has room.
     pub(super) fn pump(&mut self, now: Time, out: &mut Out) {
+        let pump = Pump {
+            now,
+            term: self.ballot.term,
+            commit: self.commit,
+            read: self.reads.sequence(),
+            patience: self.patience(),
+            log: &self.log,
+        };
         let RoleState::Leader(leader) = &mut self.role else {
             return;
         };
-        // Out of the way of the log that they are sent from, for as long as this takes.
-        let mut conversations = std::mem::take(&mut leader.conversations);
-        for (member, conversation) in &mut conversations {
-            self.pump_one(now, *member, conversation, out);
-        }
-        if let RoleState::Leader(leader) = &mut self.role {
-            leader.conversations = conversations;
+        for (member, conversation) in &mut leader.conversations {
+            pump.send(*member, conversation, out);
         }
     }
 
-    fn pump_one(&self, now: Time, member: Member, conversation: &mut Conversation, out: &mut Out) {
-        let (term, commit, read) = (self.ballot.term, self.commit, self.reads.sequence());
-        let last = self.log.last().index;
-        while conversation.is_due(last) {
-            let probing = conversation.mode == Mode::Probe;
-            let before = conversation.next.previous().min(last);
-            let Some(before_term) = self.log.term_at(before) else {
-                conversation.fall_behind(last);
-                let (run, first) = (conversation.run, self.log.first());
-                out.mark("raft.follower_behind");
-                out.send(
-                    member,
-                    Message::Behind {
-                        term,
-                        run,
-                        first,
-                        commit,
-                    },
-                );
-                break;
-            };
-            let previous = Cursor::new(before_term, before);
-            let budget = if probing {
-                PROBE_BYTES
-            } else {
-                limits::APPEND_BYTES
-            };
-            let entries = self
-                .log
-                .slice(before.next(), limits::APPEND_ENTRIES, budget);
-            let bytes = entries.bytes();
-            let upto = Index(before.0 + entries.len() as u64);
-            conversation.probed = previous;
-            conversation.sent(upto, bytes, now, self.patience());
-            conversation.told_commit = commit;
-            let run = conversation.run;
-            out.frame(
-                member,
-                Replication::Append(Append {
-                    term,
-                    run,
-                    previous,
-                    commit,
-                    read,
-                    entries,
-                }),
-            );
-        }
-    }
-
-    /// Takes note of a follower's message; returns whether it belongs to the conversation.
+    /// Takes note of a follower's message; returns its conversation, if it belongs to that.
     pub(super) fn hear_follower(
         &mut self,
         now: Time,
@@ -121,25 +75,23 @@ impl Raft {
         term: Term,
         run: u64,
         out: &mut Out,
-    ) -> bool {
+    ) -> Option<&mut Conversation> {
         if term > self.ballot.term {
             self.become_follower(now, (Cause::HigherTerm, term), None, out);
-            return false;
+            return None;
         }
         let pause = self.profile.election_min;
         let RoleState::Leader(leader) = &mut self.role else {
-            return false;
+            return None;
         };
-        let Some(conversation) = leader.conversations.get_mut(&from) else {
-            return false;
-        };
+        let conversation = leader.conversations.get_mut(&from)?;
         let known = conversation.run == run || self.planted.has(Canary::RaftRs571);
         if term != self.ballot.term || !known {
             out.mark("raft.late_answer");
-            return false;
+            return None;
         }
         conversation.heard(now, pause);
-        true
+        Some(conversation)
     }
 
     /// Takes an ack.
@@ -153,17 +105,10 @@ impl Raft {
         out: &mut Out,
     ) {
         let from = self.answer_of(from);
-        if !self.hear_follower(now, from, term, run, out) {
-            return;
-        }
-        let last = self.log.last().index;
-        let sequence = self.reads.sequence();
-        let patience = self.patience();
-        let base = self.log.base().index;
-        let RoleState::Leader(leader) = &mut self.role else {
-            return;
-        };
-        let Some(conversation) = leader.conversations.get_mut(&from) else {
+        let (last, base) = (self.log.last().index, self.log.base().index);
+        let (sequence, patience) = (self.reads.sequence(), self.patience());
+        let believes = self.planted.has(Canary::Cockroach87581);
+        let Some(conversation) = self.hear_follower(now, from, term, run, out) else {
             return;
         };
         if matched > last || read > sequence {
@@ -176,12 +121,13 @@ impl Raft {
         conversation.versions = Some(versions);
         let probed = conversation.mode == Mode::Probe;
         let restored = conversation.acked(matched, base, now, patience);
-        if restored && self.planted.has(Canary::Cockroach87581) {
+        if restored && believes {
             let believed = conversation.matched.max(conversation.requested);
             conversation.matched = believed;
             conversation.restart(Mode::Replicate, believed.next());
         }
-        if probed && conversation.mode == Mode::Replicate && self.state_is_cheaper(matched) {
+        let found = probed && conversation.mode == Mode::Replicate;
+        if found && self.state_is_cheaper(matched) {
             self.leave_behind(from, out);
         }
         self.advance_commit(now, out);
@@ -243,7 +189,7 @@ impl Raft {
         out: &mut Out,
     ) {
         let from = self.answer_of(from);
-        if !self.hear_follower(now, from, term, run, out) {
+        if self.hear_follower(now, from, term, run, out).is_none() {
             return;
         }
         let common = self.common_with(hint, previous);
@@ -285,6 +231,69 @@ impl Raft {
             index = index.previous();
         }
         index
+    }
+}
+
+/// What a leader sends entries with.
+struct Pump<'a> {
+    now: Time,
+    term: Term,
+    commit: Index,
+    read: u64,
+    patience: Duration,
+    log: &'a Log,
+}
+
+impl Pump<'_> {
+    /// Sends one member what its window has room for.
+    fn send(&self, member: Member, conversation: &mut Conversation, out: &mut Out) {
+        let (term, commit, read) = (self.term, self.commit, self.read);
+        let last = self.log.last().index;
+        while conversation.is_due(last) {
+            let probing = conversation.mode == Mode::Probe;
+            let before = conversation.next.previous().min(last);
+            let Some(before_term) = self.log.term_at(before) else {
+                conversation.fall_behind(last);
+                let (run, first) = (conversation.run, self.log.first());
+                out.mark("raft.follower_behind");
+                out.send(
+                    member,
+                    Message::Behind {
+                        term,
+                        run,
+                        first,
+                        commit,
+                    },
+                );
+                break;
+            };
+            let previous = Cursor::new(before_term, before);
+            let budget = if probing {
+                PROBE_BYTES
+            } else {
+                limits::APPEND_BYTES
+            };
+            let entries = self
+                .log
+                .slice(before.next(), limits::APPEND_ENTRIES, budget);
+            let bytes = entries.bytes();
+            let upto = Index(before.0 + entries.len() as u64);
+            conversation.probed = previous;
+            conversation.sent(upto, bytes, self.now, self.patience);
+            conversation.told_commit = commit;
+            let run = conversation.run;
+            out.frame(
+                member,
+                Replication::Append(Append {
+                    term,
+                    run,
+                    previous,
+                    commit,
+                    read,
+                    entries,
+                }),
+            );
+        }
     }
 }
 

@@ -208,7 +208,7 @@ impl Raft {
         anchor: Cursor,
         out: &mut Out,
     ) {
-        if !self.hear_follower(now, from, term, run, out) {
+        if self.hear_follower(now, from, term, run, out).is_none() {
             return;
         }
         let good = anchor.index <= self.commit && self.log.matches(anchor);
@@ -237,7 +237,7 @@ impl Raft {
         upto: Index,
         out: &mut Out,
     ) {
-        if !self.hear_follower(now, from, term, run, out) {
+        if self.hear_follower(now, from, term, run, out).is_none() {
             return;
         }
         let last = self.log.last().index;

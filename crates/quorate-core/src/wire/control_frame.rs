@@ -161,7 +161,19 @@ fn take_frequent(bytes: &[u8]) -> Option<((Incarnation, Message), &[u8])> {
 }
 
 /// Takes an integer in its shortest form.
+#[inline]
 fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+    match rest.split_first() {
+        // Most are small.
+        Some((&byte @ ..0x80, behind)) => {
+            *rest = behind;
+            Some(u64::from(byte))
+        }
+        _ => take_long_varint(rest),
+    }
+}
+
+fn take_long_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for (place, &byte) in rest.iter().enumerate().take(10) {
         // The tenth byte has room for one bit.
