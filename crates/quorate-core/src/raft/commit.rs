@@ -30,6 +30,11 @@ impl Raft {
                     .map_or(Index(0), |other| other.matched)
             }
         };
+        if leader.furthest <= self.commit && configuration.voters.len() > 1 && !self.misjudges() {
+            // A majority of several is somebody else at least, who does not have it.
+            debug_assert!(configuration.quorum_value(matched) <= self.commit);
+            return;
+        }
         let reached = self
             .misjudged_commit(now, matched)
             .unwrap_or_else(|| configuration.quorum_value(matched));

@@ -34,6 +34,8 @@ pub(crate) struct Leader {
     pub(crate) first: Index,
     /// What it knows of every other member.
     pub(crate) conversations: BTreeMap<Member, Conversation>,
+    /// No other member is known to match beyond this.
+    pub(super) furthest: Index,
     /// Of which configuration, by its index, the conversations are.
     conversing: Option<Index>,
     heartbeat_at: Time,
@@ -56,6 +58,7 @@ impl Leader {
         Self {
             first,
             conversations: BTreeMap::new(),
+            furthest: Index(0),
             conversing: None,
             heartbeat_at: Time(0),
             notice_at: Time::NEVER,

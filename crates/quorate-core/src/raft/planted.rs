@@ -57,6 +57,19 @@ impl Progress {
 }
 
 impl Raft {
+    /// Tells whether a bug is planted by which a leader commits what it must not.
+    pub(super) fn misjudges(&self) -> bool {
+        [
+            Canary::QuorumOffByOne,
+            Canary::VisibleQuorum,
+            Canary::JointAsUnion,
+            Canary::LearnersCount,
+            Canary::Openraft1802,
+        ]
+        .into_iter()
+        .any(|bug| self.planted.has(bug))
+    }
+
     /// Returns the commit index that a planted bug takes for reached, if one is planted.
     ///
     /// `matched` tells up to where a member is known to hold the leader's log durably.

@@ -127,6 +127,10 @@ impl Raft {
             conversation.restart(Mode::Replicate, believed.next());
         }
         let found = probed && conversation.mode == Mode::Replicate;
+        let reached = conversation.matched;
+        if let RoleState::Leader(leader) = &mut self.role {
+            leader.furthest = leader.furthest.max(reached);
+        }
         if found && self.state_is_cheaper(matched) {
             self.leave_behind(from, out);
         }
