@@ -15,25 +15,43 @@ impl Group {
     pub(super) fn standing(&self) -> Standing {
         Standing {
             genesis: self.genesis,
-            established: self
-                .raft
-                .as_ref()
-                .is_some_and(|raft| !raft.log().is_empty())
-                && !self.is_bare(),
+            established: self.is_established(),
             used: self.fate.is_used(),
             leader: self.raft.as_ref().and_then(Raft::leader),
             founding: self.formation.founding(),
         }
     }
 
+    /// Tells whether the history here exists: the log holds anything after its genesis.
+    fn is_established(&self) -> bool {
+        let held = self
+            .raft
+            .as_ref()
+            .is_some_and(|raft| !raft.log().is_empty());
+        held && !self.is_bare()
+    }
+
+    /// Tells whether everybody was told where this peer stands: asked at the end of every turn, so
+    /// that it is compared where it is kept and not put together for that.
+    fn is_told(&self) -> bool {
+        self.told.as_ref().is_some_and(|told| {
+            told.used == self.fate.is_used()
+                && told.established == self.is_established()
+                && told.founding == self.formation.founding()
+                && told.genesis == self.genesis
+                && told.leader == self.raft.as_ref().and_then(Raft::leader)
+        })
+    }
+
     /// Tells everybody where this peer stands, when that has changed.
     pub(super) fn tell_standing(&mut self, out: &mut Out) {
+        if self.is_told() {
+            return;
+        }
         let standing = self.standing();
-        if self.told != Some(standing) {
-            self.told = Some(standing);
-            for peer in &self.peers {
-                out.send(*peer, Message::Standing(standing));
-            }
+        self.told = Some(standing);
+        for peer in &self.peers {
+            out.send(*peer, Message::Standing(standing));
         }
     }
 

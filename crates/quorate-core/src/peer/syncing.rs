@@ -52,14 +52,15 @@ impl Syncing {
 
     /// Returns when the parts have something to do.
     pub(crate) fn deadline(&self) -> Time {
-        if self.session.is_none() && !self.was_leader && self.provider.is_idle() {
+        let leads = self.was_leader && !self.requests.is_idle();
+        if self.session.is_none() && !leads && self.provider.is_idle() {
             return Time::NEVER;
         }
         let session = self
             .session
             .as_ref()
             .and_then(|catching| catching.session.deadline());
-        let requests = self.was_leader.then(|| self.requests.deadline()).flatten();
+        let requests = leads.then(|| self.requests.deadline()).flatten();
         [session, requests, self.provider.deadline()]
             .into_iter()
             .flatten()

@@ -155,6 +155,11 @@ impl Requests {
         }
     }
 
+    /// Tells whether nobody waits for a snapshot.
+    pub fn is_idle(&self) -> bool {
+        self.under_way.is_empty() && self.waiting.is_empty() && self.own.is_empty()
+    }
+
     /// Returns when [`Requests::tick`] has something to do.
     pub fn deadline(&self) -> Option<Time> {
         let overdue = self
