@@ -49,7 +49,15 @@ impl Rolling {
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.word(bytes.len() as u64);
         let (chunks, rest) = bytes.as_chunks::<16>();
-        for chunk in chunks {
+        // By fours: the loop itself is a sixth of what a chunk costs.
+        let (fours, few) = chunks.as_chunks::<4>();
+        for [one, two, three, four] in fours {
+            self.chunk(u128::from_le_bytes(*one));
+            self.chunk(u128::from_le_bytes(*two));
+            self.chunk(u128::from_le_bytes(*three));
+            self.chunk(u128::from_le_bytes(*four));
+        }
+        for chunk in few {
             self.chunk(u128::from_le_bytes(*chunk));
         }
         if !rest.is_empty() {

@@ -63,9 +63,9 @@ impl World {
                 break;
             };
             idle &= matches!(input, Input::Wake);
-            idle &= self.step(number, life, Some(input), &mut effects) == 0;
+            idle &= self.step(number, life, input, &mut effects) == 0;
         }
-        idle &= self.step(number, life, None, &mut effects) == 0;
+        idle &= self.let_settle(number, life, &mut effects) == 0;
         self.effects = effects;
         let Some(living) = self.nodes[number].living(life) else {
             return;
@@ -144,38 +144,42 @@ impl World {
         }
     }
 
-    /// Gives a peer one input, or lets it settle; carries out what it wants, and says how much
-    /// that was.
+    /// Gives a peer one input; carries out what it wants, and says how much that was.
     ///
     /// `effects` is room for them: empty before and after.
-    fn step(
-        &mut self,
-        number: usize,
-        life: u64,
-        input: Option<Input>,
-        effects: &mut Effects,
-    ) -> usize {
+    fn step(&mut self, number: usize, life: u64, input: Input, effects: &mut Effects) -> usize {
         if self.violation().is_some() {
             return 0;
         }
-        let at = self.at;
-        if input
-            .as_ref()
-            .is_some_and(|input| self.is_for_another_history(number, input))
-        {
+        if self.is_for_another_history(number, &input) {
             return 1;
         }
+        let at = self.at;
         let Some(living) = self.nodes[number].living(life) else {
             return 0;
         };
         let now = living.clock.now(at);
-        match input {
-            Some(input) => {
-                self.trace.input(at, number, &input);
-                living.peer.step(now, input, effects);
-            }
-            None => living.peer.settle(now, effects),
+        self.trace.input(at, number, &input);
+        living.peer.step(now, input, effects);
+        self.stepped(number, life, effects)
+    }
+
+    /// Lets a peer settle, as [`World::step`] gives it an input.
+    fn let_settle(&mut self, number: usize, life: u64, effects: &mut Effects) -> usize {
+        if self.violation().is_some() {
+            return 0;
         }
+        let at = self.at;
+        let Some(living) = self.nodes[number].living(life) else {
+            return 0;
+        };
+        let now = living.clock.now(at);
+        living.peer.settle(now, effects);
+        self.stepped(number, life, effects)
+    }
+
+    /// Looks at a peer after a step, and carries out what it wants.
+    fn stepped(&mut self, number: usize, life: u64, effects: &mut Effects) -> usize {
         let spot = self.spot(number);
         if let Some(living) = self.nodes[number].life.as_ref()
             && let Some(view) = &living.peer.view(self.group)
