@@ -62,7 +62,7 @@ fn a_leader_that_cannot_hand_over_leads_until_its_removal_is_committed() {
     }
     let view = wire.nodes[leader].peer.view(wire.group).expect("open");
     assert_eq!(
-        (view.role, view.leader, view.left),
+        (view.role, view.leader, view.has_left()),
         (Role::Follower, None, true)
     );
     let others = [(leader + 1) % 3, (leader + 2) % 3];
@@ -90,7 +90,7 @@ fn who_is_called_by_a_leader_that_goes_leads_without_an_election_timeout() {
         wire.nodes[leader]
             .peer
             .view(wire.group)
-            .is_some_and(|view| view.left)
+            .is_some_and(|view| view.has_left())
     }));
     let gone = wire.now.time;
     assert!(wire.run(Duration::from_secs(1), |wire| wire.leader().is_some()));
@@ -145,7 +145,7 @@ fn reads_and_changes_wait_while_the_lead_is_handed_over() {
     wire.quiet();
     let handover = |wire: &Wire| {
         let view = wire.nodes[leader].peer.view(wire.group).expect("open");
-        view.handover.is_some()
+        view.handover().is_some()
     };
     assert!(handover(&wire));
     let before = {

@@ -198,7 +198,7 @@ impl World {
             return;
         };
         let whole = self.view(number).is_some_and(|view| {
-            view.floor.is_none() && view.commit >= hurt && view.durable >= hurt
+            view.floor().is_none() && view.commit >= hurt && view.durable >= hurt
         });
         if whole {
             self.nodes[number].kept.hurt = None;

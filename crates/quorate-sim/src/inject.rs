@@ -383,7 +383,7 @@ impl World {
                 node.paused = 1;
                 self.resume(number);
             }
-            if self.view(number).is_some_and(|view| view.left) {
+            if self.view(number).is_some_and(|view| view.has_left()) {
                 // It is out for this life; it comes back as the next one.
                 self.stop(number);
             }

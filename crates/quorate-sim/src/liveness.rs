@@ -190,7 +190,7 @@ impl World {
     /// Tells whether a peer says that there is another history that does not mix with its own.
     fn is_in_conflict(&self, peer: usize) -> bool {
         self.view(peer)
-            .is_some_and(|view| view.fate.is_used() && !view.conflicts.is_empty())
+            .is_some_and(|view| view.fate().is_used() && !view.conflicts().is_empty())
     }
 
     /// Tells whether every peer follows a leader of its history.
@@ -295,7 +295,7 @@ fn differs(leader: &GroupView<'_>, view: &GroupView<'_>) -> Option<String> {
     if !view.configuration.contains(view.me) {
         return Some("is not a member".to_owned());
     }
-    if let Some(session) = view.session {
+    if let Some(session) = view.session() {
         return Some(format!("catches up: {session:?}"));
     }
     let settled = view.last == leader.last

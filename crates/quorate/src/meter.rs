@@ -205,8 +205,8 @@ impl Meter {
         gauges.bytes.set(number(bytes));
         gauges.uncommitted.set(number(view.uncommitted_bytes));
         gauges.waiting.set(number(view.waiting));
-        gauges.session.set(i64::from(view.session.is_some()));
-        gauges.snapshots.set(number(view.snapshots.len()));
+        gauges.session.set(i64::from(view.session().is_some()));
+        gauges.snapshots.set(number(view.snapshots().len()));
         for ((role, _), gauge) in ROLES.iter().zip(&self.roles) {
             gauge.set(i64::from(*role == view.role));
         }

@@ -204,26 +204,25 @@ impl GroupStatus {
             last: view.last,
             commit: view.commit,
             applied: view.applied,
-            version: view.version,
-            versions: view.versions,
+            version: view.version(),
+            versions: view.versions(),
             configuration: Arc::clone(&self.configuration),
             configuration_committed: view.configuration_index <= view.commit,
             items: shown.items,
             bytes: shown.bytes,
-            session: view.session,
+            session: view.session(),
             progress: shown.progress.cloned(),
             peers: Arc::clone(shown.peers),
             learners: shown.members.iter().filter_map(why).collect(),
-            snapshots: Vec::new(),
+            snapshots: view.snapshots().collect(),
             refused: self.refused,
-            left: view.left,
-            conflict: view.conflicts.first().copied(),
-            awaits: view.awaits,
+            left: view.has_left(),
+            conflict: view.conflicts().first().copied(),
+            awaits: view.awaits(),
             poisoned: view.poisoned,
             stands: self.stands.clone(),
             ..Self::new(self.peer, self.group, self.form)
         };
-        next.snapshots.clone_from(&view.snapshots);
         if *self.configuration != *view.configuration {
             next.configuration = Arc::new(view.configuration.clone());
         }

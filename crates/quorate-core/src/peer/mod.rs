@@ -261,7 +261,7 @@ impl Peer {
 
     /// Looks into one group; nothing if it is not open here.
     pub fn view(&self, group: GroupId) -> Option<GroupView<'_>> {
-        self.groups.get(&group).map(Group::view)
+        Some(self.groups.get(&group)?.view())
     }
 
     fn open(&mut self, now: Now, open: &OpenGroup, effects: &mut Effects) {

@@ -79,8 +79,8 @@ impl Syncing {
     }
 
     /// Returns where live snapshots were cut.
-    pub(crate) fn anchors(&self) -> Vec<Cursor> {
-        self.provider.anchors().collect()
+    pub(crate) fn anchors(&self) -> impl ExactSizeIterator<Item = Cursor> {
+        self.provider.anchors()
     }
 
     fn phase(&self) -> Option<Phase> {

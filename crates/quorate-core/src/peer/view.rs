@@ -17,6 +17,9 @@ use crate::{
 };
 
 /// What a group looks like from one of its peers; borrowed, and cheap to make.
+///
+/// What is looked at after every step of a simulation is a field; the rest is looked up when asked
+/// for.
 #[derive(Clone, Debug)]
 pub struct GroupView<'a> {
     group: &'a Group,
@@ -42,49 +45,21 @@ pub struct GroupView<'a> {
     pub commit: Index,
     /// The last cursor the state has applied.
     pub applied: Cursor,
-    /// The version of the state machine that the next command here is applied by.
-    pub version: u32,
-    /// The versions that the state machine here reads. If the one in effect is not among them,
-    /// this peer keeps its log and votes, and applies no command.
-    pub versions: Versions,
     /// The latest configuration in the log, committed or not.
     pub configuration: &'a Configuration,
     /// The index of that configuration.
     pub configuration_index: Index,
-    /// On a leader, to whom it is handing over.
-    pub handover: Option<Member>,
-    /// Whether a client waits until this peer has left the group.
-    pub leaving: bool,
-    /// Whether this peer has given up its seat, in this life.
-    pub left: bool,
-    /// The catch-up under way here.
-    pub session: Option<SessionView>,
-    /// Where live snapshots were cut.
-    pub snapshots: Vec<Cursor>,
     /// Bytes of proposed entries that are not committed.
     pub uncommitted_bytes: usize,
     /// Requests that wait here.
     pub waiting: usize,
-    /// What has become of the history here.
-    pub fate: Fate,
-    /// Other histories of the group that this one is in conflict with: both have user commands.
-    pub conflicts: &'a BTreeSet<GenesisId>,
-    /// The history that this peer waits for since its own was given up for that one.
-    pub awaits: Option<GenesisId>,
-    /// Histories that are no more, and what each dissolved into.
-    pub tombstones: &'a BTreeMap<GenesisId, GenesisId>,
     /// Why this peer takes no part any more, if so.
     pub poisoned: Option<&'static str>,
     /// After which entry the machine failed, until the state is there again.
     pub state_lost: Option<Cursor>,
-    /// Where the log once ended, if damage has taken that part: until it ends there again, this
-    /// peer votes as if it did, and does not campaign.
-    pub floor: Option<Cursor>,
-    /// Whether there is no space for what is to be written.
-    pub no_space: bool,
 }
 
-impl GroupView<'_> {
+impl<'a> GroupView<'a> {
     /// Returns the term of the entry at `index`, if the log holds it or starts right after it.
     pub fn term_at(&self, index: Index) -> Option<Term> {
         if index == self.base.index {
@@ -101,13 +76,82 @@ impl GroupView<'_> {
     }
 
     /// Returns the other members of the latest configuration, and what is known of each here.
-    ///
-    /// Looks each of them up: a list that is made when asked for, because most looks do not need
-    /// it.
     pub fn members(&self) -> Vec<MemberView> {
-        let raft = self.group.raft.as_ref();
-        raft.map(|raft| self.group.member_views(raft))
-            .unwrap_or_default()
+        let views = |raft| self.group.member_views(raft);
+        self.raft().map(views).unwrap_or_default()
+    }
+
+    /// Returns the version of the state machine that the next command here is applied by.
+    pub fn version(&self) -> u32 {
+        self.group.applier.version()
+    }
+
+    /// Returns the versions that the state machine here reads. If the one in effect is not among
+    /// them, this peer keeps its log and votes, and applies no command.
+    pub fn versions(&self) -> Versions {
+        self.group.applier.versions()
+    }
+
+    /// Returns, on a leader, to whom it is handing over.
+    pub fn handover(&self) -> Option<Member> {
+        self.raft().and_then(Raft::handover_to)
+    }
+
+    /// Tells whether a client waits until this peer has left the group.
+    pub fn is_leaving(&self) -> bool {
+        self.raft().is_some_and(Raft::is_leaving)
+    }
+
+    /// Tells whether this peer has given up its seat, in this life.
+    pub fn has_left(&self) -> bool {
+        self.group.left || self.raft().is_some_and(Raft::has_left)
+    }
+
+    /// Returns the catch-up under way here.
+    pub fn session(&self) -> Option<SessionView> {
+        self.group.session_view()
+    }
+
+    /// Returns where live snapshots were cut, in order.
+    pub fn snapshots(&self) -> impl ExactSizeIterator<Item = Cursor> + 'a {
+        self.group.syncing.anchors()
+    }
+
+    /// Returns what has become of the history here.
+    pub fn fate(&self) -> Fate {
+        self.group.fate
+    }
+
+    /// Returns other histories of the group that this one is in conflict with: both have user
+    /// commands.
+    pub fn conflicts(&self) -> &'a BTreeSet<GenesisId> {
+        self.group.meeting.conflicts()
+    }
+
+    /// Returns the history that this peer waits for since its own was given up for that one.
+    pub fn awaits(&self) -> Option<GenesisId> {
+        let went_to = self.group.meeting.went_to();
+        went_to.filter(|_| self.genesis.is_none())
+    }
+
+    /// Returns histories that are no more, and what each dissolved into.
+    pub fn tombstones(&self) -> &'a BTreeMap<GenesisId, GenesisId> {
+        self.group.meeting.tombstones()
+    }
+
+    /// Returns where the log once ended, if damage has taken that part: until it ends there again,
+    /// this peer votes as if it did, and does not campaign.
+    pub fn floor(&self) -> Option<Cursor> {
+        self.raft().and_then(Raft::floor)
+    }
+
+    /// Tells whether there is no space for what is to be written.
+    pub fn lacks_space(&self) -> bool {
+        self.raft().is_some_and(Raft::is_short_of_space)
+    }
+
+    fn raft(&self) -> Option<&'a Raft> {
+        self.group.raft.as_ref()
     }
 }
 
@@ -175,18 +219,12 @@ pub struct SessionView {
 
 impl Group {
     /// Looks into the group.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn view(&self) -> GroupView<'_> {
-        match &self.raft {
-            Some(raft) => self.view_of(raft),
-            None => self.view_of_none(),
-        }
-    }
-
-    /// Looks into a group that has a history here: checkers do so after every step, so that
-    /// whether it has one is asked once and not for each field.
-    #[inline]
-    fn view_of<'a>(&'a self, raft: &'a Raft) -> GroupView<'a> {
+        // Asked once, and not for each field: this is what every step of a simulation does.
+        let Some(raft) = &self.raft else {
+            return self.view_without_history();
+        };
         let (log, (configuration_index, configuration)) = (raft.log(), raft.configuration());
         GroupView {
             group: self,
@@ -201,31 +239,17 @@ impl Group {
             durable: log.durable().index(),
             commit: raft.commit(),
             applied: self.applier.applied,
-            version: self.applier.version(),
-            versions: self.applier.versions(),
             configuration,
             configuration_index,
-            handover: raft.handover_to(),
-            leaving: raft.is_leaving(),
-            left: self.left || raft.has_left(),
-            session: self.session_view(),
-            snapshots: self.syncing.anchors(),
             uncommitted_bytes: raft.uncommitted_bytes(),
             waiting: raft.waiting(),
-            fate: self.fate,
-            conflicts: self.meeting.conflicts(),
-            awaits: self.meeting.went_to().filter(|_| self.genesis.is_none()),
-            tombstones: self.meeting.tombstones(),
             poisoned: raft.poisoned(),
             state_lost: self.state_lost_at(),
-            floor: raft.floor(),
-            no_space: raft.is_short_of_space(),
         }
     }
 
-    /// Looks into a group that has no history here.
     #[cold]
-    fn view_of_none(&self) -> GroupView<'_> {
+    fn view_without_history(&self) -> GroupView<'_> {
         static NO_ENTRIES: LogEntries = LogEntries::new();
         static NO_MEMBERS: Configuration = Configuration {
             voters: Vec::new(),
@@ -245,25 +269,12 @@ impl Group {
             durable: Index(0),
             commit: Index(0),
             applied: self.applier.applied,
-            version: self.applier.version(),
-            versions: self.applier.versions(),
             configuration: &NO_MEMBERS,
             configuration_index: Index(0),
-            handover: None,
-            leaving: false,
-            left: self.left,
-            session: self.session_view(),
-            snapshots: self.syncing.anchors(),
             uncommitted_bytes: 0,
             waiting: 0,
-            fate: self.fate,
-            conflicts: self.meeting.conflicts(),
-            awaits: self.meeting.went_to().filter(|_| self.genesis.is_none()),
-            tombstones: self.meeting.tombstones(),
             poisoned: None,
             state_lost: self.state_lost_at(),
-            floor: None,
-            no_space: false,
         }
     }
 

@@ -316,7 +316,7 @@ impl Provider {
     }
 
     /// Returns where live snapshots were cut, in order.
-    pub fn anchors(&self) -> impl Iterator<Item = Cursor> + '_ {
+    pub fn anchors(&self) -> impl ExactSizeIterator<Item = Cursor> + '_ {
         self.kept.keys().copied()
     }
 

@@ -10,9 +10,10 @@ pub(crate) fn observe(view: &GroupView<'_>) -> Result<(), Found> {
     let half = configuration.voters.len().max(configuration.outgoing.len());
     // The entry that reaches the limit may be the largest one.
     let uncommitted = limits::UNCOMMITTED_BYTES + limits::COMMAND + 64;
+    let snapshots = view.snapshots().len();
     let sound = view.uncommitted_bytes <= uncommitted
         && view.waiting <= limits::WAITING
-        && view.snapshots.len() <= limits::SNAPSHOTS
+        && snapshots <= limits::SNAPSHOTS
         && configuration.learners.len() <= limits::LEARNERS
         && half <= limits::VOTERS;
     if sound {
@@ -25,7 +26,7 @@ pub(crate) fn observe(view: &GroupView<'_>) -> Result<(), Found> {
             uncommitted,
         ),
         ("waiting requests", view.waiting, limits::WAITING),
-        ("snapshots", view.snapshots.len(), limits::SNAPSHOTS),
+        ("snapshots", snapshots, limits::SNAPSHOTS),
         ("learners", configuration.learners.len(), limits::LEARNERS),
         ("voters of a half", half, limits::VOTERS),
     ];

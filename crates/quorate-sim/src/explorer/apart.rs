@@ -42,7 +42,7 @@ pub(super) fn two_meet_a_used_one(planted: Planted) -> (Cluster, Result<State, F
         cluster.happen(&mut state, LONE, &Happening::Write(100))?;
         let mut state = go(&mut cluster, state, |cluster, state| {
             is_settled(cluster, state)
-                && view(cluster, state, LONE).is_some_and(|view| view.fate.is_used())
+                && view(cluster, state, LONE).is_some_and(|view| view.fate().is_used())
         })?;
         state.keep_apart(aside);
         Ok(state)
@@ -124,6 +124,6 @@ pub(super) fn have_met(cluster: &Cluster, state: &State) -> bool {
     leaders.count() == living.len()
         && views.iter().all(|view| {
             let others = living.iter().filter(|one| view.genesis != Some(**one));
-            view.fate.is_used() && view.conflicts.iter().eq(others)
+            view.fate().is_used() && view.conflicts().iter().eq(others)
         })
 }

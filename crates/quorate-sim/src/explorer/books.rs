@@ -113,8 +113,8 @@ impl Facts {
             facts.log = view.entries.iter().map(Trace::of).collect();
             facts.commit = view.commit;
             facts.configuration = view.configuration.clone();
-            facts.tombstones = view.tombstones.clone();
-            facts.conflicts = view.conflicts.clone();
+            facts.tombstones = view.tombstones().clone();
+            facts.conflicts = view.conflicts().clone();
         }
         facts.name = Stable::of(&(
             (facts.me, facts.genesis, facts.term, facts.leads),

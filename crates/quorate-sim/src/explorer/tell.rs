@@ -45,7 +45,7 @@ impl Cluster {
             view.configuration.voters,
             view.configuration.outgoing,
             view.configuration.learners,
-            view.session,
+            view.session(),
         )
     }
 

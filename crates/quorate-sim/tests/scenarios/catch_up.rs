@@ -33,7 +33,10 @@ fn fill(world: &mut World) {
 }
 
 fn caught_up(world: &World, peer: usize) -> bool {
-    restores(world, peer) > 0 && world.view(peer).is_some_and(|view| view.session.is_none())
+    restores(world, peer) > 0
+        && world
+            .view(peer)
+            .is_some_and(|view| view.session().is_none())
 }
 
 /// Returns who brought parts of the snapshot to `peer`.
@@ -164,7 +167,7 @@ fn when_all_snapshots_expire_during_catch_up_it_asks_again_and_completes() {
         wait(&mut world, 20, "first range", |world| {
             !providers(world, 3).is_empty()
         });
-        let first = world.view(3).and_then(|view| view.session?.anchor);
+        let first = world.view(3).and_then(|view| view.session()?.anchor);
         assert_eq!(restores(&world, 3), 0, "the restore was over too soon");
         let ways = world.ways_of(3);
         world.cut(&ways);
@@ -173,7 +176,7 @@ fn when_all_snapshots_expire_during_catch_up_it_asks_again_and_completes() {
             (0..3).all(|peer| {
                 world
                     .view(peer)
-                    .is_some_and(|view| view.snapshots.is_empty())
+                    .is_some_and(|view| view.snapshots().next().is_none())
             })
         });
         assert!(world.now() > ttl);

@@ -83,7 +83,7 @@ fn whatever_rot_takes_of_a_log_is_refilled() {
             });
             back(&mut world, peer);
             wait(&mut world, 10, "whole log", |world| {
-                world.view(peer).is_some_and(|view| view.floor.is_none())
+                world.view(peer).is_some_and(|view| view.floor().is_none())
             });
             write_at_last(&mut world, peer, 500);
             settle(&mut world);
@@ -114,7 +114,9 @@ fn a_voter_that_lost_a_write_elects_nobody_without_it() {
             away: Duration::from_secs(8),
         });
         wait(&mut world, 5, "damaged log", |world| {
-            world.view(damaged).is_some_and(|view| view.floor.is_some())
+            world
+                .view(damaged)
+                .is_some_and(|view| view.floor().is_some())
         });
         world.mend(&ways);
         wait(&mut world, 5, "refused vote", |world| {
@@ -127,7 +129,7 @@ fn a_voter_that_lost_a_write_elects_nobody_without_it() {
         write_at_last(&mut world, behind, 900);
         settle(&mut world);
         let view = world.view(damaged).expect("it runs");
-        assert_eq!(view.floor, None, "seed {seed}");
+        assert_eq!(view.floor(), None, "seed {seed}");
     }
 }
 
@@ -150,7 +152,7 @@ fn a_leader_without_space_steps_down_serves_reads_and_leads_no_more_until_there_
     let read = read.expect("the peer runs");
     wait(&mut world, 3, "read", |world| world.told(read).is_some());
     assert!(matches!(world.told(read), Some(Told::Read(_))));
-    let full = |world: &World| world.view(at).is_some_and(|view| view.no_space);
+    let full = |world: &World| world.view(at).is_some_and(|view| view.lacks_space());
     assert!(full(&world), "there is no space yet");
     load.until(&mut world, 10, "space", |world| !full(world));
     marked(&world, "disk.space_again");

@@ -25,7 +25,7 @@ fn out(world: &World, peer: usize) {
     let committed = world.configurations();
     let last = committed.last().expect("there is the genesis");
     assert!(!last.contains(member), "peer {peer} is in {last:?}");
-    assert!(world.view(peer).expect("the peer runs").left);
+    assert!(world.view(peer).expect("the peer runs").has_left());
     let told = events(world, peer, |event| {
         matches!(event, GroupEvent::Left).then_some(())
     });

@@ -90,7 +90,7 @@ fn an_empty_history_dissolves_into_one_that_is_used() {
         settle(&mut world);
         assert_eq!(history(&world, 3 - used), stays);
         assert!(marked(&world, "meeting.dissolve_into_used"));
-        assert_eq!(world.view(0).unwrap().fate, Fate::Used);
+        assert_eq!(world.view(0).unwrap().fate(), Fate::Used);
         write(&mut world, 3 - used, 0..5, 30);
     }
 }
@@ -119,7 +119,7 @@ fn two_used_histories_go_on_and_say_that_they_do_not_mix() {
         (0..6).all(|peer| {
             world
                 .view(peer)
-                .is_some_and(|view| view.conflicts.is_empty())
+                .is_some_and(|view| view.conflicts().is_empty())
         })
     });
     sound(&world);

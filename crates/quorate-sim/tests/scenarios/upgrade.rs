@@ -38,7 +38,7 @@ fn restart(world: &mut World, peer: usize) {
 }
 
 fn version(world: &World, peer: usize) -> Option<u32> {
-    world.view(peer).map(|view| view.version)
+    world.view(peer).map(|view| view.version())
 }
 
 #[track_caller]

@@ -231,7 +231,7 @@ impl Host {
         peers: &Arc<[PeerStatus]>,
         now: DateTime<Utc>,
     ) {
-        if view.session.is_none() {
+        if view.session().is_none() {
             self.sessions.none_under_way();
         }
         self.meter.show(view, members, self.items, self.bytes);
