@@ -1,17 +1,15 @@
 //! Peers of one process at a switchboard: who meets whom, and what costs a link.
 //!
 //! What holds over QUIC too is tested over both, in `lanes` and `mounting`.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use bytes::Bytes;
-use common::{Down, Peer, connect, network, strangers};
 use quorate_net::{
     AlreadyPluggedIn, Carrier, CloseCode, Event, GroupId, Lane, LinkId, NetworkId, PeerId,
     SendError, Switchboard, limits,
     rendezvous::{Sighting, Sightings},
 };
+
+use crate::common::{Down, Peer, connect, network, strangers};
 
 const ORDERS: Lane = Lane::Entries(GroupId([1; 16]));
 
@@ -250,7 +248,7 @@ async fn peers_of_one_network_see_each_other_come_and_go() {
 
 /// Who came, or went.
 async fn next(seen: &mut Sightings) -> (PeerId, bool) {
-    let sighting = tokio::time::timeout(common::PATIENCE, seen.recv()).await;
+    let sighting = tokio::time::timeout(crate::common::PATIENCE, seen.recv()).await;
     match sighting.unwrap().unwrap() {
         Sighting::Found(found) => (found.peer, true),
         Sighting::Lost(peer) => (peer, false),

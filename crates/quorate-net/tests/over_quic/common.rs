@@ -1,6 +1,6 @@
 //! Peers on real QUIC, on this machine only, and at a switchboard.
-// Each test file uses a part of it, and it is nobody's public interface.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+// It is nobody's public interface.
+#![allow(unreachable_pub)]
 
 use std::{collections::VecDeque, time::Duration};
 

@@ -1,12 +1,9 @@
 //! What is called the wrong way, or finds things not as they should be: said clearly, with the way
 //! out and the right exit code, and never by hanging.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use std::{fs, net::TcpListener};
 
-use common::{World, mode};
+use crate::common::{World, mode};
 
 #[test]
 fn wrong_arguments_are_usage_errors_with_a_hint() {

@@ -1,14 +1,8 @@
 //! Peers that break the rules, die, or do not listen: each costs its own link and nothing else.
 
-// The helpers below are tests' code too, which clippy does not see.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{future::Future, pin::pin, task::Context, time::Duration};
 
 use bytes::Bytes;
-use common::{Down, Peer, connect};
 use quorate_net::{
     ALPN, CloseCode, GroupId, Lane, LinkId, SendError, Tuning, bind,
     iroh::{
@@ -18,6 +12,8 @@ use quorate_net::{
     limits,
     presets::Loopback,
 };
+
+use crate::common::{Down, Peer, connect};
 
 const ORDERS: Lane = Lane::Entries(GroupId([1; 16]));
 

@@ -1,7 +1,4 @@
 //! The commands as people and scripts use them, against running peers.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use std::{
     fs,
@@ -9,8 +6,9 @@ use std::{
     process::Stdio,
 };
 
-use common::{Request, Up, World, eventually};
 use serde_json::json;
+
+use crate::common::{Request, Up, World, eventually};
 
 #[test]
 fn what_is_put_is_what_is_got() {

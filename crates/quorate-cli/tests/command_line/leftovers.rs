@@ -1,8 +1,5 @@
 //! What others leave behind: cards of peers that were killed, files that are no cards, peers that
 //! are paused or gone. None of it keeps the living from each other, and nothing hangs.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use std::{
     fs,
@@ -10,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Up, World, eventually, mode, settles};
+use crate::common::{Up, World, eventually, mode, settles};
 
 /// Returns the directory in which the peers of the only network find each other.
 fn meeting_place(world: &World) -> PathBuf {

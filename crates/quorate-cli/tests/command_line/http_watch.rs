@@ -1,11 +1,9 @@
 //! Watching over HTTP: every change once and in order, also after coming back, also through a peer
 //! that was handed a snapshot.
-#![allow(clippy::unwrap_used)] // All of it is tests.
 
-mod common;
-
-use common::{Request, Stream, Up, World, eventually, http::Event};
 use serde_json::{Value, json};
+
+use crate::common::{Request, Stream, Up, World, eventually, http::Event};
 
 fn watch(up: &Up, parameters: &str) -> Stream {
     let stream = Request::get(format!("/v1/watch{parameters}"))

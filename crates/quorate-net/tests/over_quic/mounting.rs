@@ -1,10 +1,6 @@
 //! Dialing, stopping, and living beside other protocols.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use bytes::Bytes;
-use common::{Peer, Wires, both, connect};
 use quorate_net::{
     CloseCode, Event, Lane, PeerId, Transport, Tuning, bind,
     iroh::{
@@ -14,6 +10,8 @@ use quorate_net::{
     },
     presets::Loopback,
 };
+
+use crate::common::{Peer, Wires, both, connect};
 
 /// The application's own protocol.
 #[derive(Debug, Clone)]

@@ -1,10 +1,8 @@
 //! Named requests: sent twice, through any peer, and applied once.
-#![allow(clippy::unwrap_used)] // All of it is tests.
 
-mod common;
-
-use common::{Request, Response, Up, World};
 use serde_json::json;
+
+use crate::common::{Request, Response, Up, World};
 
 fn register(up: &Up) -> String {
     let request = Request::new("POST", "/v1/clients").body("");

@@ -1,11 +1,9 @@
 //! Frames on every lane between peers, on real QUIC and within a process.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use bytes::Bytes;
-use common::{Peer, Wires, both, connect};
 use quorate_net::{Address, Event, GroupId, Lane, LinkId, PeerId, SendError, limits};
+
+use crate::common::{Peer, Wires, both, connect};
 
 const ORDERS: Lane = Lane::Entries(GroupId([1; 16]));
 const STOCK: Lane = Lane::Entries(GroupId([2; 16]));

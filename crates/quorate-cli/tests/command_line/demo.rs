@@ -1,5 +1,4 @@
 //! The demonstration as a user runs it.
-#![allow(clippy::unwrap_used)] // All of it is tests.
 
 use std::{
     collections::BTreeSet,

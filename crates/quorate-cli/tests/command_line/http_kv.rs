@@ -1,12 +1,10 @@
 //! The HTTP interface of one peer, as any program sees it: values, and what is refused.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Request, World};
 use serde_json::json;
+
+use crate::common::{Request, World};
 
 /// The index of a cursor.
 fn index(cursor: &str) -> u64 {

@@ -1,8 +1,5 @@
 //! Finding peers on one machine through a directory.
 
-// The helpers below are tests' code too, which clippy does not see.
-#![allow(clippy::unwrap_used)]
-
 use std::{fs, time::Duration};
 
 use quorate_net::{

@@ -1,12 +1,10 @@
 //! Groups of processes that form by themselves, grow, and are left.
-#![allow(clippy::unwrap_used)] // All of it is tests.
-
-mod common;
 
 use std::fs;
 
-use common::{Request, Up, World, eventually};
 use serde_json::{Value, json};
+
+use crate::common::{Request, Up, World, eventually};
 
 fn voters(up: &Up) -> Vec<String> {
     let status = up.status();
