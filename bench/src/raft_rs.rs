@@ -209,6 +209,8 @@ impl Node {
             heartbeat_tick: 1,
             max_size_per_msg: 1 << 20,
             max_inflight_msgs: 256,
+            // Proposals that are made together travel together, as they do in the core.
+            batch_append: true,
             pre_vote: true,
             check_quorum: true,
             ..Config::default()
