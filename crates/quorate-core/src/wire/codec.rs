@@ -77,28 +77,9 @@ impl Reader {
     }
 
     fn long_varint(&mut self) -> Result<u64, Malformed> {
-        let rest = &self.frame[self.at..];
-        let mut value = 0_u64;
-        for (place, &byte) in rest.iter().enumerate().take(10) {
-            let bits = u64::from(byte & 0x7f);
-            if place == 9 && bits > 1 {
-                return Err(Malformed("integer too large"));
-            }
-            value |= bits << (7 * place);
-            if byte & 0x80 == 0 {
-                if byte == 0 && place > 0 {
-                    return Err(Malformed("integer not in its shortest form"));
-                }
-                self.at += place + 1;
-                return Ok(value);
-            }
-        }
-        let whole = rest.len() >= 10;
-        Err(Malformed(if whole {
-            "integer too long"
-        } else {
-            "cut short"
-        }))
+        let (value, length) = long_varint(&self.frame[self.at..])?;
+        self.at += length;
+        Ok(value)
     }
 
     /// Takes an array.
@@ -138,6 +119,30 @@ impl Reader {
             Err(Malformed("bytes behind the end"))
         }
     }
+}
+
+/// Reads an integer at the front of `rest`, as [`put_varint`] writes it; returns its length, too.
+pub(super) fn long_varint(rest: &[u8]) -> Result<(u64, usize), Malformed> {
+    let mut value = 0_u64;
+    for (place, &byte) in rest.iter().enumerate().take(10) {
+        let bits = u64::from(byte & 0x7f);
+        if place == 9 && bits > 1 {
+            return Err(Malformed("integer too large"));
+        }
+        value |= bits << (7 * place);
+        if byte & 0x80 == 0 {
+            if byte == 0 && place > 0 {
+                return Err(Malformed("integer not in its shortest form"));
+            }
+            return Ok((value, place + 1));
+        }
+    }
+    let whole = rest.len() >= 10;
+    Err(Malformed(if whole {
+        "integer too long"
+    } else {
+        "cut short"
+    }))
 }
 
 const NOOP: u8 = 0;

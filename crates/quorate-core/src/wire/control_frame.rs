@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     Address, Control, Envelope, Message,
-    codec::{Malformed, put_varint},
+    codec::{Malformed, long_varint, put_varint},
 };
 use crate::{
     cursor::{Index, Term},
@@ -57,7 +57,7 @@ const ACK: u8 = 14;
 /// Appends a message.
 fn put(message: &Control, out: &mut Vec<u8>) -> Result<(), postcard::Error> {
     let Control::Group(Envelope { address, message }) = message else {
-        return put_postcard(message, out);
+        return append_postcard(message, out);
     };
     out.push(GROUP);
     out.extend_from_slice(&address.group.0);
@@ -91,12 +91,13 @@ fn put(message: &Control, out: &mut Vec<u8>) -> Result<(), postcard::Error> {
             put_varint(out, versions.first().into());
             put_varint(out, versions.last().into());
         }
-        message => return put_postcard(message, out),
+        message => return append_postcard(message, out),
     }
     Ok(())
 }
 
-fn put_postcard(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), postcard::Error> {
+/// Appends a value without its length: its end is where it says.
+fn append_postcard(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), postcard::Error> {
     *out = postcard::to_extend(value, std::mem::take(out))?;
     Ok(())
 }
@@ -169,24 +170,12 @@ fn take_varint(rest: &mut &[u8]) -> Option<u64> {
             *rest = behind;
             Some(u64::from(byte))
         }
-        _ => take_long_varint(rest),
-    }
-}
-
-fn take_long_varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for (place, &byte) in rest.iter().enumerate().take(10) {
-        // The tenth byte has room for one bit.
-        if place == 9 && byte > 1 {
-            return None;
-        }
-        value |= u64::from(byte & 0x7f) << (7 * place);
-        if byte & 0x80 == 0 {
-            *rest = &rest[place + 1..];
-            return (byte != 0 || place == 0).then_some(value);
+        _ => {
+            let (value, length) = long_varint(rest).ok()?;
+            *rest = &rest[length..];
+            Some(value)
         }
     }
-    None
 }
 
 /// Decodes the messages of one frame in order.
