@@ -64,7 +64,7 @@ pub(crate) struct Group {
     pub(super) told: Option<Standing>,
     /// When the group is asked next to let this peer in, or out.
     pub(super) ask_at: Time,
-    /// Whether the group was asked for a seat.
+    /// Whether the group was asked for a seat, in this life: true also where that may have been.
     pub(super) has_asked: bool,
     /// How often it was asked, through somebody who does not lead, to let this peer go.
     pub(super) asked: usize,

@@ -274,7 +274,7 @@ impl Peer {
         if self.succeeds {
             open.form = Form::Join;
         }
-        let group = Group::open(
+        let mut group = Group::open(
             &open,
             id,
             self.me,
@@ -283,6 +283,8 @@ impl Peer {
             now.time,
             &mut self.out,
         );
+        // Nothing durable says whether an earlier boot of this life asked for a seat.
+        group.has_asked = self.boot().number > 1;
         self.groups.insert(id, group);
         self.keys.keys.insert(id, open.key.clone());
         let enough = !self.full;
