@@ -10,7 +10,6 @@ use crate::{
     disk_op::DiskWrite,
     entries::Entries,
     entry::Entry,
-    event::GroupEvent,
     id::Member,
     limits,
     out::Out,
@@ -190,11 +189,7 @@ impl Raft {
             self.matched = self.matched.max(last);
         }
         self.ack_due = true;
-        let (index, configuration) = self.configurations.latest();
-        out.event(GroupEvent::ConfigurationChanged {
-            configuration: configuration.clone(),
-            committed: index <= self.commit,
-        });
+        self.configuration_changed(out);
         true
     }
 
@@ -250,5 +245,66 @@ impl Raft {
         {
             conversation.staged(upto, now, patience);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        canary::Planted,
+        disk_op::Ballot,
+        entry::Body,
+        event::Role,
+        id::{GenesisId, Incarnation, PeerId},
+        profile::GroupProfile,
+        raft::RaftStart,
+        random::Random,
+        versions::Versions,
+    };
+
+    use super::*;
+
+    fn member(number: u8) -> Member {
+        Member {
+            peer: PeerId([number; 32]),
+            incarnation: Incarnation(1),
+        }
+    }
+
+    fn configuration(voters: [u8; 3], learners: &[u8]) -> Configuration {
+        Configuration {
+            voters: voters.map(member).to_vec(),
+            outgoing: Vec::new(),
+            learners: learners.iter().copied().map(member).collect(),
+        }
+    }
+
+    #[test]
+    fn who_installs_that_it_votes_no_more_campaigns_no_more() {
+        let first = Entry {
+            term: Term(1),
+            body: Body::Configuration(Box::new(configuration([1, 2, 3], &[]))),
+        };
+        let start = RaftStart {
+            me: member(1),
+            planted: Planted::default(),
+            genesis: GenesisId([7; 16]),
+            profile: GroupProfile::default(),
+            versions: Versions::ONLY_THE_FIRST,
+            random: Random::new(7, PeerId([1; 32])),
+            ballot: Ballot::default(),
+            base: Cursor::ZERO,
+            configuration: Configuration::default(),
+            entries: vec![first],
+            floor: None,
+        };
+        let mut out = Out::default();
+        let mut raft = Raft::new(start, Time(0));
+        raft.tick(raft.deadline(), &mut out);
+        assert_eq!(raft.role(), Role::PreCandidate);
+        let anchor = Cursor::new(Term(2), Index(9));
+        assert!(raft.install(anchor, configuration([2, 3, 4], &[1]), &mut out));
+        assert_eq!(raft.role(), Role::Follower);
+        assert_eq!(raft.deadline(), Time::NEVER, "there is nothing to ask for");
     }
 }

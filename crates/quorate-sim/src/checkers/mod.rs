@@ -500,9 +500,11 @@ impl Checkers {
     }
 
     fn living(&self) -> Option<&History> {
-        self.histories
-            .values()
-            .max_by_key(|history| (history.fold.fate().is_used(), history.matching.committed()))
+        self.histories.values().max_by_key(|history| {
+            let fate = history.fold.fate();
+            let dissolved = fate.dissolved_into().is_some();
+            (fate.is_used(), !dissolved, history.matching.committed())
+        })
     }
 
     /// Returns the one history that has committed more than its genesis, if there is one.
