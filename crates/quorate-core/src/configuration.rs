@@ -111,15 +111,10 @@ impl Configuration {
                 more.resize(half.len(), T::default());
                 &mut more[..]
             };
-            for (count, member) in half.iter().enumerate() {
-                // Each goes to its place among those before it: they are few.
-                let (value, mut place) = (value(*member), count);
-                while place > 0 && values[place - 1] > value {
-                    values[place] = values[place - 1];
-                    place -= 1;
-                }
-                values[place] = value;
+            for (place, member) in values.iter_mut().zip(half) {
+                *place = value(*member);
             }
+            values.sort_unstable();
             // Of n sorted values, those from position (n - 1) / 2 on are held by a majority.
             values
                 .get(half.len().saturating_sub(1) / 2)

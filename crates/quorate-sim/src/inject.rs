@@ -397,11 +397,7 @@ impl World {
     /// Ends a peer that is to start with the newest binary, if it runs an older one and nothing
     /// hangs on what it would forget: some peers would stay too old for ever.
     fn renew_binary(&mut self, number: usize) {
-        let newest = self.scenario.all_versions();
-        let Some(life) = self.nodes[number].life.as_ref() else {
-            return;
-        };
-        if life.versions != newest && self.is_renewable(number) {
+        if self.runs_old_binary(number) && self.is_renewable(number) {
             self.mark("operator: newest binary");
             self.end(number, "stops", None);
         }
@@ -410,13 +406,14 @@ impl World {
     /// Returns a peer that still runs an older binary, for the others would have lost too much with
     /// it, and that they can do without by now.
     pub(crate) fn old_binary(&self) -> Option<usize> {
-        let newest = self.scenario.all_versions();
-        let old = |peer: &usize| {
-            let life = self.nodes[*peer].life.as_ref();
-            life.is_some_and(|life| life.versions != newest)
-        };
-        let mut peers = (0..self.peers()).filter(old);
+        let mut peers = (0..self.peers()).filter(|peer| self.runs_old_binary(*peer));
         peers.find(|peer| self.is_renewable(*peer) || self.is_orderly() && self.outlives(*peer))
+    }
+
+    fn runs_old_binary(&self, number: usize) -> bool {
+        let newest = self.scenario.all_versions();
+        let life = self.nodes[number].life.as_ref();
+        life.is_some_and(|life| life.versions != newest)
     }
 
     /// Tells whether every voter lives and none is being let go: then one may be restarted.

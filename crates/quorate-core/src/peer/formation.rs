@@ -197,9 +197,7 @@ impl Formation {
 
     /// Stops proposing: the history is established.
     pub(crate) fn established(&mut self) {
-        if self.held.is_some() {
-            self.held = None;
-        }
+        self.held = None;
     }
 
     /// Takes note of where a peer stands.
