@@ -40,6 +40,27 @@ impl Apart {
         if nodes < 2 || safety.is_zero() || dice.below(6) != 0 {
             return None;
         }
+        Some(Self::drawn(nodes, storage, safety, dice))
+    }
+
+    /// Draws how, with clients that begin about when the two parts meet; for two peers or more.
+    pub(crate) fn draw_meeting(
+        nodes: usize,
+        storage: Storage,
+        safety: Duration,
+        dice: &mut Dice,
+    ) -> Self {
+        let lasts = Duration::from_millis(dice.scaled(500, 4_000));
+        let mut quiet = || lasts + Duration::from_millis(dice.scaled(1, 1_000));
+        let quiet = [quiet(), quiet()];
+        Self {
+            lasts,
+            quiet,
+            ..Self::drawn(nodes, storage, safety, dice)
+        }
+    }
+
+    fn drawn(nodes: usize, storage: Storage, safety: Duration, dice: &mut Dice) -> Self {
         let mut side: Vec<usize> = (0..nodes).collect();
         dice.shuffle(&mut side);
         let rest = side.split_off(1 + dice.index(nodes - 1));
@@ -58,13 +79,13 @@ impl Apart {
         let none = Duration::ZERO;
         let quiet = [[none, none], [late, none], [late, late], [late, late]][dice.index(4)];
         side.sort_unstable();
-        Some(Self {
+        Self {
             forms,
             again,
             side,
             lasts,
             quiet,
-        })
+        }
     }
 
     /// Changes what else was drawn to it.

@@ -33,6 +33,7 @@ pub fn family_of(canary: Canary) -> Family {
         Canary::RaftSingleServer2015 => Family::Churn,
         Canary::Cockroach87581 | Canary::MixedAnchors => Family::Lagging,
         Canary::Openraft1960 => Family::LossyDisk,
+        Canary::UsedDissolves => Family::Meeting,
         _ => Family::General,
     }
 }

@@ -10,11 +10,13 @@ use std::time::Duration;
 use quorate_core::Form;
 
 use crate::{
+    apart::Apart,
     dice::{Dice, Span},
     fault::{Fault, FaultKind},
     network::Weather,
     operation::OperationPlan,
     scenario::{Scenario, Storage},
+    swarm::Features,
 };
 
 /// A way of drawing scenarios.
@@ -33,17 +35,20 @@ pub enum Family {
     Lagging,
     /// Disks that report what is done out of order and late, and crashes.
     LossyDisk,
+    /// Two parts that found apart, and meet about when clients begin.
+    Meeting,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::General,
         Self::Rejoin,
         Self::PauseReads,
         Self::Churn,
         Self::Lagging,
         Self::LossyDisk,
+        Self::Meeting,
     ];
 
     /// Returns its name.
@@ -55,6 +60,7 @@ impl Family {
             Self::Churn => "churn",
             Self::Lagging => "lagging",
             Self::LossyDisk => "lossy-disk",
+            Self::Meeting => "meeting",
         }
     }
 
@@ -69,6 +75,7 @@ impl Family {
             Self::Churn => churn(&mut scenario, &mut dice),
             Self::Lagging => lagging(&mut scenario, &mut dice),
             Self::LossyDisk => lossy_disk(&mut scenario, &mut dice),
+            Self::Meeting => meeting(&mut scenario, &mut dice),
         }
         scenario.faults.sort_by_key(|fault| fault.at);
         scenario
@@ -261,6 +268,32 @@ fn lossy_disk(scenario: &mut Scenario, dice: &mut Dice) {
     });
     let every = millis(dice, 1_000, 5_000);
     add_named(scenario, dice, "crash", every);
+}
+
+fn meeting(scenario: &mut Scenario, dice: &mut Dice) {
+    let nodes = scenario.peers.len();
+    if nodes < 2 {
+        return;
+    }
+    scenario.faults.clear();
+    scenario.apart = true;
+    brisk(scenario, dice);
+    let apart = Apart::draw_meeting(nodes, scenario.storage, scenario.safety, dice);
+    let forms = apart.forms.iter().zip(&apart.again);
+    for (peer, (form, again)) in scenario.peers.iter_mut().zip(forms) {
+        (peer.form, peer.again) = (*form, *again);
+        peer.start = millis(dice, 1, 300);
+    }
+    scenario.operations = OperationPlan::draw(&Features::all(), dice).operations(
+        nodes,
+        scenario.safety,
+        scenario.seed,
+    );
+    apart.change(scenario);
+    for name in ["apart", "crash"] {
+        let every = millis(dice, 1_000, 10_000);
+        add_named(scenario, dice, name, every);
+    }
 }
 
 #[cfg(test)]

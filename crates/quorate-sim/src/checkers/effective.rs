@@ -6,7 +6,7 @@
 
 use quorate_core::{Body, Configuration, Cursor, GroupView, Index};
 
-use super::Found;
+use super::{Found, succession::Succession};
 
 /// The configurations in the log of one start of a peer.
 #[derive(Debug, Default)]
@@ -18,19 +18,21 @@ pub(crate) struct Effective {
 }
 
 impl Effective {
-    /// Looks at one peer; `committed` tells the configuration at a committed index.
+    /// Looks at one peer; `committed` tells the configuration at a committed index, and where it
+    /// stands.
     pub(crate) fn observe<'a>(
         &mut self,
         view: &GroupView<'_>,
-        committed: impl Fn(Index) -> Option<&'a Configuration>,
+        succession: &mut Succession,
+        committed: impl Fn(Index) -> Option<(Index, &'a Configuration)>,
     ) -> Result<(), Found> {
         if (view.base, view.last) != (self.base, self.read) {
-            self.follow(view);
+            self.follow(view, succession, &committed)?;
         }
         let known = self.known.last().map(|(_, configuration)| configuration);
         let empty = Configuration::default();
         let Some(expected) = known
-            .or_else(|| committed(view.base.index))
+            .or_else(|| Some(committed(view.base.index)?.1))
             .or_else(|| (view.base == Cursor::ZERO).then_some(&empty))
         else {
             return Ok(());
@@ -48,7 +50,12 @@ impl Effective {
     }
 
     /// Reads what is new in the log. Logs that have an entry in common have all before it.
-    fn follow(&mut self, view: &GroupView<'_>) {
+    fn follow<'a>(
+        &mut self,
+        view: &GroupView<'_>,
+        succession: &mut Succession,
+        committed: impl Fn(Index) -> Option<(Index, &'a Configuration)>,
+    ) -> Result<(), Found> {
         let grown = view.base.index <= self.read.index
             && view.term_at(self.read.index) == Some(self.read.term);
         let from = if grown {
@@ -62,10 +69,14 @@ impl Effective {
         let entries = view.entries.iter_from(skip);
         for (offset, entry) in (1..).zip(entries) {
             if let Body::Configuration(configuration) = &entry.body {
-                let index = Index(from.0 + offset);
-                self.known.push((index, (**configuration).clone()));
+                let at = Cursor::new(entry.term, Index(from.0 + offset));
+                let last = self.known.last().map(|(index, last)| (*index, last));
+                let before = last.or_else(|| committed(view.base.index));
+                succession.learn(before, at, configuration)?;
+                self.known.push((at.index, (**configuration).clone()));
             }
         }
         (self.base, self.read) = (view.base, view.last);
+        Ok(())
     }
 }

@@ -91,12 +91,12 @@ impl Fold {
         self.fate
     }
 
-    /// Returns the committed configuration at an index.
-    pub(crate) fn configuration_at(&self, index: Index) -> Option<&Configuration> {
+    /// Returns the committed configuration at an index, and where it stands.
+    pub(crate) fn configuration_at(&self, index: Index) -> Option<(Index, &Configuration)> {
         // Asked after each step, and mostly answered by the last one.
         let mut latest = self.configurations.iter().rev();
-        let (_, configuration) = latest.find(|(at, _)| *at <= index)?;
-        Some(configuration)
+        let (at, configuration) = latest.find(|(at, _)| *at <= index)?;
+        Some((*at, configuration))
     }
 
     /// Takes the next committed entry in; returns what came of it.
@@ -255,6 +255,7 @@ impl Fold {
                     "the installed state",
                 )?;
                 let expected = self.configuration_at(restored.anchor.index);
+                let expected = expected.map(|(_, configuration)| configuration);
                 if expected == Some(&restored.configuration) {
                     return Ok(());
                 }

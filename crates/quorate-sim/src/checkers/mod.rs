@@ -17,6 +17,7 @@ mod matching;
 mod names;
 mod order;
 pub(crate) mod promises;
+mod succession;
 pub(crate) mod synced;
 mod table;
 mod telling;
@@ -44,6 +45,7 @@ use election::Elections;
 use fold::Fold;
 use matching::{Matching, Mirror};
 pub(crate) use order::Cursors;
+use succession::Succession;
 pub(crate) use synced::Synced;
 use upgrades::Upgrades;
 
@@ -88,6 +90,7 @@ pub struct Violation {
 struct History {
     matching: Matching,
     elections: Elections,
+    succession: Succession,
     fold: Fold,
 }
 
@@ -322,6 +325,7 @@ impl Checkers {
             self.histories.entry(genesis).or_insert_with(|| History {
                 matching: Matching::new(genesis),
                 elections: Elections::default(),
+                succession: Succession::default(),
                 fold: Fold::new(genesis, limits, tested),
             });
         }
@@ -345,7 +349,9 @@ impl Checkers {
         folded?;
         life.cursors.observe(view)?;
         life.effective
-            .observe(view, |index| history.fold.configuration_at(index))?;
+            .observe(view, &mut history.succession, |index| {
+                history.fold.configuration_at(index)
+            })?;
         let (synced, twin) = (&self.synced, &self.twin);
         let book = |member: Member| synced.get(&member).or_else(|| twin.get(&member));
         life.copies.observe(self.group, view, book)?;

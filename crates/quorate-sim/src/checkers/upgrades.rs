@@ -31,7 +31,9 @@ impl Upgrades {
             return Ok(());
         };
         let members = fold.configuration_at(cursor.index);
-        let members = members.map(|known| known.members()).unwrap_or_default();
+        let members = members
+            .map(|(_, known)| known.members())
+            .unwrap_or_default();
         let could = |member: &Member| {
             let starts = self.starts.get(member);
             starts.is_some_and(|starts| starts.iter().any(|one| one.contains(version)))
