@@ -34,7 +34,8 @@ pub trait Machine: Send + Sync + 'static {
         1..=1
     }
 
-    /// Does what `command` says and returns its outcome.
+    /// Does what `command` says and returns its outcome, which may be empty if the context says that
+    /// it is not heard.
     fn apply(&self, cx: &mut ApplyContext<'_>, command: &[u8]) -> Bytes;
 }
 
@@ -156,6 +157,7 @@ pub struct ApplyContext<'a> {
     version: u32,
     /// Where changes are reported, if anybody watches.
     feed: Option<&'a mut Vec<Change>>,
+    unheard: bool,
 }
 
 impl<'a> ApplyContext<'a> {
@@ -173,7 +175,24 @@ impl<'a> ApplyContext<'a> {
             cursor,
             version,
             feed,
+            unheard: false,
         }
+    }
+
+    /// Says that nobody is told the command's outcome.
+    pub fn unheard(self) -> Self {
+        Self {
+            unheard: true,
+            ..self
+        }
+    }
+
+    /// Tells whether the outcome goes to somebody or is remembered; else it may be left empty.
+    ///
+    /// Every peer applies a command, and one of them answers for it. What a machine does to its
+    /// items must not depend on this.
+    pub fn is_heard(&self) -> bool {
+        !self.unheard
     }
 
     /// Returns the command's place in the log.
@@ -197,18 +216,51 @@ impl<'a> ApplyContext<'a> {
     ///
     /// Refuses what is beyond the limits of the tree; every peer refuses the same.
     pub fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<Option<Value>, InsertError> {
-        let own = own(key);
+        self.insert_own(own(key), value)
+    }
+
+    /// Puts `value` in the place of `key`'s, which is not copied.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::insert`].
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), InsertError> {
+        self.put_own(own(key), value)
+    }
+
+    /// Removes `key`; returns its value.
+    pub fn remove(&mut self, key: &[u8]) -> Option<Value> {
+        self.remove_own(own(key))
+    }
+
+    /// As [`Self::insert`], with the tree's own key.
+    pub(crate) fn insert_own(
+        &mut self,
+        own: Vec<u8>,
+        value: &[u8],
+    ) -> Result<Option<Value>, InsertError> {
         let old = self.tree.insert(&own, value)?;
         self.report(own, Some(value));
         Ok(old)
     }
 
-    /// Removes `key`; returns its value.
-    pub fn remove(&mut self, key: &[u8]) -> Option<Value> {
-        let own = own(key);
+    /// As [`Self::put`], with the tree's own key.
+    pub(crate) fn put_own(&mut self, own: Vec<u8>, value: &[u8]) -> Result<(), InsertError> {
+        self.tree.put(&own, value, &mut |_| {})?;
+        self.report(own, Some(value));
+        Ok(())
+    }
+
+    /// As [`Self::remove`], with the tree's own key.
+    pub(crate) fn remove_own(&mut self, own: Vec<u8>) -> Option<Value> {
         let old = self.tree.remove(&own)?;
         self.report(own, None);
         Some(old)
+    }
+
+    /// Returns the value of the tree's own key.
+    pub(crate) fn get_own(&self, own: &[u8]) -> Option<ValueRef<'_>> {
+        self.tree.get(own)
     }
 
     /// Does all of `work` or, if it fails, nothing.

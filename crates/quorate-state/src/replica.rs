@@ -295,7 +295,7 @@ impl Replica {
         for entry in entries {
             let cursor = Cursor::new(entry.term, index);
             version = self.upgrade(version, &entry.body);
-            let outcome = self.apply_one(cursor, version, entry);
+            let outcome = self.apply_one(cursor, version, entry, wanted);
             if wanted {
                 outcomes.push(outcome);
             }
@@ -321,7 +321,7 @@ impl Replica {
         version
     }
 
-    fn apply_one(&mut self, cursor: Cursor, version: u32, entry: &Entry) -> Applied {
+    fn apply_one(&mut self, cursor: Cursor, version: u32, entry: &Entry, heard: bool) -> Applied {
         debug_assert!(
             cursor.index == self.applied.index.next() || self.applied.index == Index(0),
             "{cursor} after {}",
@@ -343,7 +343,7 @@ impl Replica {
             {
                 Applied::Superseded
             }
-            Body::Command(command) => Applied::Outcome(self.run(cursor, version, command)),
+            Body::Command(command) => Applied::Outcome(self.run(cursor, version, command, heard)),
             Body::Named(named) => self.apply_named(cursor, version, named),
             Body::Register { at } => self.clients.register(&mut self.tree, cursor, *at),
             Body::Configuration(configuration) => {
@@ -356,9 +356,12 @@ impl Replica {
         }
     }
 
-    fn run(&mut self, cursor: Cursor, version: u32, command: &[u8]) -> Bytes {
+    fn run(&mut self, cursor: Cursor, version: u32, command: &[u8], heard: bool) -> Bytes {
         let feed = self.changes.as_mut();
         let mut cx = ApplyContext::new(&mut self.tree, cursor, version, feed);
+        if !heard {
+            cx = cx.unheard();
+        }
         self.machine.apply(&mut cx, command)
     }
 
@@ -366,7 +369,8 @@ impl Replica {
         let name = named.client;
         match self.clients.admit(&mut self.tree, cursor, name, named.at) {
             Admission::Apply(admitted) => {
-                let outcome = self.run(cursor, version, &named.bytes);
+                // Remembered, on every peer, so heard on every peer.
+                let outcome = self.run(cursor, version, &named.bytes, true);
                 self.clients
                     .remember(&mut self.tree, admitted, cursor, name, &outcome);
                 Applied::Outcome(outcome)

@@ -173,7 +173,11 @@ impl<M: StateMachine> Machine for Typed<M> {
         let Ok(command) = decode_value(command) else {
             return Bytes::from_static(&[MALFORMED]);
         };
-        match encode_value(&self.0.apply(cx, command)) {
+        let outcome = self.0.apply(cx, command);
+        if !cx.is_heard() {
+            return Bytes::new();
+        }
+        match encode_value(&outcome) {
             Ok(mut outcome) => {
                 outcome.insert(0, DONE);
                 outcome.into()

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     Kind,
     command::{MapOp, MapOutcome, OpOutcome, Raw, Refusal},
-    prefix,
+    own, prefix,
 };
 use crate::{
     machine::{ApplyContext, Items, View},
@@ -44,27 +44,30 @@ pub(super) fn apply(
     name: &str,
     op: &MapOp<'_>,
 ) -> Result<Done, Refusal> {
-    let mut full = prefix(Kind::Map, name).ok_or(Refusal::Name)?;
     let (MapOp::Insert { key, .. } | MapOp::Remove { key } | MapOp::CompareExchange { key, .. }) =
         op;
-    full.extend_from_slice(key.0);
+    let own = own(Kind::Map, name, key.0).ok_or(Refusal::Name)?;
     match op {
+        MapOp::Insert { value, .. } if !cx.is_heard() => {
+            cx.put_own(own, value.0).map_err(refusal)?;
+            Ok(Done::Previous(None))
+        }
         MapOp::Insert { value, .. } => {
-            let previous = cx.insert(&full, value.0).map_err(refusal)?;
+            let previous = cx.insert_own(own, value.0).map_err(refusal)?;
             Ok(Done::Previous(previous.map(Value::into_bytes)))
         }
-        MapOp::Remove { .. } => Ok(Done::Previous(cx.remove(&full).map(Value::into_bytes))),
-        MapOp::CompareExchange { expect, value, .. } => exchange(cx, &full, *expect, *value),
+        MapOp::Remove { .. } => Ok(Done::Previous(cx.remove_own(own).map(Value::into_bytes))),
+        MapOp::CompareExchange { expect, value, .. } => exchange(cx, own, *expect, *value),
     }
 }
 
 fn exchange(
     cx: &mut ApplyContext<'_>,
-    key: &[u8],
+    own: Vec<u8>,
     expect: Option<Raw<'_>>,
     value: Option<Raw<'_>>,
 ) -> Result<Done, Refusal> {
-    let current = cx.view().get(key);
+    let current = cx.get_own(&own);
     let swapped = match (current, expect) {
         (Some(current), Some(expected)) => current == *expected.0,
         (current, expected) => current.is_none() && expected.is_none(),
@@ -75,10 +78,10 @@ fn exchange(
     }
     match value {
         Some(value) => {
-            cx.insert(key, value.0).map_err(refusal)?;
+            cx.put_own(own, value.0).map_err(refusal)?;
         }
         None => {
-            cx.remove(key);
+            cx.remove_own(own);
         }
     }
     Ok(Done::Exchanged {

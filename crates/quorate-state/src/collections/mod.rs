@@ -31,6 +31,7 @@ pub use map::MapView;
 use crate::{
     limits,
     machine::{ApplyContext, Machine},
+    space::MACHINE,
 };
 
 /// The machine that runs collections.
@@ -66,6 +67,7 @@ impl Machine for Collections {
 fn execute(cx: &mut ApplyContext<'_>, command: &Command<'_>) -> Bytes {
     match command {
         Command::One(op) => match one(cx, op) {
+            Ok(_) if !cx.is_heard() => Bytes::new(),
             Ok(done) => Outcome::One(done.outcome()).encode(),
             Err(refusal) => Outcome::Refused(refusal).encode(),
         },
@@ -81,6 +83,7 @@ fn execute(cx: &mut ApplyContext<'_>, command: &Command<'_>) -> Bytes {
                     .collect::<Result<Vec<_>, _>>()
             });
             match all {
+                Ok(_) if !cx.is_heard() => Bytes::new(),
                 Ok(all) => Outcome::All(all.iter().map(map::Done::outcome).collect()).encode(),
                 Err(refusal) => Outcome::Refused(refusal).encode(),
             }
@@ -104,6 +107,19 @@ pub fn prefix(kind: Kind, name: &str) -> Option<Vec<u8>> {
     prefix.push(name.len() as u8);
     prefix.extend_from_slice(name.as_bytes());
     Some(prefix)
+}
+
+/// Returns the tree's own key of an item, unless the collection's name is too long.
+fn own(kind: Kind, name: &str, key: &[u8]) -> Option<Vec<u8>> {
+    if name.len() > limits::NAME {
+        return None;
+    }
+    // To the byte: it becomes the key of a change as it is.
+    let mut own = Vec::with_capacity(3 + name.len() + key.len());
+    own.extend_from_slice(&[MACHINE, kind as u8, name.len() as u8]);
+    own.extend_from_slice(name.as_bytes());
+    own.extend_from_slice(key);
+    Some(own)
 }
 
 /// Splits the key of a machine's item into the collection's kind and name and the item's own key.

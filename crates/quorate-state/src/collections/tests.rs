@@ -133,6 +133,7 @@ proptest! {
         commands in prop::collection::vec(prop::collection::vec(owned(), 1..5), 0..40)
     ) {
         let mut tree = Tree::new(Salt([3; 32]));
+        let (mut unheard, mut told) = (tree.clone(), Vec::new());
         let (mut model, mut feed) = (Model::new(), Vec::new());
         for (index, ops) in commands.iter().enumerate() {
             let command = match &ops[..] {
@@ -141,6 +142,12 @@ proptest! {
             };
             let before = tree.digest();
             let outcome = apply(&mut tree, &mut feed, index as u64, &command.encode());
+            // Where nobody hears what came of it, the same is done.
+            let at = cursor(index as u64);
+            let mut cx = ApplyContext::new(&mut unheard, at, 1, Some(&mut told)).unheard();
+            Collections.apply(&mut cx, &command.encode());
+            prop_assert_eq!(unheard.digest(), tree.digest());
+            prop_assert_eq!(&told, &feed);
             let outcome = Outcome::decode(&outcome).unwrap();
             let mut after = model.clone();
             let expected: Vec<_> = ops.iter().map(|op| op.model(&mut after)).collect();

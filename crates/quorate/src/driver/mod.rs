@@ -74,6 +74,8 @@ pub(crate) struct Driver {
     feed: Feed<Event, ()>,
     /// Work that is done, in order; inputs of the next round.
     done: VecDeque<Input>,
+    /// How many requests were answered since the driver last waited.
+    answered: usize,
     /// What woke the driver and was taken from its queue by it.
     first: Option<quorate_net::Event>,
     sighted: Option<Sighting>,
@@ -164,6 +166,7 @@ impl Driver {
                 items: SUBSCRIBER_EVENTS,
                 bytes: usize::MAX,
             }),
+            answered: 0,
             first: None,
             sighted: None,
             pause: None,
@@ -198,6 +201,7 @@ impl Driver {
             }
             if self.is_idle() {
                 self.wait(&mut alarm).await;
+                self.let_clients_speak().await;
             }
         };
         self.stop().await;
@@ -216,6 +220,17 @@ impl Driver {
             event = self.events.recv() => self.first = event,
             sighting = next_sighting(finding) => self.sighted = Some(sighting),
             () = alarm.ring() => {}
+        }
+    }
+
+    /// Lets the clients that were just answered come back with what they want next, once.
+    ///
+    /// The first of them wakes the driver, and tokio runs what was woken last first: without this a
+    /// turn would be taken for one request while the others, ready to run, wait behind it.
+    async fn let_clients_speak(&mut self) {
+        let answered = std::mem::take(&mut self.answered);
+        if self.hall.door.waiting().0 < answered {
+            tokio::task::yield_now().await;
         }
     }
 

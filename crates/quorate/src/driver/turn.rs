@@ -173,6 +173,7 @@ impl Driver {
         let Some(waiter) = self.waiters.take(request) else {
             return;
         };
+        self.answered += 1;
         // Whoever dropped the receiving end does not want to know.
         match waiter {
             Waiter::Write {

@@ -1,16 +1,15 @@
 //! Peers wired to each other in one thread, with an instant disk and a state that only counts:
 //! formation, elections, writes and reads through the public contract alone.
 
-mod common;
-
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Wire, assert_committed};
 use quorate_core::wire::{Address, Control, Envelope, Message, encode_control};
 use quorate_core::{
     ClientOp, Cursor, Form, Freshness, Index, Input, Lane, Reply, SessionId, Term, Versions,
 };
+
+use crate::common::{Wire, assert_committed};
 
 #[test]
 fn one_peer_alone_forms_and_commits() {

@@ -1,8 +1,5 @@
 //! When operations are reported durable, and when they fail.
 
-mod common;
-
-use common::{command, configuration, genesis, group, member, options, recover_for};
 use quorate_core::{
     Ballot, Cursor, DiskError, DiskId, DiskOp, DiskWrite, Genesis, GroupId, Incarnation, Index,
     Term,
@@ -11,6 +8,8 @@ use quorate_store::{
     Fate, FileDone, FileError, FileOp, FileRequest, MemoryFiles, Store, StoreEffects, StoreOptions,
     Unsynced, superblock::NAMES,
 };
+
+use crate::common::{Driver, command, configuration, genesis, group, member, options, recover_for};
 
 fn opened() -> (Store, MemoryFiles) {
     let mut files = MemoryFiles::crashing();
@@ -243,7 +242,7 @@ fn what_does_not_fit_the_log_is_never_reported_durable() {
 #[test]
 fn refusing_another_history_leaves_the_log() {
     let mut files = MemoryFiles::crashing();
-    let mut driver = common::Driver::start(options(1 << 20), files).expect("it is new");
+    let mut driver = Driver::start(options(1 << 20), files).expect("it is new");
     let (mine, other) = (genesis(group(1), 1), genesis(group(1), 2));
     driver.submit(group(1), DiskWrite::Genesis(mine.clone()));
     driver.submit(group(1), DiskWrite::Refuse(other.id()));
@@ -339,7 +338,7 @@ fn a_ballot_there_is_no_space_for_waits_too() {
 fn one_copy_of_the_superblock_is_enough_and_none_is_the_end_of_the_incarnation() {
     for copy in NAMES {
         let mut driver =
-            common::Driver::start(options(1 << 20), MemoryFiles::crashing()).expect("it is new");
+            Driver::start(options(1 << 20), MemoryFiles::crashing()).expect("it is new");
         let ballot = Ballot {
             term: Term(9),
             voted_for: Some(member(3)),
@@ -445,8 +444,7 @@ fn one_copy_of_the_superblock_survives_a_kill_and_then_a_power_loss() {
     // that the power fails.
     for life in 0..=4 {
         for (start, last) in (0..16).flat_map(|start| (0..16).map(move |last| (start, last))) {
-            let mut driver =
-                common::Driver::start(options, MemoryFiles::crashing()).expect("it is new");
+            let mut driver = Driver::start(options, MemoryFiles::crashing()).expect("it is new");
             driver.submit(group(1), DiskWrite::Ballot(ballot(1)));
             driver.settle();
             driver.submit(group(1), DiskWrite::Ballot(ballot(2)));

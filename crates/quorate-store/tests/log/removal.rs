@@ -1,10 +1,9 @@
 //! A log whose base moves gives its space back.
 
-mod common;
-
-use common::{Driver, Log, command, configuration, genesis, group, options, recover_for};
 use quorate_core::{Cursor, DiskId, DiskOp, DiskWrite, Entry, Index, Term};
 use quorate_store::{Damage, MemoryFiles, MemoryStore, limits};
+
+use crate::common::{Driver, Log, command, configuration, genesis, group, options, recover_for};
 
 #[test]
 fn a_million_entries_with_a_moving_base_stay_in_a_few_segments() {

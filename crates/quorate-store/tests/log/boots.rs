@@ -1,11 +1,10 @@
 //! Boots that are counted and remembered, and incarnations that end: at any crash one or the
 //! other, never something in between.
 
-mod common;
-
-use common::{Driver, command, genesis, group, member, options, recover_for};
 use quorate_core::{Boot, Cursor, DiskWrite, Genesis, Incarnation};
 use quorate_store::{Fate, MemoryFiles, Opened, StoreOptions};
+
+use crate::common::{Driver, command, genesis, group, member, options, recover_for};
 
 fn again() -> StoreOptions {
     StoreOptions {

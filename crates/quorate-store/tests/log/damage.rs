@@ -3,17 +3,16 @@
 //! Damage never shows: what is recovered is what was there, or ends before it, with a floor at the
 //! place where it ended.
 
-mod common;
-
-use common::{
-    Dice, Driver, Log, command, configuration, fate, genesis, group, member, options, recover_for,
-};
 use proptest::prelude::*;
 use quorate_core::{Ballot, Body, Cursor, DiskWrite, Entry, Index, Recovered, Term};
 use quorate_store::{
     Damage, MemoryFiles, Opened, Position, RecoveryError,
     record::{BATCH_HEADER, BatchHeader},
     superblock::NAMES,
+};
+
+use crate::common::{
+    Dice, Driver, Log, command, configuration, fate, genesis, group, member, options, recover_for,
 };
 
 const SEGMENT: u64 = 900;

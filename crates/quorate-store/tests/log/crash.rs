@@ -1,14 +1,13 @@
 //! Random operations, power lost anywhere, any part of what was not synced lost or torn: what was
 //! reported durable is there after recovery, and nothing is there that was not submitted.
 
-mod common;
-
-use common::{
-    Dice, Driver, Log, command, configuration, fate, genesis, group, member, options, recover_for,
-};
 use proptest::prelude::*;
 use quorate_core::{Ballot, DiskWrite, Entry, Genesis, GroupId, RecoveredGroup, Term};
 use quorate_store::MemoryFiles;
+
+use crate::common::{
+    Dice, Driver, Log, command, configuration, fate, genesis, group, member, options, recover_for,
+};
 
 /// One thing that happens, by raw numbers that are read against what is possible then.
 #[derive(Clone, Copy, Debug)]

@@ -1,17 +1,16 @@
 //! What a leader does beside ordering writes: it goes, it hands over, it truncates nothing that is
 //! committed, and its heartbeats share frames with those of other groups.
 
-mod common;
-
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Wire, assert_committed};
 use quorate_core::wire::{Address, Append, Message, Replication, encode_replication};
 use quorate_core::{
     Body, ClientOp, Cursor, Entry, Event, Form, Freshness, GroupEvent, Index, Input, Lane, Reply,
     RequestId, Role, Term,
 };
+
+use crate::common::{Wire, assert_committed};
 
 /// Makes three peers with a leader; returns them and who leads.
 fn three() -> (Wire, usize) {

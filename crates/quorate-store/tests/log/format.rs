@@ -3,16 +3,15 @@
 //! If a fixture differs, the format has changed: data directories of released versions can no
 //! longer be read. Then the format's version has to grow, and the old one stays readable.
 
-mod common;
-
-use common::{Driver, command, configuration, genesis, group, member, options};
 use quorate_core::{
     Ballot, Body, Boot, ClientSequence, DiskWrite, Entry, Index, Named, Term, Wall,
 };
 use quorate_store::{MemoryFiles, superblock::NAMES};
 
-const LOG: &str = include_str!("fixtures/log-0000000001.hex");
-const SUPERBLOCK: &str = include_str!("fixtures/superblock.hex");
+use crate::common::{Driver, command, configuration, genesis, group, member, options};
+
+const LOG: &str = include_str!("../fixtures/log-0000000001.hex");
+const SUPERBLOCK: &str = include_str!("../fixtures/superblock.hex");
 
 /// The entries that the last base keeps: one of each kind that clients make.
 fn kept() -> Vec<Entry> {

@@ -1,13 +1,12 @@
 //! Named commands: sent again when nobody knows what became of them, and applied once.
 
-mod common;
-
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Wire, assert_committed};
 use quorate_core::wire::Replication;
 use quorate_core::{Body, ClientSequence, Cursor, Form, Index, Reply};
+
+use crate::common::{Wire, assert_committed};
 
 const LONG: Duration = Duration::from_secs(10);
 
