@@ -34,8 +34,8 @@ pub trait Machine: Send + Sync + 'static {
         1..=1
     }
 
-    /// Does what `command` says and returns its outcome, which may be empty if the context says that
-    /// it is not heard.
+    /// Does what `command` says and returns its outcome; where the context says that nobody hears
+    /// of it, it may be empty.
     fn apply(&self, cx: &mut ApplyContext<'_>, command: &[u8]) -> Bytes;
 }
 
