@@ -98,8 +98,8 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         value: &V,
     ) -> Result<(), ItemError> {
         let value = encode_value(value).map_err(|_| ItemError::Encoding)?;
-        match cx.insert(&self.key(key), &value) {
-            Ok(_) => Ok(()),
+        match cx.put(&self.key(key), &value) {
+            Ok(()) => Ok(()),
             Err(InsertError::KeyTooLong { .. }) => Err(ItemError::Key),
             Err(InsertError::ValueTooLong { .. }) => Err(ItemError::Value),
         }
