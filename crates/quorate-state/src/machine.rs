@@ -34,8 +34,7 @@ pub trait Machine: Send + Sync + 'static {
         1..=1
     }
 
-    /// Does what `command` says and returns its outcome; where the context says that nobody hears
-    /// of it, it may be empty.
+    /// Does what `command` says and returns its outcome.
     fn apply(&self, cx: &mut ApplyContext<'_>, command: &[u8]) -> Bytes;
 }
 
@@ -180,7 +179,7 @@ impl<'a> ApplyContext<'a> {
     }
 
     /// Says that nobody is told the command's outcome.
-    pub fn unheard(self) -> Self {
+    pub(crate) fn unheard(self) -> Self {
         Self {
             unheard: true,
             ..self
@@ -189,9 +188,9 @@ impl<'a> ApplyContext<'a> {
 
     /// Tells whether the outcome goes to somebody or is remembered; else it may be left empty.
     ///
-    /// Every peer applies a command, and one of them answers for it. What a machine does to its
-    /// items must not depend on this.
-    pub fn is_heard(&self) -> bool {
+    /// Every peer applies a command, and one of them answers for it. Not for machines of
+    /// applications: it differs from peer to peer, and what is done to the items must not.
+    pub(crate) fn is_heard(&self) -> bool {
         !self.unheard
     }
 

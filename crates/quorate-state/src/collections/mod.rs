@@ -99,27 +99,27 @@ fn one(cx: &mut ApplyContext<'_>, op: &Op<'_>) -> Result<map::Done, Refusal> {
 
 /// Returns the beginning of all keys of a collection, unless its name is too long.
 pub fn prefix(kind: Kind, name: &str) -> Option<Vec<u8>> {
-    if name.len() > limits::NAME {
-        return None;
-    }
-    let mut prefix = Vec::with_capacity(2 + name.len() + 32);
-    prefix.push(kind as u8);
-    prefix.push(name.len() as u8);
-    prefix.extend_from_slice(name.as_bytes());
-    Some(prefix)
+    begin(&[], kind, name, 32)
 }
 
 /// Returns the tree's own key of an item, unless the collection's name is too long.
 fn own(kind: Kind, name: &str, key: &[u8]) -> Option<Vec<u8>> {
+    // Room to the byte: it becomes the key of a change as it is.
+    let mut own = begin(&[MACHINE], kind, name, key.len())?;
+    own.extend_from_slice(key);
+    Some(own)
+}
+
+/// Begins a key: what it lies in, the collection, and `room` for more.
+fn begin(within: &[u8], kind: Kind, name: &str, room: usize) -> Option<Vec<u8>> {
     if name.len() > limits::NAME {
         return None;
     }
-    // To the byte: it becomes the key of a change as it is.
-    let mut own = Vec::with_capacity(3 + name.len() + key.len());
-    own.extend_from_slice(&[MACHINE, kind as u8, name.len() as u8]);
-    own.extend_from_slice(name.as_bytes());
-    own.extend_from_slice(key);
-    Some(own)
+    let mut key = Vec::with_capacity(within.len() + 2 + name.len() + room);
+    key.extend_from_slice(within);
+    key.extend_from_slice(&[kind as u8, name.len() as u8]);
+    key.extend_from_slice(name.as_bytes());
+    Some(key)
 }
 
 /// Splits the key of a machine's item into the collection's kind and name and the item's own key.

@@ -22,14 +22,7 @@ fn lived_in() -> Driver {
     let mut previous = Genesis::CURSOR;
     for number in 0..8 {
         let entries = vec![command(1, b'a', 60)];
-        driver.submit(
-            group(1),
-            DiskWrite::Append {
-                previous,
-                entries: entries.into(),
-            },
-        );
-        driver.settle();
+        driver.append(group(1), previous, entries);
         previous = Cursor::new(previous.term, previous.index.next());
         assert!(driver.store.segments() > number / 8);
     }

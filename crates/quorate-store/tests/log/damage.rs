@@ -78,14 +78,7 @@ fn directory() -> Directory {
 fn append(driver: &mut Driver, number: u8, fill: u8) {
     let entries = vec![command(3, fill, 20), command(3, fill + 100, 40)];
     let previous = driver.log(group(number)).end();
-    driver.submit(
-        group(number),
-        DiskWrite::Append {
-            previous,
-            entries: entries.into(),
-        },
-    );
-    driver.settle();
+    driver.append(group(number), previous, entries);
 }
 
 fn recover(files: &mut MemoryFiles) -> Result<Opened, RecoveryError> {
@@ -259,14 +252,7 @@ fn a_limit_on_votes_outlives_starts_until_the_log_is_back() {
         let previous = driver.log(lost).end();
         let next = (previous.index.0 - was.base.index.0) as usize;
         let entries = vec![was.entries[next].clone()];
-        driver.submit(
-            lost,
-            DiskWrite::Append {
-                previous,
-                entries: entries.into(),
-            },
-        );
-        driver.settle();
+        driver.append(lost, previous, entries);
     }
     assert_eq!(floor(&driver.files), None);
     assert_eq!(driver.log(lost).entries, was.entries);
@@ -439,14 +425,7 @@ fn a_batch_planted_in_a_command_seals_nothing() {
         .expect("it is there")
         .len();
     let entries = vec![entry];
-    driver.submit(
-        group(1),
-        DiskWrite::Append {
-            previous,
-            entries: entries.into(),
-        },
-    );
-    driver.settle();
+    driver.append(group(1), previous, entries);
     let mut files = driver.files;
     let mut content = files.content("log-0000000001").expect("it is there");
     content[before + 1] ^= 1;

@@ -63,14 +63,7 @@ fn append(driver: &mut Driver, number: u8, keep: usize, term: u64, count: usize)
     for at in keep..keep + count {
         let previous = driver.log(group(number)).cursor(at);
         let entries = vec![command(term, number, 200)];
-        driver.submit(
-            group(number),
-            DiskWrite::Append {
-                previous,
-                entries: entries.into(),
-            },
-        );
-        driver.settle();
+        driver.append(group(number), previous, entries);
     }
 }
 

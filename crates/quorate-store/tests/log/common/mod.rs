@@ -263,6 +263,13 @@ impl Driver {
         self.submit_all(vec![(group, write)]);
     }
 
+    /// Appends entries behind `previous` and waits until they are durable.
+    pub fn append(&mut self, group: GroupId, previous: Cursor, entries: Vec<Entry>) {
+        let entries = entries.into();
+        self.submit(group, DiskWrite::Append { previous, entries });
+        self.settle();
+    }
+
     pub fn submit_all(&mut self, writes: Vec<(GroupId, DiskWrite)>) {
         let mut ops = Vec::new();
         for (group, write) in writes {
