@@ -7,6 +7,14 @@
 //! the directory keeps those of its latest boots, and a boot states all of them: a boot continues
 //! another one only if it has that one's nonce among its own.
 //!
+//! Nobody could remember the nonces of all boots there ever were, so only as many are stated as
+//! [`limits::LINEAGE`] says, and whoever is further ahead is believed. A copy must not get there by
+//! being started often, as a supervisor would do with one that is refused. So a boot that came to
+//! nothing has no place in the lineage: one is *taken* once a member has talked to it, it makes
+//! that durable, and only then it tells the others, who do not remember it before. The start after
+//! a boot that was not taken stands in its place, under the same number. A copy that everybody
+//! refuses stays where it was copied; to get ahead it would have to be believed that often.
+//!
 //! What this cannot show: of a directory that was copied during the last boot that others have
 //! heard of, whichever of the two is started next is taken for the restart, and the other one for
 //! the copy. Copying the directory of a peer that runs, or that will run again, stays forbidden.
@@ -18,7 +26,7 @@ use crate::limits;
 /// One start of an incarnation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Boot {
-    /// How often the incarnation had been started, this start included.
+    /// Which one it is, counting this one and those before it that were taken.
     pub number: u64,
     /// Tells it from a start of a copy that has the same number.
     pub nonce: u64,
@@ -30,6 +38,8 @@ pub struct Lineage {
     number: u64,
     /// The nonces of the latest boots, the present one last.
     nonces: Vec<u64>,
+    /// Whether a member has talked to the present boot, and that is durable.
+    taken: bool,
 }
 
 impl Lineage {
@@ -38,13 +48,21 @@ impl Lineage {
         Self {
             number: 0,
             nonces: Vec::new(),
+            taken: true,
         }
     }
 
     /// Makes a lineage of its parts, as they were stored; nothing if they cannot be one.
-    pub fn from_parts(number: u64, nonces: Vec<u64>) -> Option<Self> {
-        let lineage = Self { number, nonces };
-        (lineage.is_plausible() || lineage == Self::unborn()).then_some(lineage)
+    pub fn from_parts(number: u64, nonces: Vec<u64>, taken: bool) -> Option<Self> {
+        if number == 0 && nonces.is_empty() {
+            return Some(Self::unborn());
+        }
+        let lineage = Self {
+            number,
+            nonces,
+            taken,
+        };
+        lineage.is_plausible().then_some(lineage)
     }
 
     /// Tells whether a peer that runs may say this of itself.
@@ -53,12 +71,27 @@ impl Lineage {
         !self.nonces.is_empty() && self.nonces.len() as u64 <= most
     }
 
-    /// Adds a boot, forgetting the oldest beyond the limit.
+    /// Adds a boot, in the place of the one before if that was not taken, and forgets the oldest
+    /// beyond the limit.
     pub fn boot(&mut self, nonce: u64) {
-        self.number = self.number.saturating_add(1);
+        if std::mem::take(&mut self.taken) {
+            self.number = self.number.saturating_add(1);
+        } else {
+            self.nonces.pop();
+        }
         self.nonces.push(nonce);
         let beyond = self.nonces.len().saturating_sub(limits::LINEAGE);
         self.nonces.drain(..beyond);
+    }
+
+    /// Takes note that a member has talked to the present boot.
+    pub fn take(&mut self) {
+        self.taken = true;
+    }
+
+    /// Tells whether the present boot is taken: whether others may remember it.
+    pub fn is_taken(&self) -> bool {
+        self.taken
     }
 
     /// Returns the present boot; zeros before the first.
@@ -95,7 +128,10 @@ mod tests {
 
     fn lineage(nonces: &[u64]) -> Lineage {
         let mut lineage = Lineage::unborn();
-        nonces.iter().for_each(|nonce| lineage.boot(*nonce));
+        for nonce in nonces {
+            lineage.boot(*nonce);
+            lineage.take();
+        }
         lineage
     }
 
@@ -117,7 +153,7 @@ mod tests {
     fn a_copy_stays_a_copy_however_often_it_is_started() {
         let mut copy = lineage(&[1, 2]);
         let original = lineage(&[1, 2, 3, 4]);
-        for start in 0..limits::LINEAGE as u64 {
+        for start in 0..3 * limits::LINEAGE as u64 {
             copy.boot(1_000 + start);
             assert!(!copy.continues(original.present()), "at start {start}");
         }
@@ -125,14 +161,33 @@ mod tests {
     }
 
     #[test]
+    fn a_boot_that_was_not_taken_is_followed_by_one_in_its_place() {
+        let mut restarted = lineage(&[1, 2, 3]);
+        let taken = restarted.present();
+        for start in 0..3 * limits::LINEAGE as u64 {
+            restarted.boot(1_000 + start);
+            assert_eq!(restarted.present().number, 4);
+            assert!(restarted.continues(taken));
+        }
+        restarted.take();
+        let present = restarted.present();
+        restarted.boot(7);
+        assert_eq!(restarted.present().number, 5);
+        assert!(restarted.continues(present));
+    }
+
+    #[test]
     fn what_no_directory_says_is_not_a_lineage() {
-        assert_eq!(Lineage::from_parts(1, vec![1, 2]), None);
-        assert_eq!(Lineage::from_parts(3, Vec::new()), None);
+        assert_eq!(Lineage::from_parts(1, vec![1, 2], true), None);
+        assert_eq!(Lineage::from_parts(3, Vec::new(), true), None);
         let long = vec![0; limits::LINEAGE + 1];
-        assert_eq!(Lineage::from_parts(1_000, long), None);
-        assert_eq!(Lineage::from_parts(0, Vec::new()), Some(Lineage::unborn()));
+        assert_eq!(Lineage::from_parts(1_000, long, true), None);
+        for taken in [true, false] {
+            let unborn = Lineage::from_parts(0, Vec::new(), taken);
+            assert_eq!(unborn, Some(Lineage::unborn()));
+        }
         let kept = lineage(&[4, 5]);
         let parts = (kept.present().number, kept.nonces().to_vec());
-        assert_eq!(Lineage::from_parts(parts.0, parts.1), Some(kept));
+        assert_eq!(Lineage::from_parts(parts.0, parts.1, true), Some(kept));
     }
 }

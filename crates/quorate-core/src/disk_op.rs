@@ -59,6 +59,8 @@ pub enum DiskWrite {
         /// The one that its members go to.
         into: GenesisId,
     },
+    /// Remembers that the present boot is taken: a member of the group has talked to it.
+    Taken,
     /// Forgets the floor of the log ([`RecoveredGroup::floor`]): what it stood for is here again.
     Whole,
     /// Puts entries behind `previous`, dropping whatever was there.
@@ -100,6 +102,8 @@ pub struct Recovered {
     pub incarnation: Incarnation,
     /// The starts of this life, this one included.
     pub lineage: Lineage,
+    /// Whether this life was started before.
+    pub restarted: bool,
     /// The latest boots that this peer has heard of, of others.
     pub remembered: Vec<(Member, Boot)>,
     /// Whether an earlier life of the directory ended. What it founded may live on with others, so

@@ -348,6 +348,7 @@ fn brief_message(message: &Control) -> String {
         }
         Control::Disowned(known) => format!("disowned: boot {} is known", known.number),
         Control::Prove(_) => "prove".to_owned(),
+        Control::Taken => "this boot is taken".to_owned(),
     }
 }
 

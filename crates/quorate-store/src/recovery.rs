@@ -144,6 +144,8 @@ pub struct Recovery {
     /// Segments to read, the next one first, with their lengths.
     unread: Vec<(u64, u64)>,
     report: Report,
+    /// Whether the life that starts was started before.
+    restarted: bool,
     found: Option<Found>,
 }
 
@@ -171,6 +173,7 @@ impl Recovery {
             phase: Phase::Listing,
             unread: Vec::new(),
             report: Report::default(),
+            restarted: false,
             found: None,
         }
     }
@@ -440,6 +443,7 @@ impl Recovery {
             return;
         };
         let superblock = &mut found.superblock;
+        self.restarted = superblock.lineage != Lineage::unborn();
         superblock.lineage.boot(self.options.nonce);
         if self.report.damage.is_empty() {
             superblock.sequence = superblock.sequence.max(found.scan.sequence());
@@ -484,6 +488,7 @@ impl Recovery {
         let recovered = Recovered {
             incarnation: found.superblock.incarnation,
             lineage: found.superblock.lineage.clone(),
+            restarted: self.restarted,
             remembered: found.superblock.remembered.clone(),
             succeeds: found.superblock.succeeds,
             groups: found.recovered,

@@ -285,15 +285,15 @@ impl Store {
         let needs = match &op.write {
             DiskWrite::Ballot(ballot) => {
                 self.superblock.groups.entry(group).or_default().ballot = *ballot;
-                self.due = true;
-                self.awaiting_superblock.insert(group);
-                Some(Needs::Superblock(self.mirror.next_version()))
+                Some(self.write_superblock(group))
             }
             DiskWrite::Whole => {
                 self.superblock.groups.entry(group).or_default().floor = None;
-                self.due = true;
-                self.awaiting_superblock.insert(group);
-                Some(Needs::Superblock(self.mirror.next_version()))
+                Some(self.write_superblock(group))
+            }
+            DiskWrite::Taken => {
+                self.superblock.lineage.take();
+                Some(self.write_superblock(group))
             }
             DiskWrite::Genesis(genesis) => self.take_genesis(group, genesis),
             DiskWrite::Refuse(genesis) => Some(self.take_refuse(group, *genesis)),
@@ -324,6 +324,13 @@ impl Store {
             log.waiting.push_back(Waiting { id: op.id, needs });
         }
         needs.is_some()
+    }
+
+    /// Has the superblock written, which an operation of the group waits for.
+    fn write_superblock(&mut self, group: GroupId) -> Needs {
+        self.due = true;
+        self.awaiting_superblock.insert(group);
+        Needs::Superblock(self.mirror.next_version())
     }
 
     fn take_genesis(&mut self, group: GroupId, genesis: &Genesis) -> Option<Needs> {

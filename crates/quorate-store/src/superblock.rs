@@ -25,7 +25,7 @@
 //! 64  8  ... and offset; every byte of the log before it is synced
 //! 72  8  sequence number of the last synced batch
 //! 80  1  bit 0: which copy was written first with this version; bit 1: the incarnation has ended;
-//!        bit 2: an earlier one had
+//!        bit 2: an earlier one had; bit 3: the latest boot is not taken
 //! 81  4  number of groups
 //! 85  4  number of nonces
 //! 89  4  number of remembered boots
@@ -74,6 +74,7 @@ const FLOOR: u8 = 8;
 const FIRST: u8 = 1;
 const ENDED: u8 = 2;
 const SUCCEEDS: u8 = 4;
+const UNTAKEN: u8 = 8;
 
 /// What a data directory knows besides its log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -189,7 +190,10 @@ impl Superblock {
         }
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         out.push(
-            flag(self.first != 0, FIRST) | flag(self.ended, ENDED) | flag(self.succeeds, SUCCEEDS),
+            flag(self.first != 0, FIRST)
+                | flag(self.ended, ENDED)
+                | flag(self.succeeds, SUCCEEDS)
+                | flag(!self.lineage.is_taken(), UNTAKEN),
         );
         let nonces = self.lineage.nonces();
         for count in [self.groups.len(), nonces.len(), self.remembered.len()] {
@@ -305,7 +309,8 @@ fn take_superblock(body: Bytes) -> Result<Superblock, Malformed> {
     }
     let word = |reader: &mut Reader| reader.array().map(u64::from_le_bytes);
     let nonces: Result<Vec<u64>, Malformed> = (0..nonces).map(|_| word(&mut reader)).collect();
-    superblock.lineage = Lineage::from_parts(boot, nonces?).ok_or(Malformed("impossible boots"))?;
+    let lineage = Lineage::from_parts(boot, nonces?, flags & UNTAKEN == 0);
+    superblock.lineage = lineage.ok_or(Malformed("impossible boots"))?;
     for _ in 0..remembered {
         let member = take_member(&mut reader)?;
         let (number, nonce) = (word(&mut reader)?, word(&mut reader)?);

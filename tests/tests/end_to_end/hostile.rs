@@ -45,7 +45,7 @@ fn hello(version: u16, network: &str) -> Vec<u8> {
         version,
         network: NetworkId::from_name(network),
         incarnation: quorate::Incarnation(1),
-        lineage: Lineage::from_parts(1, vec![1]).unwrap(),
+        lineage: Lineage::from_parts(1, vec![1], false).unwrap(),
         proofs: Vec::new(),
     };
     let mut frame = Vec::new();

@@ -9,7 +9,9 @@
 //!
 //! | here | on | does |
 //! |---|---|---|
-//! | a peer | a boot that continues what is remembered | takes the link, remembers a member's |
+//! | a peer | a boot that continues what is remembered | takes the link |
+//! | a peer | a member that talks to its own boot | makes durable that it is taken, tells all |
+//! | a peer | a member's boot that is taken | remembers it |
 //! | a peer | one that does not | bars the link, tells the other side, closes it later |
 //! | the other side | being told, by who has proven a key | counts the word, closes the link |
 //! | the other side | the word of enough | ends its incarnation, durably; the next one joins |
@@ -23,9 +25,10 @@
 //! Short of that a disowned peer waits, and says by whom it was refused; its operator may empty the
 //! directory. What one liar can do is not to talk to somebody, as it always could.
 //!
-//! What this does not cover, beside what [`crate::boot`] says: a peer remembers as soon as its disk
-//! has written, and does not wait for that; and a voter that never met the later boot believes the
-//! copy. It detects; copying the directory of a peer that goes on stays forbidden.
+//! What this does not cover, beside what [`crate::boot`] says: nobody waits until a boot is taken
+//! and remembered, which takes a write here, a message, and a write there; and a voter that never
+//! met the later boot believes the copy. It detects; copying the directory of a peer that goes on
+//! stays forbidden.
 
 use std::collections::BTreeMap;
 
@@ -33,9 +36,10 @@ use crate::{
     boot::{Boot, Lineage},
     canary::Canary,
     configuration::Configuration,
+    disk_op::{DiskId, DiskWrite},
     effect::{CloseCode, Effect, Effects},
     event::Event,
-    id::{LinkId, Member},
+    id::{GroupId, LinkId, Member},
     limits,
     raft::Raft,
     time::Now,
@@ -51,6 +55,8 @@ pub(crate) struct Boots {
     remembered: BTreeMap<Member, Boot>,
     /// Which boot of this incarnation others say they know, if this one does not continue it.
     words: BTreeMap<Member, Boot>,
+    /// The write by which the present boot is taken.
+    taking: Option<DiskId>,
     /// Whether somebody has come whose boot is not remembered yet.
     pub(super) due: bool,
     /// Whether this incarnation is over.
@@ -63,6 +69,7 @@ impl Boots {
             lineage,
             remembered: remembered.into_iter().collect(),
             words: BTreeMap::new(),
+            taking: None,
             due: false,
             ended: false,
         }
@@ -106,6 +113,40 @@ impl Peer {
     /// Tells whether this incarnation is over: the peer does nothing any more.
     pub fn has_ended(&self) -> bool {
         self.boots.ended
+    }
+
+    /// Has the present boot taken, if it is not, once a member of a group talks to this peer.
+    #[inline]
+    pub(super) fn take_boot(&mut self, now: Now, id: GroupId, from: Member, effects: &mut Effects) {
+        if self.boots.lineage.is_taken() || self.boots.taking.is_some() {
+            return;
+        }
+        let group = self.groups.get(&id);
+        let raft = group.and_then(|group| group.raft.as_ref());
+        if raft.is_some_and(|raft| raft.configuration().1.contains(from)) {
+            let mut write = None;
+            self.with_group(now, id, effects, |_, out| {
+                write = Some(out.write(DiskWrite::Taken));
+            });
+            self.boots.taking = write;
+        }
+    }
+
+    /// Tells the others that the present boot is taken, if that is what was written.
+    pub(super) fn boot_is_taken(&mut self, id: DiskId) {
+        if self.boots.taking == Some(id) {
+            self.boots.lineage.take();
+            self.links.say_taken();
+        }
+    }
+
+    /// Takes the word of the other side of a link that its boot is taken.
+    pub(super) fn on_taken(&mut self, id: LinkId) -> Result<(), CloseCode> {
+        if !self.links.on_taken(id) {
+            return Err(CloseCode::Misbehaved);
+        }
+        self.boots.has_come();
+        Ok(())
     }
 
     /// Bars a link whose other side is a copy; tells whether it did.

@@ -329,7 +329,8 @@ impl Links {
         let survivor = match before.and_then(|before| Some((before, self.links.get(&before)?))) {
             None => id,
             Some((old_id, old)) => {
-                let same_life = old.incarnation == link.incarnation && old.lineage == link.lineage;
+                let boot = |link: &Link| link.lineage.as_ref().map(Lineage::present);
+                let same_life = old.incarnation == link.incarnation && boot(old) == boot(link);
                 let lower_dials = self.identity.me.peer < member.peer;
                 if same_life && old.dialed != link.dialed && old.dialed == lower_dials {
                     old_id
@@ -483,11 +484,28 @@ impl Links {
         Some(peer)
     }
 
-    /// Returns the boot of a member to which there is a route.
+    /// Returns the boot of a member to which there is a route, once it is taken.
     pub(crate) fn boot_of(&self, member: Member) -> Option<Boot> {
         let link = self.links.get(self.routes.get(&member.peer)?)?;
         let stated = link.incarnation == Some(member.incarnation);
-        Some(link.lineage.as_ref().filter(|_| stated)?.present())
+        let lineage = link.lineage.as_ref().filter(|_| stated)?;
+        lineage.is_taken().then(|| lineage.present())
+    }
+
+    /// Takes the word of the other side that its boot is taken; tells whether it has stated one.
+    pub(crate) fn on_taken(&mut self, id: LinkId) -> bool {
+        let link = self.links.get_mut(&id);
+        let lineage = link.and_then(|link| link.lineage.as_mut());
+        lineage.map(Lineage::take).is_some()
+    }
+
+    /// Says on every link, and on those to come, that the boot of this peer is taken.
+    pub(crate) fn say_taken(&mut self) {
+        self.identity.lineage.take();
+        for link in self.links.values_mut().filter(|link| !link.barred) {
+            link.outbox.push(Control::Taken);
+            self.speaks = true;
+        }
     }
 
     /// Returns the link with this number.

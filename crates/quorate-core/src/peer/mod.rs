@@ -87,6 +87,7 @@ pub struct Peer {
     boots: Boots,
     /// Whether an earlier incarnation of the directory ended: this one founds nothing.
     succeeds: bool,
+    restarted: bool,
     groups: BTreeMap<GroupId, Group>,
     /// Groups that were touched since the last settle, each once.
     touched: Vec<GroupId>,
@@ -128,6 +129,7 @@ impl Peer {
             links: Links::new(identity),
             boots: Boots::new(recovered.lineage, recovered.remembered),
             succeeds: recovered.succeeds,
+            restarted: recovered.restarted,
             groups: BTreeMap::new(),
             touched: Vec::new(),
             due: Due::default(),
@@ -284,7 +286,7 @@ impl Peer {
             &mut self.out,
         );
         // Nothing durable says whether an earlier boot of this life asked for a seat.
-        group.has_asked = self.boot().number > 1;
+        group.has_asked = self.restarted;
         self.groups.insert(id, group);
         self.keys.keys.insert(id, open.key.clone());
         let enough = !self.full;
@@ -333,6 +335,9 @@ impl Peer {
         result: Result<(), DiskError>,
         effects: &mut Effects,
     ) {
+        if result.is_ok() {
+            self.boot_is_taken(id);
+        }
         // Usually the first; they may finish in any order.
         let place = self.writing.iter().position(|(writing, _)| *writing == id);
         if let Some((_, group)) = place.and_then(|place| self.writing.remove(place)) {
@@ -489,6 +494,7 @@ impl Peer {
                         return Ok(());
                     }
                 }
+                Control::Taken => self.on_taken(link)?,
                 Control::Prove(proof) => {
                     let greeting = self.links.on_prove(link, proof, &self.keys)?;
                     self.greeted(now, link, &greeting, effects);
@@ -499,6 +505,7 @@ impl Peer {
                     }
                     if let Some(from) = self.sender(link, address) {
                         self.boots.is_talked_to(from);
+                        self.take_boot(now, address.group, from, effects);
                         self.with_group(now, address.group, effects, |group, out| {
                             group.on_message(now, from, address, message, out);
                         });

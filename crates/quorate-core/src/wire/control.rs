@@ -27,6 +27,8 @@ pub enum Control {
     /// The sender knows this boot of the receiver's incarnation, which the stated one does not
     /// continue: one of the two is a boot of a copy.
     Disowned(Boot),
+    /// The boot that the sender has stated is taken from now on: it may be remembered.
+    Taken,
 }
 
 /// Says who speaks; the first message in each direction of a link.

@@ -76,6 +76,7 @@ impl DurableLog {
         match write {
             DiskWrite::Ballot(ballot) => self.ballot = *ballot,
             DiskWrite::Whole => self.floor = None,
+            DiskWrite::Taken => {}
             DiskWrite::Genesis(genesis) => {
                 self.genesis = Some(genesis.id());
                 self.base = Cursor::ZERO;

@@ -350,7 +350,11 @@ impl Turn<'_> {
         };
         let known = host.boots > 1;
         let mut lineage = Lineage::unborn();
-        (0..host.boots).for_each(|boot| lineage.boot(boot));
+        // No directory is copied here: that a boot is taken would only be more to explore.
+        for boot in 0..host.boots {
+            lineage.boot(boot);
+            lineage.take();
+        }
         let config = PeerConfig {
             peer: member.peer,
             network: NetworkId::from_name("explored"),
@@ -360,6 +364,7 @@ impl Turn<'_> {
         let recovered = Recovered {
             incarnation: member.incarnation,
             lineage,
+            restarted: known,
             remembered: host.shelf.remembered().to_vec(),
             succeeds: false,
             groups: known

@@ -182,6 +182,7 @@ impl Shelf {
             }
             DiskWrite::Ballot(ballot) => kept.ballot = ballot,
             DiskWrite::Whole => kept.floor = None,
+            DiskWrite::Taken => {}
         }
     }
 }

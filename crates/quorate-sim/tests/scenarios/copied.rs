@@ -99,3 +99,36 @@ fn a_restart_is_no_copy() {
     }
     assert_eq!(reached(&world, "boots.link_barred"), 0);
 }
+
+#[test]
+fn a_copy_that_is_refused_gets_nowhere_by_being_started_again() {
+    let mut world = cluster(3);
+    let leader = world.leader().expect("it has formed");
+    let peer = (leader + 1) % 5;
+    let before = world.member(peer).expect("it runs");
+    let away = Duration::from_millis(100);
+    world.copy_directory(peer, away, Duration::from_secs(2), None);
+    let started = world.run_until(Duration::from_secs(5), |world| {
+        reached(world, "copy: started in the place of its original") == 1
+    });
+    assert!(started, "{:?}", world.marks());
+    // The word of one is too little to end its life.
+    let others = (0..5).filter(|other| ![peer, leader].contains(other));
+    let ways: Vec<(usize, usize)> = others
+        .flat_map(|other| [(peer, other), (other, peer)])
+        .collect();
+    world.cut(&ways);
+    for start in 0..40 {
+        let barred = reached(&world, "boots.link_barred");
+        let refused = world.run_until(Duration::from_secs(5), |world| {
+            reached(world, "boots.link_barred") > barred
+        });
+        assert!(refused, "start {start}: {:?}", world.violation());
+        assert_eq!(world.member(peer), Some(before));
+        assert!(world.crash(peer, Duration::from_millis(50)));
+        let back = world.run_until(Duration::from_secs(1), |world| world.member(peer).is_some());
+        assert!(back, "start {start}");
+    }
+    world.mend(&ways);
+    settles(&mut world);
+}

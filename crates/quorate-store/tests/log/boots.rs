@@ -36,23 +36,53 @@ fn reopen(mut files: MemoryFiles) -> Opened {
 }
 
 #[test]
-fn each_start_adds_its_nonce_to_those_before() {
-    let mut files = lived_in().files;
-    for start in 2_u64..40 {
+fn a_start_adds_its_nonce_to_those_before_unless_the_last_one_was_not_taken() {
+    let mut files = MemoryFiles::crashing();
+    let mut taken = 0;
+    for start in 1_u64..60 {
         let options = StoreOptions {
             nonce: start,
             ..again()
         };
-        let opened = recover_for(options, &mut files, u64::MAX).expect("it ends");
-        let lineage = opened.expect("it is whole").recovered.lineage;
+        let mut driver = Driver::start(options, files).expect("it is whole");
         let boot = Boot {
-            number: start,
+            number: taken + 1,
             nonce: start,
         };
-        assert_eq!(lineage.present(), boot);
-        let kept = usize::try_from(start).expect("small").min(16);
-        assert_eq!(lineage.nonces().len(), kept);
+        assert_eq!(driver.lineage.present(), boot);
+        assert!(!driver.lineage.is_taken());
+        let kept = usize::try_from(taken + 1).expect("small").min(16);
+        assert_eq!(driver.lineage.nonces().len(), kept);
+        if start % 3 != 0 {
+            driver.submit(group(1), DiskWrite::Taken);
+            driver.settle();
+            taken += 1;
+        }
+        files = driver.files;
         files.crash(|_| Fate::Lost);
+    }
+    assert_eq!(taken, 40);
+}
+
+#[test]
+fn a_boot_is_reported_as_taken_only_when_no_crash_can_undo_it() {
+    for fate in [Fate::Lost, Fate::Kept] {
+        let mut requests = 0;
+        loop {
+            let mut driver = lived_in();
+            driver.submit(group(1), DiskWrite::Taken);
+            driver.pump(requests);
+            let past = &driver.pasts[&group(1)];
+            let durable = past.durable == past.ids.len();
+            driver.files.crash(|_| fate.clone());
+            let number = reopen(driver.files).recovered.lineage.present().number;
+            assert!(number == 2 || (number == 1 && !durable), "boot {number}");
+            if durable {
+                break;
+            }
+            requests += 1;
+        }
+        assert!(requests >= 4, "both copies are written and synced");
     }
 }
 

@@ -146,7 +146,8 @@ impl Wire {
         };
         let recovered = Recovered {
             incarnation: Incarnation(number as u64 + 100),
-            lineage: Lineage::from_parts(1, vec![1]).expect("one boot"),
+            lineage: Lineage::from_parts(1, vec![1], false).expect("one boot"),
+            restarted: false,
             remembered: Vec::new(),
             succeeds: false,
             groups: Vec::new(),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use quorate_core::{
     Ballot, Body, Boot, Configuration, Cursor, DiskId, DiskOp, DiskWrite, Entry, Genesis,
-    GenesisId, GroupId, Incarnation, Index, Member, PeerId, RecoveredGroup, Term,
+    GenesisId, GroupId, Incarnation, Index, Lineage, Member, PeerId, RecoveredGroup, Term,
 };
 use quorate_store::{
     DiskCompletion, Fate, FileRequest, MemoryFiles, Opened, Recovery, RecoveryError, Store,
@@ -106,7 +106,7 @@ impl Log {
 
     pub fn apply(&mut self, write: &DiskWrite) {
         match write {
-            DiskWrite::Ballot(_) | DiskWrite::Whole => {}
+            DiskWrite::Ballot(_) | DiskWrite::Whole | DiskWrite::Taken => {}
             DiskWrite::Genesis(genesis) => {
                 *self = Self {
                     genesis: Some(genesis.id()),
@@ -204,7 +204,7 @@ pub struct Driver {
     pub effects: StoreEffects,
     pub queue: VecDeque<FileRequest>,
     pub pasts: BTreeMap<GroupId, Past>,
-    pub boot: u64,
+    pub lineage: Lineage,
     pub next: u64,
 }
 
@@ -236,7 +236,7 @@ impl Driver {
         });
         Ok(Self {
             pasts: pasts.collect(),
-            boot: opened.recovered.lineage.present().number,
+            lineage: opened.recovered.lineage,
             store: opened.store,
             files,
             effects: StoreEffects::default(),
