@@ -43,6 +43,14 @@ impl Kept {
         };
     }
 
+    /// Takes note of what the log ended with; a peer that ends before it has opened the group, of
+    /// which nothing is known then, leaves the log as it was.
+    pub(crate) fn ended(&mut self, configuration: Option<Configuration>) {
+        if configuration.is_some() {
+            self.configuration = configuration;
+        }
+    }
+
     /// Takes note of the life that a disk was started as; another one has nothing to be made whole.
     pub(crate) fn renew(&mut self, member: Member) {
         if self.member != Some(member) {

@@ -321,7 +321,7 @@ impl World {
         self.network
             .died(at, number, life.number, code, &mut self.later);
         let node = &mut self.nodes[number];
-        node.kept.configuration = configuration;
+        node.kept.ended(configuration);
         let loses = std::mem::take(&mut node.loses);
         node.disk.crash(loses, &mut node.dice.crash);
         self.checkers.died(number);
