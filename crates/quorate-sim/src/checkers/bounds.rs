@@ -1,15 +1,38 @@
 //! What a peer keeps is bounded.
 
-use quorate_core::{GroupProfile, GroupView, limits};
+use quorate_core::{GroupProfile, GroupView, Role, Term, limits};
 
 use super::Found;
 
-/// Looks at one peer.
-pub(crate) fn observe(view: &GroupView<'_>) -> Result<(), Found> {
+/// What one start of a peer began to lead with.
+#[derive(Debug, Default)]
+pub(crate) struct Bounds {
+    /// The term that it leads in, and the bytes of entries without a commit that it began with.
+    led: Option<(Term, usize)>,
+}
+
+impl Bounds {
+    /// Looks at one peer.
+    pub(crate) fn observe(&mut self, view: &GroupView<'_>) -> Result<(), Found> {
+        let term = view.ballot.term;
+        self.led = (view.role == Role::Leader).then(|| {
+            let begun = self.led.filter(|(led, _)| *led == term);
+            begun.unwrap_or((term, view.uncommitted_bytes))
+        });
+        // How far a log is committed is not in it: a leader that has not heard of a commit since
+        // it was started counts all that its log held.
+        let has_heard = view.commit > view.base.index;
+        let recovered = self.led.map_or(0, |(_, bytes)| bytes);
+        judge(view, if has_heard { 0 } else { recovered })
+    }
+}
+
+/// Looks at one peer that began to lead with so many bytes of which it knows no commit.
+pub(crate) fn judge(view: &GroupView<'_>, recovered: usize) -> Result<(), Found> {
     let configuration = view.configuration;
     let half = configuration.voters.len().max(configuration.outgoing.len());
     // The entry that reaches the limit may be the largest one.
-    let uncommitted = limits::UNCOMMITTED_BYTES + limits::COMMAND + 64;
+    let uncommitted = limits::UNCOMMITTED_BYTES.max(recovered) + limits::COMMAND + 64;
     let snapshots = view.snapshots().len();
     let sound = view.uncommitted_bytes <= uncommitted
         && view.waiting <= limits::WAITING

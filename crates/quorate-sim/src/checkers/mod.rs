@@ -36,6 +36,7 @@ use quorate_core::{
 use quorate_state::{ClientLimits, Replica};
 
 use crate::{machine, subject::NO_PANIC};
+use bounds::Bounds;
 use chatter::Chatter;
 pub use clients::Told;
 pub(crate) use clients::{Asked, Clients};
@@ -102,6 +103,7 @@ struct Life {
     genesis: Option<GenesisId>,
     /// The history that the replica is of: it follows the peer's.
     state: Option<GenesisId>,
+    bounds: Bounds,
     mirror: Mirror,
     cursors: Cursors,
     copies: Copies,
@@ -303,7 +305,7 @@ impl Checkers {
             }
             return Err(Found::new("not-poisoned", reason.to_owned()));
         }
-        bounds::observe(view)?;
+        self.lives[peer].bounds.observe(view)?;
         let Some(genesis) = view.genesis else {
             return Ok(());
         };

@@ -529,7 +529,7 @@ impl Turn<'_> {
         else {
             return Ok(());
         };
-        bounds::observe(&view)?;
+        bounds::judge(&view, 0)?;
         let buried = |(one, _): &(GenesisId, GenesisId)| view.genesis == Some(*one);
         if host.shelf.kept().tombstones.iter().any(buried) {
             let detail = format!(
