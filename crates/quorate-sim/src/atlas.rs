@@ -14,10 +14,14 @@
 //!
 //! A learner that is not whole counts like a voter: the leader may have heard from it just before,
 //! and give it a vote.
+//!
+//! A log that was restored begins behind a snapshot, and the state is in memory: whoever has such a
+//! log is nobody's source of the state once it ends. So a voter that has the state, or a log to
+//! make it of, stays, for everybody whose log begins no later than that one ends.
 
 use std::time::Duration;
 
-use quorate_core::{Configuration, Form, GroupView, Index, Member};
+use quorate_core::{Configuration, Form, GenesisId, GroupView, Index, Member};
 
 use crate::{rot::Damage, scenario::Storage, world::World};
 
@@ -28,6 +32,8 @@ pub(crate) struct Kept {
     pub(crate) member: Option<Member>,
     /// The configuration that its log ended with, when its peer ended.
     pub(crate) configuration: Option<Configuration>,
+    /// From where to where its log reached, when its peer ended.
+    reach: Option<Reach>,
     /// Whether it was emptied: its peer has forgotten what it was part of.
     pub(crate) emptied: bool,
     /// What had been committed when it was damaged, until it is there again.
@@ -45,9 +51,10 @@ impl Kept {
 
     /// Takes note of what the log ended with; a peer that ends before it has opened the group, of
     /// which nothing is known then, leaves the log as it was.
-    pub(crate) fn ended(&mut self, configuration: Option<Configuration>) {
-        if configuration.is_some() {
-            self.configuration = configuration;
+    pub(crate) fn ended(&mut self, end: Option<(Configuration, Reach)>) {
+        if let Some((configuration, reach)) = end {
+            self.configuration = Some(configuration);
+            self.reach = Some(reach);
         }
     }
 
@@ -59,6 +66,25 @@ impl Kept {
                 emptied: self.emptied,
                 ..Self::default()
             };
+        }
+    }
+}
+
+/// Which history a log is of, and where it begins and ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reach {
+    genesis: Option<GenesisId>,
+    base: Index,
+    last: Index,
+}
+
+impl Reach {
+    /// Returns what a peer's log holds now.
+    pub(crate) fn of(view: &GroupView<'_>) -> Self {
+        Self {
+            genesis: view.genesis,
+            base: view.base.index,
+            last: view.last.index,
         }
     }
 }
@@ -93,7 +119,8 @@ impl World {
     /// Damages a peer's disk while the peer is down, if the cluster survives that.
     pub(crate) fn damage(&mut self, number: usize, damage: Damage, away: Duration) {
         let finds_back = !damage.ends_incarnation() || self.has_one_history();
-        let fits = self.scenario.storage == Storage::Disk && finds_back && self.spares(number);
+        let spares = self.spares(number) && self.keeps_state(number, false);
+        let fits = self.scenario.storage == Storage::Disk && finds_back && spares;
         if !fits || !self.crash(number, away) {
             self.mark("fault left out: not survivable");
             return;
@@ -165,6 +192,40 @@ impl World {
             None => loses.is_none(),
         };
         committed && peers().all(deciding)
+    }
+
+    /// Tells whether somebody can still bring the state to all of a history when a peer that takes
+    /// part in it ends, with its log or without.
+    pub(crate) fn keeps_state(&self, number: usize, with_log: bool) -> bool {
+        let Some(view) = self.view(number).filter(|view| view.genesis.is_some()) else {
+            return true;
+        };
+        let reach = |peer: usize| match self.view(peer) {
+            Some(view) => Some(Reach::of(&view)),
+            None => self.nodes[peer].kept.reach,
+        };
+        let reaches: Vec<(usize, Reach)> = (0..self.peers())
+            .filter_map(|peer| Some((peer, reach(peer)?)))
+            .filter(|(_, reach)| reach.genesis == view.genesis)
+            .collect();
+        let begins = reaches.iter().map(|(_, reach)| reach.base).max();
+        let voters = view.configuration.all_voters();
+        reaches.iter().any(|(peer, reach)| {
+            let node = &self.nodes[*peer];
+            let votes = node.kept.member.is_some_and(|one| voters.contains(&one));
+            let ends = *peer == number;
+            let stays = self.at >= node.leaving_until;
+            let log = reach.base == Index(0) && (with_log || !ends);
+            let applied = self.view(*peer).map_or(Index(0), |view| view.applied.index);
+            let state = !ends && applied >= reach.base && !self.lacks_state(*peer);
+            let is_copy = self.at_large.is_some_and(|copy| copy.peer == *peer);
+            let whole = node.kept.hurt.is_none() && !is_copy;
+            votes
+                && stays
+                && whole
+                && (log || state && applied > Index(0))
+                && Some(reach.last) >= begins
+        })
     }
 
     /// Tells whether those who expect each other could not found the group once more, beside the

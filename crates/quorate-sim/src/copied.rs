@@ -75,7 +75,8 @@ impl World {
         let Some(image) = self.images.remove(&number).filter(|_| !self.calm) else {
             return;
         };
-        if !self.disowns(&image) || !self.spares(image.peer) {
+        let spares = self.spares(image.peer) && self.keeps_state(image.peer, false);
+        if !self.disowns(&image) || !spares {
             return self.mark("fault left out: not survivable");
         }
         let Image { peer, member, .. } = image;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use quorate_core::{CloseCode, Configuration, Form, Genesis, Input, Member, Role};
 
 use crate::{
+    atlas::Reach,
     disk::{Fails, Loses},
     fault::FaultKind,
     network::{Later, nanos},
@@ -234,7 +235,7 @@ impl World {
     }
 
     /// Tells whether a peer has lost its state, or is about to.
-    fn lacks_state(&self, number: usize) -> bool {
+    pub(crate) fn lacks_state(&self, number: usize) -> bool {
         let failing = self.nodes[number].life.as_ref();
         failing.is_some_and(|life| life.failures.are_due())
             || self
@@ -299,7 +300,7 @@ impl World {
     pub(crate) fn outlives(&self, number: usize) -> bool {
         match self.scenario.storage {
             Storage::Memory => self.survives_without(number) && self.founders_remember(number),
-            Storage::Disk => !self.alone_with_genesis(number),
+            Storage::Disk => !self.alone_with_genesis(number) && self.keeps_state(number, true),
         }
     }
 
@@ -308,7 +309,7 @@ impl World {
         let at = self.at;
         let view = self.view(number);
         let leads = view.as_ref().is_some_and(|view| view.role == Role::Leader);
-        let configuration = view.map(|view| view.configuration.clone());
+        let log = view.map(|view| (view.configuration.clone(), Reach::of(&view)));
         if leads && self.nodes[number].disk.is_busy() {
             self.mark("crash: a leader between an append and its sync");
         }
@@ -321,7 +322,7 @@ impl World {
         self.network
             .died(at, number, life.number, code, &mut self.later);
         let node = &mut self.nodes[number];
-        node.kept.ended(configuration);
+        node.kept.ended(log);
         let loses = std::mem::take(&mut node.loses);
         node.disk.crash(loses, &mut node.dice.crash);
         self.checkers.died(number);

@@ -465,10 +465,11 @@ impl Group {
         if let Some(raft) = &mut self.raft {
             raft.tick(now.time, out);
         }
-        // What a follower still needed when the last entry was applied, it may have now.
-        self.prune(out);
         self.early.expire(now.time, out);
         self.tick_sync(now, out);
+        // What was needed when the last entry was applied may be so no more: a follower has it
+        // now, or a snapshot has just expired.
+        self.prune(out);
         self.tick_meeting(now.time, out);
         self.ask_the_group(now.time, out);
         self.follow_up(now, out);

@@ -41,6 +41,8 @@ pub(crate) struct Conversation {
     pub(crate) read: u64,
     /// Whether it said that it never wants to vote.
     pub(crate) reader: bool,
+    /// Whether it said last that only a snapshot can bring its state on.
+    pub(crate) stateless: bool,
     /// Which versions of the state machine it runs, once it has said so in this conversation.
     pub(crate) versions: Option<Versions>,
     /// When the follower was last heard; at first, when the conversation began.
@@ -97,6 +99,7 @@ impl Conversation {
             matched: Index(0),
             read: 0,
             reader: false,
+            stateless: false,
             versions: None,
             heard: now,
             spoke: false,

@@ -267,6 +267,7 @@ impl Raft {
                 }
                 let (term, run, read) = (self.ballot.term, self.run, self.read_seen);
                 let (reader, versions) = (self.profile.reader, self.in_effect.versions);
+                let stateless = self.lacks_state;
                 out.send(
                     leader,
                     Message::Ack {
@@ -275,6 +276,7 @@ impl Raft {
                         matched,
                         read,
                         reader,
+                        stateless,
                         versions,
                     },
                 );

@@ -48,7 +48,8 @@
 //! anybody would that was let go. A learner that dies while it takes the only voter's seat: the
 //! change cannot be completed until it is back. A leader proposes to shrink only if a majority of
 //! the voters that remain was heard just now, so that a leave does not stop a group whose other
-//! voters are gone already.
+//! voters are gone already; and only if one of those has the state, or it would be gone for good
+//! with the last one that had.
 //!
 //! **Without a history** there is no seat to give up, and the client is told so at once; a peer
 //! that has asked to join, or is among founders that expect each other, may have a seat that it
@@ -165,7 +166,7 @@ impl Raft {
         }
         if configuration.voters != [self.me] {
             let by_itself =
-                self.has_tried_to_step_aside(now) && self.without(now, self.me).is_some();
+                self.has_tried_to_step_aside(now) && self.without(now, self.me, out).is_some();
             if !by_itself {
                 self.step_aside(now, out);
             }
@@ -340,25 +341,30 @@ impl Raft {
         }
         let leaver = wishes.find(|member| configuration.voters.contains(member));
         if let Some(leaver) = leaver {
-            return self.without(now, leaver);
+            return self.without(now, leaver, out);
         }
         let alone = configuration.voters == [self.me] && !self.replacements(now).is_empty();
         let own = self.is_leaving() && (alone || self.has_tried_to_step_aside(now));
-        let next = own.then(|| self.without(now, self.me)).flatten();
+        let next = own.then(|| self.without(now, self.me, out)).flatten();
         if next.is_some() && !alone {
             out.mark("leave.leader_lets_itself_go");
         }
         next
     }
 
-    /// Returns the joint configuration that lets a voter go, if those who remain can decide; a
-    /// learner that is ready takes its seat.
-    fn without(&self, now: Time, leaver: Member) -> Option<Configuration> {
+    /// Returns the joint configuration that lets a voter go, if those who remain can decide and one
+    /// of them has the state; a learner that is ready takes its seat.
+    fn without(&self, now: Time, leaver: Member, out: &mut Out) -> Option<Configuration> {
         let (_, configuration) = self.configurations.latest();
         let enter: Vec<Member> = self.replacements(now).into_iter().take(1).collect();
         let next = super::membership::joint(configuration, &[leaver], &enter);
         let lives = |member: &&Member| **member == self.me || self.is_heard(now, **member);
-        (next.voters.iter().filter(lives).count() > next.voters.len() / 2).then_some(next)
+        let living = || next.voters.iter().filter(lives);
+        if !living().any(|member| self.has_state(*member)) {
+            out.mark("leave.waits_for_a_state");
+            return None;
+        }
+        (living().count() > next.voters.len() / 2).then_some(next)
     }
 
     /// Returns the learners that may take a voter's seat now, the steadiest first.
@@ -408,6 +414,18 @@ impl Raft {
         if self.is_leaving() {
             self.be_gone(now, out);
         }
+    }
+
+    /// Tells whether a member has the state of the group, or makes it of its log.
+    fn has_state(&self, member: Member) -> bool {
+        if member == self.me {
+            return !self.lacks_state;
+        }
+        let RoleState::Leader(leader) = &self.role else {
+            return false;
+        };
+        let other = leader.conversations.get(&member);
+        other.is_some_and(|other| !other.stateless)
     }
 
     /// Tells whether a member was heard from just now.

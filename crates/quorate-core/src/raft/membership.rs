@@ -198,6 +198,7 @@ impl Raft {
                 self.configurations.latest().1.is_learner(**member)
                     && !self.leaves.contains_key(&member.peer)
                     && !conversation.reader
+                    && !conversation.stateless
                     && self.runs_what_is_in_effect(conversation)
                     && self.is_caught_up(conversation)
                     && self.is_steady(now, conversation)

@@ -44,9 +44,10 @@ impl Raft {
                 matched,
                 read,
                 reader,
+                stateless,
                 versions,
             } => {
-                let says = (reader, versions);
+                let says = (reader, stateless, versions);
                 self.on_ack(now, from, (term, run), (matched, read), says, out);
             }
             Message::Reject {

@@ -101,7 +101,7 @@ impl Raft {
         from: Member,
         (term, run): (Term, u64),
         (matched, read): (Index, u64),
-        (reader, versions): (bool, Versions),
+        (reader, stateless, versions): (bool, bool, Versions),
         out: &mut Out,
     ) {
         let from = self.answer_of(from);
@@ -118,6 +118,7 @@ impl Raft {
         }
         conversation.read = conversation.read.max(read);
         conversation.reader = reader;
+        conversation.stateless = stateless;
         conversation.versions = Some(versions);
         let probed = conversation.mode == Mode::Probe;
         let restored = conversation.acked(matched, base, now, patience);

@@ -16,8 +16,8 @@
 //! The target campaigns at once and without a pre-vote, which those that hear the leader would
 //! refuse. If an election timeout passes first, the handover is called off, what waited goes on,
 //! and for as long again no other one begins, so that a target that is dead costs a pause and not
-//! the group. A target must be a voter of the configuration that is being entered, streaming and
-//! heard from; a leader that nobody can follow just goes on.
+//! the group. A target must be a voter of the configuration that is being entered, streaming, heard
+//! from and not without a state; a leader that nobody can follow just goes on.
 //!
 //! **Reads.** There are no leases: a read is confirmed by voters that answer in this leader's term
 //! after the read arrived. Had another leader been elected by then, one of its voters would be
@@ -219,11 +219,13 @@ impl Raft {
         }
         let fit = |voter: &Member| {
             let conversation = leader.conversations.get(voter)?;
-            // Who wants to go itself is of use only to whoever names it.
-            let stays = to.is_some() || !self.leaves.contains_key(&voter.peer);
+            // Who wants to go itself is of use only to whoever names it, or has no state to give.
+            let needed = to.is_some() || self.lacks_state;
+            let stays = needed || !self.leaves.contains_key(&voter.peer);
             let heard = now.since(conversation.heard) < self.profile.election_min;
             let runs = to.is_some() || self.runs_what_is_in_effect(conversation);
-            let fit = stays && heard && runs && conversation.mode == Mode::Replicate;
+            let able = runs && !conversation.stateless;
+            let fit = stays && heard && able && conversation.mode == Mode::Replicate;
             fit.then_some((conversation.matched, std::cmp::Reverse(*voter)))
         };
         let best = voters.iter().filter(|voter| wanted(voter)).filter_map(fit);

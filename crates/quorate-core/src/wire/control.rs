@@ -182,6 +182,8 @@ pub enum Message {
         read: u64,
         /// Whether the follower never wants to vote.
         reader: bool,
+        /// Whether only a snapshot can bring its state on.
+        stateless: bool,
         /// Which versions of the state machine it can run.
         versions: Versions,
     },

@@ -81,6 +81,7 @@ fn put(message: &Control, out: &mut Vec<u8>) -> Result<(), postcard::Error> {
             matched,
             read,
             reader,
+            stateless,
             versions,
         } => {
             out.push(ACK);
@@ -88,6 +89,7 @@ fn put(message: &Control, out: &mut Vec<u8>) -> Result<(), postcard::Error> {
                 put_varint(out, number);
             }
             out.push((*reader).into());
+            out.push((*stateless).into());
             put_varint(out, versions.first().into());
             put_varint(out, versions.last().into());
         }
@@ -144,7 +146,7 @@ fn take_frequent(bytes: &[u8]) -> Option<((Incarnation, Message), &[u8])> {
         };
         return Some(((to, message), rest));
     }
-    let (&reader @ (0 | 1), behind) = rest.split_first()? else {
+    let ([reader @ (0 | 1), stateless @ (0 | 1)], behind) = rest.split_first_chunk()? else {
         return None;
     };
     rest = behind;
@@ -155,7 +157,8 @@ fn take_frequent(bytes: &[u8]) -> Option<((Incarnation, Message), &[u8])> {
         run,
         matched: index,
         read,
-        reader: reader == 1,
+        reader: *reader == 1,
+        stateless: *stateless == 1,
         versions: Versions::new(first..=last)?,
     };
     Some(((to, message), rest))
@@ -250,8 +253,8 @@ mod tests {
     fn frequent() -> impl Strategy<Value = Message> {
         let numbers = (number(), number(), number(), number());
         let versions = (1_u32..=u32::MAX, any::<u32>());
-        (numbers, versions, any::<bool>(), any::<bool>()).prop_map(
-            |((term, run, index, read), (first, more), reader, ack)| {
+        (numbers, versions, any::<[bool; 2]>(), any::<bool>()).prop_map(
+            |((term, run, index, read), (first, more), [reader, stateless], ack)| {
                 let (term, index) = (Term(term), Index(index));
                 let last = first.saturating_add(more);
                 if ack {
@@ -261,6 +264,7 @@ mod tests {
                         matched: index,
                         read,
                         reader,
+                        stateless,
                         versions: Versions::new(first..=last).expect("not empty"),
                     }
                 } else {

@@ -201,6 +201,7 @@ fn indexes_out_of_reach_in_answers_to_the_leader_change_nothing() {
                 matched: huge.index,
                 read: u64::MAX,
                 reader: false,
+                stateless: false,
                 versions: Versions::ONLY_THE_FIRST,
             },
             Message::Reject {

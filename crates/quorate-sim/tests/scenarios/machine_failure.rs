@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use quorate_core::{Form, GroupEvent};
-use quorate_sim::{FaultKind, Scenario, Storage, World};
+use quorate_sim::{Action, FaultKind, Scenario, Storage, World};
 
 use crate::cluster::{Load, events, restores, settle, sound, wait, world, write, write_at_last};
+
+/// How long clients and operators wait.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const FOUNDERS: [Form; 3] = [Form::Expect(3); 3];
 
@@ -94,12 +97,51 @@ fn a_peer_whose_log_does_not_go_back_far_enough_fetches_its_state_from_the_other
 }
 
 #[test]
+fn whoever_has_no_state_lets_nobody_go_that_has_it() {
+    for peer in 0..3 {
+        let mut world = three(16 + peer as u64, |scenario| {
+            scenario.profile.reserve_entries = 32;
+        });
+        write(&mut world, 0, 0..400, 1_000);
+        let pruned = |world: &World| {
+            let view = world.view(peer);
+            view.is_some_and(|view| view.base.index.0 > 0)
+        };
+        wait(&mut world, 10, "pruned log", pruned);
+        let others = [(peer + 1) % 3, (peer + 2) % 3];
+        for other in others {
+            world.inject(FaultKind::Narrow {
+                one: peer,
+                other,
+                rate: 100_000,
+                lasts: Duration::from_secs(60),
+            });
+        }
+        fails(&mut world, peer, 1);
+        world.ask(others[0], Action::Insert { key: 1, size: 8 }, PATIENCE);
+        wait(&mut world, 10, "loss", |world| losses(world, peer) == 1);
+        for other in others {
+            world.leave(other, false, PATIENCE);
+        }
+        wait(&mut world, 60, "end of the others' part", |world| {
+            let last = world.configurations().pop();
+            last.is_some_and(|last| !last.is_joint() && last.voters.len() == 1)
+        });
+        let last = world.configurations().pop().expect("there are some");
+        assert_eq!(last.voters, world.member(peer).as_slice());
+        assert_eq!(restores(&world, peer), 1);
+        write_at_last(&mut world, peer, 7);
+        sound(&world);
+    }
+}
+
+#[test]
 fn the_only_peer_of_a_group_applies_its_log_once_more() {
     let mut world = world(1, &[Form::Alone], on_disk);
     wait(&mut world, 10, "leader", |world| world.leader().is_some());
     write(&mut world, 0, 0..40, 100);
     fails(&mut world, 0, 1);
-    let asked = quorate_sim::Action::Insert { key: 1, size: 8 };
+    let asked = Action::Insert { key: 1, size: 8 };
     world.ask(0, asked, Duration::from_secs(1));
     wait(&mut world, 10, "loss", |world| losses(world, 0) == 1);
     write_at_last(&mut world, 0, 2);
