@@ -56,15 +56,7 @@ fn work(args: &SimulateArgs) -> Result<Work, Outcome> {
         return Ok(Work::One(Box::new(file.scenario), replay));
     }
     let drawing = args.drawing()?;
-    let seeds = match (args.seed, &args.seeds) {
-        (_, Some(seeds)) => seeds.clone(),
-        (Some(u64::MAX), None) => {
-            return Err(Outcome::Usage(format!("--seed must be below {}", u64::MAX)));
-        }
-        (Some(seed), None) => seed..seed + 1,
-        (None, None) => return Err(Outcome::Usage("name --seed S or --seeds A..B".to_owned())),
-    };
-    Ok(Work::Seeds(seeds, drawing))
+    Ok(Work::Seeds(args.range()?, drawing))
 }
 
 fn carry_out(args: &SimulateArgs, work: &Work) -> anyhow::Result<Outcome> {

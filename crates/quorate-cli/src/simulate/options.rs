@@ -11,7 +11,10 @@ use crate::outcome::Outcome;
 /// Options of `quorate simulate`.
 #[derive(Debug, Args)]
 #[command(group(
-    clap::ArgGroup::new("which").required(true).args(["seed", "seeds", "scenario"])
+    clap::ArgGroup::new("which")
+        .required(true)
+        .multiple(true)
+        .args(["seed", "seeds", "scenario", "bug"])
 ))]
 pub(crate) struct SimulateArgs {
     /// How many peers each cluster has.
@@ -24,10 +27,15 @@ pub(crate) struct SimulateArgs {
     )]
     pub(crate) nodes: usize,
     /// The seed to run.
-    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "S",
+        allow_negative_numbers = true,
+        conflicts_with_all = ["seeds", "scenario"]
+    )]
     pub(crate) seed: Option<u64>,
     /// The seeds to run, from A to B, B not included.
-    #[arg(long, value_name = "A..B", value_parser = seeds)]
+    #[arg(long, value_name = "A..B", value_parser = seeds, conflicts_with = "scenario")]
     pub(crate) seeds: Option<Range<u64>>,
     /// A scenario to run, from a file that --shrink wrote.
     #[arg(
@@ -36,15 +44,10 @@ pub(crate) struct SimulateArgs {
         conflicts_with_all = ["nodes", "seconds", "hours", "faults", "bug"]
     )]
     pub(crate) scenario: Option<PathBuf>,
-    /// How many simulated seconds of faults each seed has, before everything must heal.
-    #[arg(
-        long,
-        value_name = "T",
-        allow_negative_numbers = true,
-        default_value_t = 60,
-        value_parser = seconds
-    )]
-    pub(crate) seconds: u64,
+    /// How many simulated seconds of faults each seed has, before everything must heal: 60, or 20
+    /// with --bug alone.
+    #[arg(long, value_name = "T", allow_negative_numbers = true, value_parser = seconds)]
+    pub(crate) seconds: Option<u64>,
     /// The same in hours.
     #[arg(
         long,
@@ -58,7 +61,8 @@ pub(crate) struct SimulateArgs {
     /// switches some on.
     #[arg(long, value_name = "LIST", default_value = "all")]
     pub(crate) faults: String,
-    /// A bug to plant in every peer; ends with the first seed that shows it.
+    /// A bug to plant in every peer; ends with the first seed that shows it, of 0..2000 if none are
+    /// named.
     #[arg(long, value_name = "NAME")]
     pub(crate) bug: Option<String>,
     /// Cut the first scenario that fails down to what it fails by, and write it to a file.
@@ -73,16 +77,53 @@ pub(crate) struct SimulateArgs {
 }
 
 impl SimulateArgs {
+    /// Tells whether nothing says which seeds to hunt a bug in.
+    fn hunts(&self) -> bool {
+        self.bug.is_some() && self.seed.is_none() && self.seeds.is_none()
+    }
+
+    /// Returns the seeds to run.
+    pub(crate) fn range(&self) -> Result<Range<u64>, Outcome> {
+        match (self.seed, &self.seeds) {
+            (_, Some(seeds)) => Ok(seeds.clone()),
+            (Some(u64::MAX), None) => {
+                let text = format!("--seed must be below {}", u64::MAX);
+                Err(Outcome::Usage(text))
+            }
+            (Some(seed), None) => Ok(seed..seed + 1),
+            (None, None) if self.hunts() && self.history.is_some() => {
+                let text = "a history is of one seed: name --seed S".to_owned();
+                Err(Outcome::Usage(text))
+            }
+            (None, None) if self.hunts() => Ok(0..HUNTED),
+            (None, None) => Err(Outcome::Usage("name --seed S or --seeds A..B".to_owned())),
+        }
+    }
+
+    /// Returns how many seconds of faults each seed has.
+    fn length(&self) -> u64 {
+        let hours = self.hours.map(|hours| hours * 3_600);
+        let otherwise = if self.hunts() { SHORT } else { SECONDS };
+        hours.or(self.seconds).unwrap_or(otherwise)
+    }
+
     /// Returns what seeds are drawn for; an unknown name ends the command.
     pub(crate) fn drawing(&self) -> Result<Drawing, Outcome> {
         Ok(Drawing {
             nodes: self.nodes,
-            seconds: self.hours.map_or(self.seconds, |hours| hours * 3_600),
+            seconds: self.length(),
             faults: kinds(&self.faults)?,
             bug: self.bug.as_deref().map(bug).transpose()?,
         })
     }
 }
+
+/// Seeds in which each planted bug shows, and their seconds.
+const HUNTED: u64 = 2_000;
+const SHORT: u64 = 20;
+
+/// Seconds of a seed where nothing says how many.
+const SECONDS: u64 = 60;
 
 /// Refuses a name, and says which there are, one alone a line.
 fn unknown(what: &str, name: &str, names: &[&str]) -> Outcome {

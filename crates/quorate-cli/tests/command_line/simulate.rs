@@ -83,16 +83,35 @@ fn a_planted_bug_is_found_and_the_batch_ends_with_it() {
 }
 
 #[test]
-fn an_unknown_bug_is_a_usage_error_that_names_all_of_them() {
+fn a_bug_alone_is_hunted_in_the_short_seeds_of_its_family() {
     let output = Command::new(env!("CARGO_BIN_EXE_quorate"))
-        .args(["simulate", "--seed", "1", "--bug", "no-such-bug"])
+        .args(["simulate", "--json", "--bug", "used-dissolves"])
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(1));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["violations"], 1);
+    assert!(summary["seeds"].as_u64().unwrap() < 2_000);
     let told = String::from_utf8(output.stderr).unwrap();
-    let names = quorate_sim::Canary::ALL.map(quorate_sim::Canary::name);
-    for name in names {
-        assert!(told.lines().any(|line| line == name), "{name} in {told}");
+    assert!(told.contains("--bug used-dissolves"), "{told}");
+    assert!(told.contains("--seconds 20"), "{told}");
+}
+
+#[test]
+fn an_unknown_bug_is_a_usage_error_that_names_all_of_them() {
+    let alone: &[&str] = &["simulate", "--bug", "no-such-bug"];
+    for seeds in [&[], &["--seed", "1"][..]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_quorate"))
+            .args(alone)
+            .args(seeds)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let told = String::from_utf8(output.stderr).unwrap();
+        let names = quorate_sim::Canary::ALL.map(quorate_sim::Canary::name);
+        for name in names {
+            assert!(told.lines().any(|line| line == name), "{name} in {told}");
+        }
     }
 }
 
