@@ -5,9 +5,9 @@
 //! its log is the longest. But it can answer nobody, and it cannot restore, since a snapshot is
 //! asked for from a leader: a group led by it would stand still for good. So a leader that lost its
 //! state steps down, and one whose log starts after what its state has applied hands over as soon
-//! as somebody has its entries, again and again until somebody leads who has a state. Every ack says
-//! whether the member that sends it has one: nobody is handed to who has none, nobody becomes a
-//! voter without, and no leader lets the last voter go that has it.
+//! as somebody has its entries, again and again until somebody leads who has a state. Every ack
+//! says whether the member that sends it has one: nobody is handed to who has none, nobody becomes
+//! a voter without, and no leader lets the last voter go that has it.
 //!
 //! *Alternative, rejected:* not to campaign. The others may have shorter logs, and then nobody
 //! could be elected.
