@@ -207,7 +207,9 @@ impl World {
         let memory = self.scenario.storage == Storage::Memory;
         // Armed before there is a group, all machines could fail at its first entry.
         let here = self.view(number).is_some_and(|view| view.genesis.is_some());
-        if !here || self.lacks_state(number) || !self.outlives(number) {
+        // Whoever is let go meanwhile may be the last one that has the state.
+        let spared = self.lacks_state(number) || self.is_shrinking();
+        if !here || spared || !self.outlives(number) {
             return self.mark("fault left out: not survivable");
         }
         let times = if memory { 1 } else { times };
