@@ -13,8 +13,8 @@ pub const TERM_JUMP: u64 = 1 << 32;
 /// Peers of a network that one peer keeps links to.
 pub const PEERS: usize = 1_024;
 
-/// Boots of one incarnation that are told apart: a copied directory must be started as often in
-/// vain before it is taken for the original.
+/// Boots of one incarnation that are told apart: one that is further ahead of the boot that a peer
+/// remembers is believed.
 pub const LINEAGE: usize = 16;
 
 /// Boots of others that one peer remembers, voters first, then learners, then who was a member

@@ -15,11 +15,9 @@
 use std::process::ExitCode;
 
 use quorate_sim::{
-    Canary, Family, Hunt, Keep, Scenario, family_of, hunt, planted, run_scenario, shrink,
+    BUDGET, Canary, Family, Hunt, Keep, SHORT, Scenario, family_of, hunt, planted, run_scenario,
+    shrink,
 };
-
-/// Peers and simulated seconds of a short seed.
-const SHORT: (usize, u64) = (5, 20);
 
 /// How far apart the seeds of different hunts begin.
 const APART: u64 = 1_000_000;
@@ -38,7 +36,7 @@ fn main() -> ExitCode {
     let part = option("part").unwrap_or("0/1").split_once('/');
     let part = part.and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
     let (Some(budget), Some(starts), Some(blind), Some(trials), Some(clean), Some((part, of))) = (
-        number("budget", 2_000_u64),
+        number("budget", BUDGET),
         number("starts", 1_u64),
         number("blind", 0_u64),
         number("shrink", 0_u64),

@@ -30,10 +30,8 @@ use crate::{rot::Damage, scenario::Storage, world::World};
 pub(crate) struct Kept {
     /// The life whose log it is.
     pub(crate) member: Option<Member>,
-    /// The configuration that its log ended with, when its peer ended.
-    pub(crate) configuration: Option<Configuration>,
-    /// From where to where its log reached, when its peer ended.
-    reach: Option<Reach>,
+    /// Its log, when its peer ended.
+    log: Option<LastLog>,
     /// Whether it was emptied: its peer has forgotten what it was part of.
     pub(crate) emptied: bool,
     /// What had been committed when it was damaged, until it is there again.
@@ -51,11 +49,15 @@ impl Kept {
 
     /// Takes note of what the log ended with; a peer that ends before it has opened the group, of
     /// which nothing is known then, leaves the log as it was.
-    pub(crate) fn ended(&mut self, end: Option<(Configuration, Reach)>) {
-        if let Some((configuration, reach)) = end {
-            self.configuration = Some(configuration);
-            self.reach = Some(reach);
+    pub(crate) fn ended(&mut self, log: Option<LastLog>) {
+        if log.is_some() {
+            self.log = log;
         }
+    }
+
+    /// Returns the configuration that its log ended with, when its peer ended.
+    pub(crate) fn configuration(&self) -> Option<&Configuration> {
+        self.log.as_ref().map(|log| &log.configuration)
     }
 
     /// Takes note of the life that a disk was started as; another one has nothing to be made whole.
@@ -70,21 +72,23 @@ impl Kept {
     }
 }
 
-/// Which history a log is of, and where it begins and ends.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reach {
+/// Which history a log is of, where it begins and ends, and with which configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct LastLog {
     genesis: Option<GenesisId>,
     base: Index,
     last: Index,
+    configuration: Configuration,
 }
 
-impl Reach {
-    /// Returns what a peer's log holds now.
+impl LastLog {
+    /// Returns what a peer's log is now.
     pub(crate) fn of(view: &GroupView<'_>) -> Self {
         Self {
             genesis: view.genesis,
             base: view.base.index,
             last: view.last.index,
+            configuration: view.configuration.clone(),
         }
     }
 }
@@ -183,8 +187,8 @@ impl World {
             Some(view) => standing.survives(view.configuration),
             // Down, or started and not yet where it was: paused, say.
             None => {
-                let kept = &self.nodes[peer].kept.configuration;
-                kept.as_ref().is_none_or(|known| standing.survives(known))
+                let known = self.nodes[peer].kept.configuration();
+                known.is_none_or(|known| standing.survives(known))
             }
         };
         let committed = match self.checkers.configuration() {
@@ -200,31 +204,29 @@ impl World {
         let Some(view) = self.view(number).filter(|view| view.genesis.is_some()) else {
             return true;
         };
-        let reach = |peer: usize| match self.view(peer) {
-            Some(view) => Some(Reach::of(&view)),
-            None => self.nodes[peer].kept.reach,
+        let log = |peer: usize| match self.view(peer) {
+            Some(view) => Some(LastLog::of(&view)),
+            None => self.nodes[peer].kept.log.clone(),
         };
-        let reaches: Vec<(usize, Reach)> = (0..self.peers())
-            .filter_map(|peer| Some((peer, reach(peer)?)))
-            .filter(|(_, reach)| reach.genesis == view.genesis)
+        let logs: Vec<(usize, LastLog)> = (0..self.peers())
+            .filter_map(|peer| Some((peer, log(peer)?)))
+            .filter(|(_, log)| log.genesis == view.genesis)
             .collect();
-        let begins = reaches.iter().map(|(_, reach)| reach.base).max();
+        let begins = logs.iter().map(|(_, log)| log.base).max();
         let voters = view.configuration.all_voters();
-        reaches.iter().any(|(peer, reach)| {
+        logs.iter().any(|(peer, log)| {
             let node = &self.nodes[*peer];
             let votes = node.kept.member.is_some_and(|one| voters.contains(&one));
             let ends = *peer == number;
             let stays = self.at >= node.leaving_until;
-            let log = reach.base == Index(0) && (with_log || !ends);
+            let from_log = log.base == Index(0) && (with_log || !ends);
             let applied = self.view(*peer).map_or(Index(0), |view| view.applied.index);
-            let state = !ends && applied >= reach.base && !self.lacks_state(*peer);
+            let applies = applied > Index(0) && applied >= log.base;
+            let has_state = !ends && applies && !self.lacks_state(*peer);
             let is_copy = self.at_large.is_some_and(|copy| copy.peer == *peer);
             let whole = node.kept.hurt.is_none() && !is_copy;
-            votes
-                && stays
-                && whole
-                && (log || state && applied > Index(0))
-                && Some(reach.last) >= begins
+            let source = from_log || has_state;
+            votes && stays && whole && source && Some(log.last) >= begins
         })
     }
 

@@ -38,6 +38,12 @@ pub fn family_of(canary: Canary) -> Family {
     }
 }
 
+/// Peers and simulated seconds of a short seed.
+pub const SHORT: (usize, u64) = (5, 20);
+
+/// Short seeds that a hunt may take.
+pub const BUDGET: u64 = 2_000;
+
 /// Draws the scenario of `seed` for a canary, with the canary planted in every peer.
 pub fn planted(canary: Canary, family: Family, seed: u64, size: (usize, u64)) -> Scenario {
     Scenario {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use quorate_core::{CloseCode, Configuration, Form, Genesis, Input, Member, Role};
 
 use crate::{
-    atlas::Reach,
+    atlas::LastLog,
     disk::{Fails, Loses},
     fault::FaultKind,
     network::{Later, nanos},
@@ -311,7 +311,7 @@ impl World {
         let at = self.at;
         let view = self.view(number);
         let leads = view.as_ref().is_some_and(|view| view.role == Role::Leader);
-        let log = view.map(|view| (view.configuration.clone(), Reach::of(&view)));
+        let log = view.map(|view| LastLog::of(&view));
         if leads && self.nodes[number].disk.is_busy() {
             self.mark("crash: a leader between an append and its sync");
         }
@@ -452,7 +452,7 @@ impl World {
         match &node.life {
             Some(_) => self.view(number).is_some_and(|view| view.genesis.is_some()),
             None => {
-                let configuration = node.kept.configuration.as_ref();
+                let configuration = node.kept.configuration();
                 !node.kept.emptied && configuration.is_some_and(|one| !one.voters.is_empty())
             }
         }

@@ -55,7 +55,7 @@ mod trace;
 mod turn;
 mod world;
 
-pub use canaries::{Hunt, family_of, hunt, planted};
+pub use canaries::{BUDGET, Hunt, SHORT, family_of, hunt, planted};
 pub use checkers::{Told, Violation};
 pub use dice::{Dice, Span};
 pub use explorer::{Bounds, Explored, Lapse, Planting, bounds, explorations, explore, plantings};

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, ops::Range, path::PathBuf};
 
 use clap::Args;
-use quorate_sim::{Canary, Drawing, FaultKind, Kinds};
+use quorate_sim::{BUDGET, Canary, Drawing, FaultKind, Kinds, SHORT};
 
 use crate::outcome::Outcome;
 
@@ -95,7 +95,7 @@ impl SimulateArgs {
                 let text = "a history is of one seed: name --seed S".to_owned();
                 Err(Outcome::Usage(text))
             }
-            (None, None) if self.hunts() => Ok(0..HUNTED),
+            (None, None) if self.hunts() => Ok(0..BUDGET),
             (None, None) => Err(Outcome::Usage("name --seed S or --seeds A..B".to_owned())),
         }
     }
@@ -103,7 +103,7 @@ impl SimulateArgs {
     /// Returns how many seconds of faults each seed has.
     fn length(&self) -> u64 {
         let hours = self.hours.map(|hours| hours * 3_600);
-        let otherwise = if self.hunts() { SHORT } else { SECONDS };
+        let otherwise = if self.hunts() { SHORT.1 } else { SECONDS };
         hours.or(self.seconds).unwrap_or(otherwise)
     }
 
@@ -117,10 +117,6 @@ impl SimulateArgs {
         })
     }
 }
-
-/// Seeds in which each planted bug shows, and their seconds.
-const HUNTED: u64 = 2_000;
-const SHORT: u64 = 20;
 
 /// Seconds of a seed where nothing says how many.
 const SECONDS: u64 = 60;

@@ -87,6 +87,7 @@ pub struct Peer {
     boots: Boots,
     /// Whether an earlier incarnation of the directory ended: this one founds nothing.
     succeeds: bool,
+    /// Whether this life was started before.
     restarted: bool,
     groups: BTreeMap<GroupId, Group>,
     /// Groups that were touched since the last settle, each once.

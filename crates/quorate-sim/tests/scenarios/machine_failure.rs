@@ -23,6 +23,19 @@ fn three(seed: u64, change: impl FnOnce(&mut Scenario)) -> World {
     world
 }
 
+/// Three voters that have written values of `size` bytes; the log of `peer` begins after the first.
+fn pruned(seed: u64, peer: usize, size: u32) -> World {
+    let mut world = three(seed, |scenario| {
+        scenario.profile.reserve_entries = 32;
+    });
+    write(&mut world, 0, 0..400, size);
+    wait(&mut world, 10, "pruned log", |world| {
+        let view = world.view(peer);
+        view.is_some_and(|view| view.base.index.0 > 0)
+    });
+    world
+}
+
 fn on_disk(scenario: &mut Scenario) {
     scenario.storage = Storage::Disk;
     scenario.profile.keep_log = true;
@@ -75,15 +88,7 @@ fn a_peer_whose_machine_fails_applies_its_log_once_more() {
 #[test]
 fn a_peer_whose_log_does_not_go_back_far_enough_fetches_its_state_from_the_others() {
     for peer in 0..3 {
-        let mut world = three(4 + peer as u64, |scenario| {
-            scenario.profile.reserve_entries = 32;
-        });
-        write(&mut world, 0, 0..400, 100);
-        let pruned = |world: &World| {
-            let view = world.view(peer);
-            view.is_some_and(|view| view.base.index.0 > 0)
-        };
-        wait(&mut world, 10, "pruned log", pruned);
+        let mut world = pruned(4 + peer as u64, peer, 100);
         fails(&mut world, peer, 1);
         let mut load = Load::new(&[0, 1, 2]);
         load.until(&mut world, 20, "restored state", |world| {
@@ -99,15 +104,7 @@ fn a_peer_whose_log_does_not_go_back_far_enough_fetches_its_state_from_the_other
 #[test]
 fn whoever_has_no_state_lets_nobody_go_that_has_it() {
     for peer in 0..3 {
-        let mut world = three(16 + peer as u64, |scenario| {
-            scenario.profile.reserve_entries = 32;
-        });
-        write(&mut world, 0, 0..400, 1_000);
-        let pruned = |world: &World| {
-            let view = world.view(peer);
-            view.is_some_and(|view| view.base.index.0 > 0)
-        };
-        wait(&mut world, 10, "pruned log", pruned);
+        let mut world = pruned(16 + peer as u64, peer, 1_000);
         let others = [(peer + 1) % 3, (peer + 2) % 3];
         for other in others {
             world.inject(FaultKind::Narrow {
