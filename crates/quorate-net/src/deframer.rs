@@ -17,7 +17,8 @@ use bytes::{Buf, Bytes};
 
 use crate::limits::RESERVE_AHEAD;
 
-const HEAD: usize = 4;
+/// Bytes of a frame's length.
+pub(crate) const HEAD: usize = 4;
 
 /// Why a stream's bytes are not frames.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]

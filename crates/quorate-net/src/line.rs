@@ -2,13 +2,13 @@
 //!
 //! No bytes travel: a frame is handed to the other peer's queue of events as it is, shared and not
 //! copied. All the same the link holds to what one over QUIC does: lanes keep their order, a
-//! stranger's first frame is all that is read of it, queues are bounded in bytes, and whatever is
+//! stranger's handshake is all that is read of it, queues are bounded in bytes, and whatever is
 //! wrong with what a peer sends costs this link and nothing else.
 //!
 //! ```text
 //! stage of an end        what passes to its peer
 //! Dark                   nothing: its LinkUp is not queued yet
-//! Stranger               the first control frame
+//! Stranger               a handshake: the first control frame, and those behind it that fit
 //! Held                   nothing, until this peer says that the other one has proven itself
 //! Open                   everything
 //! Over                   nothing any more
@@ -36,12 +36,12 @@ use tokio::sync::{oneshot, watch};
 use crate::{
     address::Address,
     codes::{self, Closing},
-    deframer::FrameFault,
+    deframer::{FrameFault, HEAD},
     inbox::{Charge, Event, Inbox, Undelivered},
     introduction,
     limits::{
-        BULK_QUEUE, CONTROL_QUEUE, ENTRIES_LANES, ENTRIES_QUEUE, FRAME_OVERHEAD, HELLO_FRAME,
-        INTRODUCTION, INTRODUCTION_QUEUE,
+        BULK_QUEUE, CONTROL_QUEUE, ENTRIES_LANES, ENTRIES_QUEUE, FRAME_OVERHEAD, HANDSHAKE,
+        HELLO_FRAME, INTRODUCTION, INTRODUCTION_QUEUE,
     },
     link::{LinkFigures, SendError, frame_limit},
     reader::Fault,
@@ -72,6 +72,8 @@ struct End {
 #[derive(Debug)]
 struct Intake {
     stage: Stage,
+    /// Bytes of a stranger's handshake that may pass still.
+    left: usize,
     /// Sent and not passed on yet, in order.
     waiting: VecDeque<Waiting>,
     /// Whether something was sent since the last flush.
@@ -145,6 +147,7 @@ impl End {
             gate: Mutex::new(Some(open)),
             intake: Mutex::new(Intake {
                 stage: Stage::Dark,
+                left: HANDSHAKE,
                 waiting: VecDeque::new(),
                 fresh: false,
                 control: Arc::default(),
@@ -165,11 +168,11 @@ impl End {
     /// Passes on what may pass.
     fn flush(&self, intake: &mut Intake) -> Result<(), Fault> {
         intake.fresh = false;
-        if intake.stage == Stage::Stranger
-            && let Some(hello) = intake.take_hello()?
-        {
-            self.pass(hello)?;
-            intake.stage = Stage::Held;
+        while intake.stage == Stage::Stranger {
+            match intake.take_handshake()? {
+                Some(frame) => self.pass(frame)?,
+                None => break,
+            }
         }
         if intake.stage == Stage::Open {
             for waiting in intake.waiting.drain(..) {
@@ -244,8 +247,8 @@ impl Intake {
         }
     }
 
-    /// Takes a stranger's first frame, if it came.
-    fn take_hello(&mut self) -> Result<Option<Waiting>, FrameFault> {
+    /// Takes the next frame of a stranger's handshake, if it came and is not too much.
+    fn take_handshake(&mut self) -> Result<Option<Waiting>, FrameFault> {
         for (at, waiting) in self.waiting.iter_mut().enumerate() {
             let Waiting::Frames {
                 lane: Lane::Control,
@@ -255,18 +258,23 @@ impl Intake {
             else {
                 continue;
             };
-            let (hello, limit) = (frames.remove(0), HELLO_FRAME);
-            let len = hello.len();
-            if len > limit {
+            let (len, limit) = (frames[0].len(), HELLO_FRAME);
+            if self.left == HANDSHAKE && len > limit {
                 return Err(FrameFault::TooLarge { len, limit });
             }
+            let Some(left) = self.left.checked_sub(HEAD + len) else {
+                self.stage = Stage::Held;
+                return Ok(None);
+            };
+            self.left = left;
+            let frame = frames.remove(0);
             let charge = charge.split(len + FRAME_OVERHEAD);
             if frames.is_empty() {
                 self.waiting.remove(at);
             }
             return Ok(Some(Waiting::Frames {
                 lane: Lane::Control,
-                frames: vec![hello],
+                frames: vec![frame],
                 charge,
             }));
         }

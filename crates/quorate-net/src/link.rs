@@ -47,7 +47,7 @@ use crate::{
     },
     outlet::{Framing, Outlet, Refused},
     presets::Tuning,
-    reader::{self, Fault},
+    reader::{self, Fault, Handshake},
     writer::{self, StreamLane},
 };
 
@@ -332,12 +332,12 @@ async fn serve(link: &Arc<Link>, startup: Startup) -> Result<(), Fault> {
     let Startup {
         dialed,
         send,
-        mut recv,
+        recv,
         inbox,
         tuning,
         deadline,
         stranger,
-        gate,
+        mut gate,
     } = startup;
     let exporter = link.exporter()?;
     let up = Event::LinkUp {
@@ -350,13 +350,17 @@ async fn serve(link: &Arc<Link>, startup: Startup) -> Result<(), Fault> {
 
     link.spawn(control_writer(Arc::clone(link), send));
     let control = inbox.control_inlet(link.id, CONTROL_INBOX);
+    let mut handshake = Handshake::new(recv);
     let proof = async {
-        let hello = reader::first_frame(&mut recv).await?;
+        let hello = handshake.first_frame().await?;
         control.deliver(Lane::Control, vec![hello]).await?;
-        // The driver may never answer, and the peer may go meanwhile.
-        tokio::select! {
-            opened = gate => opened.map_err(|_| Fault::Lost),
-            _ = link.connection.closed() => Err(Fault::Lost),
+        loop {
+            // The driver may never answer, and the peer may go meanwhile.
+            tokio::select! {
+                opened = &mut gate => return opened.map_err(|_| Fault::Lost),
+                _ = link.connection.closed() => return Err(Fault::Lost),
+                frames = handshake.frames() => control.deliver(Lane::Control, frames?).await?,
+            }
         }
     };
     let late = || {
@@ -378,7 +382,7 @@ async fn serve(link: &Arc<Link>, startup: Startup) -> Result<(), Fault> {
         writer::introductions(link.connection.clone(), &link.introductions).await
     });
     let data = inbox.data_inlet(link.id, DATA_INBOX);
-    reader::read_all(link, recv, control, data).await;
+    reader::read_all(link, handshake, control, data).await;
     Ok(())
 }
 

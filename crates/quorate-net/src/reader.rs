@@ -23,7 +23,9 @@ use crate::{
     deframer::{Deframer, FrameFault, checked_len},
     inbox::{Deaf, Inlet},
     introduction,
-    limits::{BULK_READERS, ENTRIES_LANES, HELLO_FRAME, INTRODUCTION, LANE_END, READ_CHUNKS},
+    limits::{
+        BULK_READERS, ENTRIES_LANES, HANDSHAKE, HELLO_FRAME, INTRODUCTION, LANE_END, READ_CHUNKS,
+    },
     link::{BULK_TAG, ENTRIES_TAG, INTRODUCTION_TAG, Link, frame_limit},
 };
 
@@ -46,17 +48,58 @@ struct Shared {
     bulk: Semaphore,
 }
 
-/// Reads a stranger's first frame, and not a byte more.
-pub(crate) async fn first_frame(recv: &mut RecvStream) -> Result<Bytes, Fault> {
-    let mut head = [0; 4];
-    recv.read_exact(&mut head).await?;
-    let mut frame = vec![0; checked_len(head, HELLO_FRAME)?];
-    recv.read_exact(&mut frame).await?;
-    Ok(frame.into())
+/// The control lane of a link while its peer is a stranger: little of it is read.
+pub(crate) struct Handshake {
+    pub(crate) recv: RecvStream,
+    deframer: Deframer,
+    /// What may be read still.
+    left: usize,
+}
+
+impl Handshake {
+    pub(crate) fn new(recv: RecvStream) -> Self {
+        Self {
+            recv,
+            deframer: Deframer::new(frame_limit(Lane::Control)),
+            left: HANDSHAKE,
+        }
+    }
+
+    /// Reads the first frame, and not a byte more.
+    pub(crate) async fn first_frame(&mut self) -> Result<Bytes, Fault> {
+        let mut head = [0; 4];
+        self.recv.read_exact(&mut head).await?;
+        let mut frame = vec![0; checked_len(head, HELLO_FRAME)?];
+        self.recv.read_exact(&mut frame).await?;
+        self.left -= head.len() + frame.len();
+        Ok(frame.into())
+    }
+
+    /// Reads the frames that follow, proofs of more groups, for as long as there may be more; never
+    /// returns at the end of the stream or of what may be read.
+    ///
+    /// Cancel-safe: what has come of a frame is kept.
+    pub(crate) async fn frames(&mut self) -> Result<Vec<Bytes>, Fault> {
+        let mut frames = Vec::new();
+        while frames.is_empty() {
+            // Without room it waits for the proof, which what it has read may hold; who ended its
+            // stream is about to close the link, and says why.
+            let chunk = match self.left {
+                0 => None,
+                left => self.recv.read_chunk(left).await?,
+            };
+            let Some(chunk) = chunk else {
+                return std::future::pending().await;
+            };
+            self.left -= chunk.len();
+            self.deframer.push(chunk, &mut frames)?;
+        }
+        Ok(frames)
+    }
 }
 
 /// Reads all lanes of a link until the connection is gone and everything read is delivered.
-pub(crate) async fn read_all(link: &Link, control: RecvStream, inlet: Inlet, data: Inlet) {
+pub(crate) async fn read_all(link: &Link, control: Handshake, inlet: Inlet, data: Inlet) {
     let shared = Arc::new(Shared {
         data,
         lanes: Mutex::default(),
@@ -65,8 +108,8 @@ pub(crate) async fn read_all(link: &Link, control: RecvStream, inlet: Inlet, dat
     });
     let mut readers = JoinSet::new();
     readers.spawn(async move {
-        let mut control = control;
-        read_lane(&mut control, Lane::Control, &inlet).await
+        let Handshake { recv, deframer, .. } = control;
+        read_lane(recv, deframer, Lane::Control, &inlet).await
     });
     loop {
         tokio::select! {
@@ -112,7 +155,8 @@ async fn read_entries(mut recv: RecvStream, shared: &Shared) -> Result<(), Fault
     let mut group = GroupId([0; 16]);
     recv.read_exact(&mut group.0).await?;
     shared.open(group).await?;
-    let read = read_lane(&mut recv, Lane::Entries(group), &shared.data).await;
+    let lane = Lane::Entries(group);
+    let read = read_lane(recv, Deframer::new(frame_limit(lane)), lane, &shared.data).await;
     shared.lanes().remove(&group);
     shared.ended.notify_waiters();
     read
@@ -160,8 +204,12 @@ async fn read_message(mut recv: RecvStream, limit: usize) -> Result<Bytes, Fault
 }
 
 /// Reads frames until the stream ends, which it may between two frames.
-async fn read_lane(recv: &mut RecvStream, lane: Lane, inlet: &Inlet) -> Result<(), Fault> {
-    let mut deframer = Deframer::new(frame_limit(lane));
+async fn read_lane(
+    mut recv: RecvStream,
+    mut deframer: Deframer,
+    lane: Lane,
+    inlet: &Inlet,
+) -> Result<(), Fault> {
     let mut chunks = vec![Bytes::new(); READ_CHUNKS];
     while let Some(count) = recv.read_many_chunks(&mut chunks).await? {
         let mut frames = Vec::new();

@@ -201,8 +201,9 @@ impl Transport {
 
     /// Lifts the limits on strangers from a link whose peer has proven itself.
     ///
-    /// Until then only the first control frame is read (at most [`crate::limits::HELLO_FRAME`]),
-    /// only control frames are sent, and the link goes down after [`STRANGER_TIME`].
+    /// Until then only control frames are sent, few are read (a first one of at most
+    /// [`crate::limits::HELLO_FRAME`], and no more than [`crate::limits::HANDSHAKE`] of all), and
+    /// the link goes down after [`STRANGER_TIME`].
     pub fn authenticate(&self, link: LinkId) {
         if let Some(link) = self.inner.links.get(&link) {
             link.authenticate();

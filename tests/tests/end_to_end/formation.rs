@@ -261,3 +261,25 @@ async fn two_groups_share_their_peers_and_nothing_else() {
         net.close().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_of_many_groups_is_met_in_any_of_them() {
+    let directory = meeting_place();
+    let network = || Network::builder("test").rendezvous(directory.path());
+    let name = |number: u32| GroupKey::named(&format!("group {number}"));
+    let busy = network().build().await.unwrap();
+    for number in 0..60 {
+        let group = busy.group(name(number)).form(Form::Alone);
+        group.open().await.unwrap();
+    }
+    // Its proofs of most of them do not fit into the first frame of a link.
+    for number in [0, 30, 59] {
+        let net = network().build().await.unwrap();
+        let group = net.group(name(number)).form(Form::Join);
+        let group = soon(group.open()).await.unwrap();
+        let map = group.map::<u64, u64>("map");
+        soon(map.insert(1, 1)).await.unwrap();
+        net.close().await;
+    }
+    busy.close().await;
+}

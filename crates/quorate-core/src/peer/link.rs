@@ -3,8 +3,8 @@
 //!
 //! Handshake: each side sends one `Hello` at once, with proofs of the keys of its groups, bound to
 //! the TLS session and to the side that sends. Until a proof of a group that both run has come, the
-//! other side is a stranger: nothing but its handshake is read. Proofs for groups opened later
-//! follow as `Prove`.
+//! other side is a stranger: nothing but its handshake is read. Proofs of more groups than a hello
+//! holds, and of groups opened later, follow as `Prove`.
 //!
 //! Two peers that dial each other at once have two links. The one dialed by the lower key survives;
 //! both sides see both links and decide alike. Of two links dialed by the same side, or of two
@@ -17,12 +17,14 @@ use crate::{
     boot::{Boot, Lineage},
     canary::{Canary, Planted},
     effect::CloseCode,
-    id::{GroupId, GroupKey, Incarnation, LinkId, Member, NetworkId, PeerId},
+    id::{GroupId, Incarnation, LinkId, Member, NetworkId, PeerId},
     limits,
     random::{Purpose, Random},
     time::Time,
     wire::{Control, Hello, PROTOCOL_VERSION, Proof},
 };
+
+use super::keys::{Keys, Session, Verdict};
 
 /// How long the peer with the higher key waits for the other one to dial.
 const POLITENESS: Duration = Duration::from_millis(60);
@@ -37,8 +39,7 @@ const STRANGER_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Hash, Debug)]
 pub(crate) struct Link {
     pub(crate) peer: PeerId,
-    pub(crate) dialed: bool,
-    exporter: [u8; 32],
+    session: Session,
     up_at: Time,
     /// The other side's life, once it has said hello.
     pub(crate) incarnation: Option<Incarnation>,
@@ -74,24 +75,29 @@ impl Link {
         self.barred
     }
 
-    fn check_proofs(&mut self, groups: &Keys) -> Result<Greeting, CloseCode> {
+    /// Judges the proofs from the one at `since` on, for some groups.
+    fn check(
+        &mut self,
+        keys: &Keys,
+        groups: impl Iterator<Item = GroupId>,
+        since: usize,
+    ) -> Result<Greeting, CloseCode> {
         let was = self.proven.len();
         let mut wrong = false;
         let mut proven = Vec::new();
-        for (group, key) in &groups.keys {
-            if self.proven.contains(group) {
+        for group in groups {
+            if self.proven.contains(&group) {
                 continue;
             }
-            let expected = key.proof(*group, &self.exporter, !self.dialed);
-            let label = label(key);
-            let mut matched = false;
-            for proof in &self.proofs {
-                matched |= blake3::Hash::from(proof.proof) == blake3::Hash::from(expected);
-                wrong |= proof.label == label && !matched;
-            }
-            if matched {
-                self.proven.insert(*group);
-                proven.push(*group);
+            let proofs = self.proofs[since..].iter();
+            let verdicts = proofs.map(|proof| keys.judge(group, &self.session, proof));
+            let verdicts = verdicts.filter(|verdict| *verdict != Verdict::Other);
+            match verdicts.reduce(|one, other| if other == Verdict::Proven { other } else { one }) {
+                Some(Verdict::Proven) => {
+                    self.proven.insert(group);
+                    proven.push(group);
+                }
+                judged => wrong |= judged.is_some(),
             }
         }
         if self.proven.is_empty() && wrong {
@@ -102,29 +108,6 @@ impl Link {
             proven,
         })
     }
-}
-
-/// The keys of the groups opened here.
-#[derive(Clone, Hash, Debug, Default)]
-pub(crate) struct Keys {
-    pub(crate) keys: BTreeMap<GroupId, GroupKey>,
-}
-
-impl Keys {
-    fn proofs(&self, link: &Link) -> Vec<Proof> {
-        let proof = |(group, key): (&GroupId, &GroupKey)| Proof {
-            label: label(key),
-            proof: key.proof(*group, &link.exporter, link.dialed),
-        };
-        self.keys.iter().map(proof).collect()
-    }
-}
-
-fn label(key: &GroupKey) -> [u8; 8] {
-    let hash = blake3::derive_key("quorate 2026 group label", key.label().as_bytes());
-    let mut label = [0; 8];
-    label.copy_from_slice(&hash[..8]);
-    label
 }
 
 /// Who speaks for this peer in a handshake.
@@ -217,8 +200,7 @@ impl Links {
         }
         let mut link = Link {
             peer,
-            dialed,
-            exporter,
+            session: Session { exporter, dialed },
             up_at: now,
             incarnation: None,
             lineage: None,
@@ -227,7 +209,8 @@ impl Links {
             proven: BTreeSet::new(),
             outbox: Vec::new(),
         };
-        let mut proofs = keys.proofs(&link);
+        let proof = |group| keys.proof(group, &link.session);
+        let mut proofs: Vec<Proof> = keys.groups().filter_map(proof).collect();
         let more = proofs.split_off(proofs.len().min(limits::HELLO_PROOFS));
         let Identity {
             me,
@@ -271,7 +254,7 @@ impl Links {
         if let Some(known) = self.known.get_mut(&link.peer) {
             known.answered = true;
         }
-        let greeting = link.check_proofs(keys);
+        let greeting = link.check(keys, keys.groups(), 0);
         self.plan();
         greeting
     }
@@ -288,24 +271,18 @@ impl Links {
             return Err(CloseCode::Misbehaved);
         }
         link.proofs.push(proof);
-        let greeting = link.check_proofs(keys);
+        let greeting = link.check(keys, keys.groups(), link.proofs.len() - 1);
         self.plan();
         greeting
     }
 
     /// Proves a group that is opened now on every link, and checks what was proven before.
     pub(crate) fn open(&mut self, group: GroupId, keys: &Keys) -> Vec<(LinkId, Greeting)> {
-        let Some(key) = keys.keys.get(&group) else {
-            return Vec::new();
-        };
         let mut greetings = Vec::new();
         for (id, link) in &mut self.links {
-            let proof = Proof {
-                label: label(key),
-                proof: key.proof(group, &link.exporter, link.dialed),
-            };
-            link.outbox.push(Control::Prove(proof));
-            if let Ok(greeting) = link.check_proofs(keys) {
+            let proof = keys.proof(group, &link.session);
+            link.outbox.extend(proof.map(Control::Prove));
+            if let Ok(greeting) = link.check(keys, std::iter::once(group), 0) {
                 greetings.push((*id, greeting));
             }
         }
@@ -332,7 +309,8 @@ impl Links {
                 let boot = |link: &Link| link.lineage.as_ref().map(Lineage::present);
                 let same_life = old.incarnation == link.incarnation && boot(old) == boot(link);
                 let lower_dials = self.identity.me.peer < member.peer;
-                if same_life && old.dialed != link.dialed && old.dialed == lower_dials {
+                let differ = old.session.dialed != link.session.dialed;
+                if same_life && differ && old.session.dialed == lower_dials {
                     old_id
                 } else {
                     id

@@ -15,6 +15,7 @@ mod early;
 mod flush;
 mod formation;
 mod group;
+mod keys;
 mod link;
 mod meeting;
 mod seat;
@@ -48,7 +49,8 @@ use self::{
     boots::Boots,
     due::Due,
     group::Group,
-    link::{Greeting, Identity, Keys, Links},
+    keys::Keys,
+    link::{Greeting, Identity, Links},
 };
 
 pub use view::{FollowerView, GroupView, MemberView, SessionView, WhyLearner};
@@ -289,7 +291,7 @@ impl Peer {
         // Nothing durable says whether an earlier boot of this life asked for a seat.
         group.has_asked = self.restarted;
         self.groups.insert(id, group);
-        self.keys.keys.insert(id, open.key.clone());
+        self.keys.add(id, &open);
         let enough = !self.full;
         self.with_group(now, id, effects, |group, out| {
             group.on_space(now, enough, out);

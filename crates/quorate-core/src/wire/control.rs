@@ -49,7 +49,8 @@ pub struct Hello {
 /// Proves a group's key, bound to the TLS session and to the side that proves.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Proof {
-    /// A hash of what people call the group: tells a wrong key from another group.
+    /// A hash of what people call the group and of what runs in it: tells a wrong key from another
+    /// group.
     pub label: [u8; 8],
     /// The proof.
     pub proof: [u8; 32],

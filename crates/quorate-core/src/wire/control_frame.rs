@@ -18,7 +18,8 @@ use crate::{
     versions::Versions,
 };
 
-/// Encodes `messages` into as few frames as the limit allows, each message whole.
+/// Encodes `messages` into as few frames as the limit allows, each message whole, and a hello by
+/// itself: of a stranger's first frame less is read.
 ///
 /// # Panics
 ///
@@ -37,9 +38,14 @@ pub(crate) fn encode_control_in(
     for message in messages {
         let before = room.len();
         put(message, room).expect("encoding to a growing buffer cannot fail");
-        if room.len() > limits::CONTROL_FRAME && before > 0 {
+        let alone = matches!(message, Control::Hello(_));
+        if (alone || room.len() > limits::CONTROL_FRAME) && before > 0 {
             frame(Bytes::copy_from_slice(&room[..before]));
             room.drain(..before);
+        }
+        if alone {
+            frame(Bytes::copy_from_slice(room));
+            room.clear();
         }
     }
     if !room.is_empty() {
@@ -236,6 +242,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{
+        boot::Lineage,
+        id::NetworkId,
+        wire::{Hello, PROTOCOL_VERSION, Proof},
+    };
 
     fn address() -> Address {
         Address {
@@ -243,6 +254,37 @@ mod tests {
             genesis: GenesisId([0; 16]),
             to: Incarnation(u64::MAX),
         }
+    }
+
+    #[test]
+    fn a_hello_fits_a_strangers_first_frame_whatever_waits_behind_it() {
+        let mut lineage = Lineage::unborn();
+        for boot in 0..2 * limits::LINEAGE as u64 {
+            lineage.boot(u64::MAX - boot);
+        }
+        let proof = Proof {
+            label: [255; 8],
+            proof: [255; 32],
+        };
+        let hello = Control::Hello(Hello {
+            version: PROTOCOL_VERSION,
+            network: NetworkId::from_name("test"),
+            incarnation: Incarnation(u64::MAX),
+            lineage,
+            proofs: vec![proof; limits::HELLO_PROOFS],
+        });
+        let mut messages = vec![Control::Prove(proof); limits::GROUPS];
+        messages[0] = hello.clone();
+        let mut frames = Vec::new();
+        encode_control(&messages, |frame| frames.push(frame));
+        assert!(
+            frames[0].len() <= limits::HELLO_FRAME,
+            "{}",
+            frames[0].len()
+        );
+        assert_eq!(decode_control(&frames[0]), Ok(vec![hello]));
+        let decoded = frames.iter().map(|frame| decode_control(frame).unwrap());
+        assert!(decoded.flatten().eq(messages));
     }
 
     /// A number of any length on the wire.

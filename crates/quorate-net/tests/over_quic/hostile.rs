@@ -275,21 +275,39 @@ async fn a_lane_may_end_between_frames_and_begin_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stranger_is_heard_once_and_little() {
+async fn a_strangers_handshake_is_heard_and_nothing_else() {
     let mut friends = Friends::new().await;
-    // Two frames at once: the second waits for the proof.
     let mut rogue = Rogue::stranger(&mut friends.victim).await;
-    let both = [framed(b"hello"), framed(b"and more")].concat();
+    // What it proves later comes with its next frames, in one piece or in two.
+    let framed_more = framed(b"and more");
+    let (piece, rest) = framed_more.split_at(7);
+    let both = [&framed(b"hello")[..], piece].concat();
     rogue.send.write_all(&both).await.unwrap();
     assert_eq!(
         friends.victim.frame(rogue.link, Lane::Control).await,
         "hello"
+    );
+    rogue.send.write_all(rest).await.unwrap();
+    assert_eq!(
+        friends.victim.frame(rogue.link, Lane::Control).await,
+        "and more"
     );
     let refused = friends
         .victim
         .transport
         .send(rogue.link, ORDERS, Bytes::from_static(b"x"));
     assert_eq!(refused, Err(SendError::Stranger));
+    // It does not go on for ever.
+    let sent = limits::HANDSHAKE / 1_000 + 4;
+    for number in 0..sent {
+        let frame = framed(&[number as u8; 1_000]);
+        rogue.send.write_all(&frame).await.unwrap();
+    }
+    let heard = (limits::HANDSHAKE - both.len() - rest.len()) / 1_004;
+    for number in 0..heard {
+        let frame = friends.victim.frame(rogue.link, Lane::Control).await;
+        assert_eq!(frame[0], number as u8);
+    }
     // No other stream, either, before the proof.
     let opening = rogue.connection.clone();
     let mut opening = pin!(opening.open_uni());
@@ -306,11 +324,12 @@ async fn a_stranger_is_heard_once_and_little() {
     let mut answer = [0; 18];
     rogue.recv.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer[..], framed(b"hello yourself"));
+    assert!(friends.victim.poll_frame().is_none(), "the rest waits");
     friends.victim.transport.authenticate(rogue.link);
-    assert_eq!(
-        friends.victim.frame(rogue.link, Lane::Control).await,
-        "and more"
-    );
+    for number in heard..sent {
+        let frame = friends.victim.frame(rogue.link, Lane::Control).await;
+        assert!(frame == vec![number as u8; 1_000]);
+    }
     opening.await.unwrap();
 
     let mut rogue = Rogue::stranger(&mut friends.victim).await;

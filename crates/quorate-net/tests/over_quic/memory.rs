@@ -35,25 +35,37 @@ async fn a_frame_is_handed_over_and_not_copied() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_heard_once_and_little() {
+async fn a_strangers_handshake_is_heard_and_nothing_else() {
     let switchboard = Switchboard::new();
     let (mut a, mut b) = two(&switchboard);
     let (at_a, at_b) = strangers(&mut a, &mut b).await;
     for said in ["hello", "and more"] {
         a.send(at_a, Lane::Control, said);
+        assert_eq!(b.frame(at_b, Lane::Control).await, said);
     }
     let refused = a.transport.send(at_a, ORDERS, Bytes::from_static(b"x"));
     assert_eq!(refused, Err(SendError::Stranger));
-    assert_eq!(b.frame(at_b, Lane::Control).await, "hello");
     // The other side has no such doubts; what it sends waits for the proof all the same.
     a.transport.authenticate(at_a);
     a.send(at_a, ORDERS, &b"an entry"[..]);
+    a.send(at_a, Lane::Control, &b"one more"[..]);
+    let large = vec![1; limits::CONTROL_FRAME];
+    for _ in 0..limits::HANDSHAKE / large.len() {
+        a.send(at_a, Lane::Control, large.clone());
+    }
     b.send(at_b, Lane::Control, &b"hello yourself"[..]);
     assert_eq!(a.frame(at_a, Lane::Control).await, "hello yourself");
-    assert!(b.poll_frame().is_none(), "the second frame waits");
+    assert_eq!(b.any_frame(at_b).await, (Lane::Control, "one more".into()));
+    for _ in 1..limits::HANDSHAKE / large.len() {
+        assert!(b.frame(at_b, Lane::Control).await == large);
+    }
+    assert!(
+        b.poll_frame().is_none(),
+        "the entry waits, and what is too much"
+    );
     b.transport.authenticate(at_b);
-    assert_eq!(b.any_frame(at_b).await, (Lane::Control, "and more".into()));
-    assert_eq!(b.any_frame(at_b).await, (ORDERS, "an entry".into()));
+    assert_eq!(b.frame(at_b, ORDERS).await, "an entry");
+    assert!(b.frame(at_b, Lane::Control).await == large);
 
     let mut c = Peer::plug_in(&switchboard, 3);
     let (at_c, at_b) = strangers(&mut c, &mut b).await;
