@@ -51,6 +51,13 @@ pub const BULK_FRAME: usize = 4 << 20;
 /// Bytes of entries on their way to one follower without an ack: half the connection's window.
 pub const INFLIGHT_BYTES: usize = 8 << 20;
 
+/// Bytes of entries that a leader begins with, before it knows how long an answer takes: half a
+/// second of a slow link.
+pub const WINDOW_FIRST: usize = 512 << 10;
+
+/// Bytes of entries that may always be on their way: an eighth of a second of a slow link.
+pub const WINDOW_LEAST: usize = 128 << 10;
+
 /// Frames of entries on their way to one follower without an ack.
 pub const INFLIGHT_FRAMES: usize = 256;
 

@@ -7,6 +7,9 @@
 //! A group that was founded twice must have one history again, unless both have user commands: then
 //! all that holds for each of the two, and every peer says that they are in conflict.
 //!
+//! Faults have ended once the last frame that they made late has arrived: a second copy of a
+//! handshake still costs a link, and what was asked over it is not known.
+//!
 //! The bound counts election timeouts, plus the waits of the profile that may lawfully be sat out
 //! once: an offer that does not come, a dead voter that is replaced.
 
@@ -36,6 +39,8 @@ impl World {
     /// Heals the cluster and demands that it comes back; a failure is a violation.
     pub fn come_back(&mut self) {
         self.heal();
+        let astray = self.network.astray_until().saturating_sub(self.at);
+        self.run_for(Duration::from_nanos(astray));
         let timeout = self.scenario.profile.election_max;
         let healed = self.at;
         let slowest = Duration::from_nanos(

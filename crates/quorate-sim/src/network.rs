@@ -151,6 +151,8 @@ pub(crate) struct Network {
     cuts: Vec<Vec<u32>>,
     rates: Vec<Vec<u64>>,
     dice: Vec<Vec<Dice>>,
+    /// When the last frame that has lost its place arrives, as far as is known.
+    astray_until: u64,
 }
 
 impl Network {
@@ -168,8 +170,15 @@ impl Network {
             cuts: vec![vec![0; peers]; peers],
             rates: vec![vec![plan.rate; peers]; peers],
             dice,
+            astray_until: 0,
             plan,
         }
+    }
+
+    /// Returns when the last frame arrives that is late, or a second copy: what a link of QUIC does
+    /// not do, and what the other side may close a link for.
+    pub(crate) fn astray_until(&self) -> u64 {
+        self.astray_until
     }
 
     /// Ends all bad weather, cuts and narrow ways, for good.
@@ -389,11 +398,16 @@ impl Network {
                 },
             ));
         };
+        let mut late = |dice: &mut Dice| {
+            let at = arrival + dice.nanos(weather.lateness);
+            self.astray_until = self.astray_until.max(at);
+            at
+        };
         if twice {
-            arrive(arrival + dice.nanos(weather.lateness), frame.clone());
+            arrive(late(dice), frame.clone());
         }
         if astray {
-            arrive(arrival + dice.nanos(weather.lateness), frame);
+            arrive(late(dice), frame);
         } else if lane == Lane::Bulk {
             arrive(arrival, frame);
         } else {

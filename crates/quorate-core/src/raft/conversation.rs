@@ -13,18 +13,17 @@
 //! lost its memory or a conversation that started anew never has a late answer of an older one
 //! counted (<https://github.com/tikv/raft-rs/issues/571>).
 //!
-//! How long an answer may take is learnt: twice the longest pause between two answers of late, and
-//! twice as long after each timeout. A link that carries a window in seconds would otherwise be
-//! given every window again, several times over, in front of anything new.
+//! How much is on its way, and for how long, is the [`Window`]'s.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use crate::{
     cursor::{Cursor, Index},
-    limits,
     time::Time,
     versions::Versions,
 };
+
+use super::window::Window;
 
 /// What a leader knows of one follower.
 #[derive(Clone, Hash, Debug)]
@@ -63,18 +62,12 @@ pub(crate) struct Conversation {
     behind_at: Index,
     /// The leader's last index when it was last told that it is behind; for a planted bug.
     pub(crate) requested: Index,
-    inflight: VecDeque<(Index, usize)>,
-    inflight_bytes: usize,
-    /// When entries on their way count as lost.
-    resend_at: Time,
-    /// How long the next wait for an answer is.
-    patience: Duration,
-    /// Since when the next answer is waited for, sent again or not.
-    waiting_since: Option<Time>,
+    /// What is on its way.
+    window: Window,
 }
 
-/// The longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of entries sent along with a probe, which may be sent in vain.
+const PROBE_BYTES: usize = 16 << 10;
 
 /// How entries are sent to a follower.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -110,11 +103,7 @@ impl Conversation {
             told_behind: Time(0),
             behind_at: Index(0),
             requested: Index(0),
-            inflight: VecDeque::new(),
-            inflight_bytes: 0,
-            resend_at: Time::NEVER,
-            patience: Duration::ZERO,
-            waiting_since: None,
+            window: Window::new(now),
         }
     }
 
@@ -126,74 +115,41 @@ impl Conversation {
     /// Tells whether another append may be sent now.
     pub(crate) fn has_room(&self) -> bool {
         match self.mode {
-            Mode::Probe => self.inflight.is_empty(),
-            Mode::Replicate | Mode::Stage(_) => {
-                self.inflight.len() < limits::INFLIGHT_FRAMES
-                    && self.inflight_bytes < limits::INFLIGHT_BYTES
-            }
+            Mode::Probe => self.window.is_empty(),
+            Mode::Replicate | Mode::Stage(_) => self.window.has_room(),
             Mode::Behind => false,
         }
     }
 
     /// Tells whether nothing is on its way.
     pub(crate) fn is_idle(&self) -> bool {
-        self.inflight.is_empty()
+        self.window.is_empty()
+    }
+
+    /// Returns how many bytes of entries the next append may have.
+    pub(crate) fn append(&self) -> usize {
+        match self.mode {
+            Mode::Probe => PROBE_BYTES,
+            _ => self.window.append(),
+        }
     }
 
     /// Notes that entries up to `last` were sent.
     pub(crate) fn sent(&mut self, last: Index, bytes: usize, now: Time, patience: Duration) {
         self.next = last.next();
-        self.inflight.push_back((last, bytes));
-        self.inflight_bytes += bytes;
-        self.waiting_since.get_or_insert(now);
-        if self.resend_at == Time::NEVER {
-            self.patience = self.patience.max(patience);
-            self.resend_at = now.after(self.patience);
-        }
-    }
-
-    /// Notes an answer that covers everything up to `upto`.
-    pub(crate) fn answered(&mut self, upto: Index, now: Time, patience: Duration) {
-        let before = self.inflight.len();
-        while self.inflight.front().is_some_and(|(last, _)| *last <= upto) {
-            if let Some((_, bytes)) = self.inflight.pop_front() {
-                self.inflight_bytes -= bytes;
-            }
-        }
-        if self.inflight.len() < before {
-            self.learn(now, patience);
-            self.resend_at = now.after(self.patience);
-        }
-        if self.inflight.is_empty() {
-            self.resend_at = Time::NEVER;
-            self.waiting_since = None;
-        }
-    }
-
-    /// Learns from an answer how long the next one may take; never less than `least`.
-    fn learn(&mut self, now: Time, least: Duration) {
-        let took = self.waiting_since.map(|since| now.since(since));
-        let twice = took.unwrap_or_default() * 2;
-        self.patience = (self.patience / 2).max(twice).min(PATIENCE).max(least);
-        self.waiting_since = Some(now);
+        self.window.sent(last, bytes, now, patience);
     }
 
     /// Forgets what is on its way and goes on from `next` in `mode`.
     pub(crate) fn restart(&mut self, mode: Mode, next: Index) {
         self.mode = mode;
         self.next = next;
-        self.inflight.clear();
-        self.inflight_bytes = 0;
-        self.resend_at = Time::NEVER;
+        self.window.clear();
     }
 
     /// Tells whether what is on its way counts as lost; waits twice as long the next time.
     pub(crate) fn timed_out(&mut self, now: Time) -> bool {
-        if now < self.resend_at {
-            return false;
-        }
-        self.patience = (self.patience * 2).min(PATIENCE);
-        true
+        self.window.timed_out(now)
     }
 
     /// Notes that the follower was heard; a pause longer than `pause` ends its stability.
@@ -217,7 +173,7 @@ impl Conversation {
         self.matched = self.matched.max(matched);
         let proven = match self.mode {
             Mode::Replicate => {
-                self.answered(matched, now, patience);
+                self.window.answered(matched, now, patience);
                 return false;
             }
             Mode::Probe => !self.is_idle() && matched >= self.probed.index,
@@ -227,8 +183,7 @@ impl Conversation {
         };
         let restored = proven && self.mode != Mode::Probe;
         if proven {
-            self.learn(now, patience);
-            self.waiting_since = None;
+            self.window.proven(now, patience);
             self.restart(Mode::Replicate, self.matched.next());
         }
         restored
@@ -244,7 +199,7 @@ impl Conversation {
     pub(crate) fn staged(&mut self, upto: Index, now: Time, patience: Duration) {
         if matches!(self.mode, Mode::Stage(_)) {
             self.staged = self.staged.max(upto);
-            self.answered(upto, now, patience);
+            self.window.answered(upto, now, patience);
         }
     }
 
@@ -252,7 +207,7 @@ impl Conversation {
     pub(crate) fn fall_behind(&mut self, last: Index) {
         self.behind_at = self.matched;
         self.requested = last;
-        self.waiting_since = None;
+        self.window.wait_no_more();
         self.restart(Mode::Behind, self.next);
     }
 

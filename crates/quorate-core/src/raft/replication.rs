@@ -255,7 +255,6 @@ impl Pump<'_> {
         let (term, commit, read) = (self.term, self.commit, self.read);
         let last = self.log.last().index;
         while conversation.is_due(last) {
-            let probing = conversation.mode == Mode::Probe;
             let before = conversation.next.previous().min(last);
             let Some(before_term) = self.log.term_at(before) else {
                 conversation.fall_behind(last);
@@ -273,14 +272,8 @@ impl Pump<'_> {
                 break;
             };
             let previous = Cursor::new(before_term, before);
-            let budget = if probing {
-                PROBE_BYTES
-            } else {
-                limits::APPEND_BYTES
-            };
-            let entries = self
-                .log
-                .slice(before.next(), limits::APPEND_ENTRIES, budget);
+            let (most, bytes) = (limits::APPEND_ENTRIES, conversation.append());
+            let entries = self.log.slice(before.next(), most, bytes);
             let bytes = entries.bytes();
             let upto = Index(before.0 + entries.len() as u64);
             conversation.probed = previous;
@@ -304,6 +297,3 @@ impl Pump<'_> {
 
 /// Bytes of entries that are always replayed, however small the state is.
 const REPLAY_ALWAYS_BYTES: u64 = 1 << 20;
-
-/// Bytes of entries sent along with a probe, which may be sent in vain.
-const PROBE_BYTES: usize = 16 << 10;

@@ -1,4 +1,4 @@
-//! The window of one stream, in frames and in bytes, and what answers do to it.
+//! What answers do to one stream.
 
 use super::*;
 use crate::cursor::Term;
@@ -27,36 +27,6 @@ fn a_probe_is_one_append_at_a_time() {
 }
 
 #[test]
-fn no_more_frames_are_on_their_way_than_may_be() {
-    let mut one = streaming();
-    let mut sent = 0;
-    while one.has_room() {
-        sent += 1;
-        one.sent(Index(4 + sent), 10, Time(1), PATIENCE);
-    }
-    assert_eq!(sent as usize, limits::INFLIGHT_FRAMES);
-    one.acked(Index(5), Index(0), Time(2), PATIENCE);
-    assert!(one.has_room());
-}
-
-#[test]
-fn no_more_bytes_are_on_their_way_than_may_be_but_for_the_last_frame() {
-    let mut one = streaming();
-    let (mut last, mut bytes) = (4, 0);
-    while one.has_room() {
-        last += 1;
-        bytes += limits::COMMAND;
-        one.sent(Index(last), limits::COMMAND, Time(1), PATIENCE);
-    }
-    assert!(bytes < limits::INFLIGHT_BYTES + limits::COMMAND);
-    assert!(one.inflight.len() < limits::INFLIGHT_FRAMES);
-    one.acked(Index(last - 1), Index(0), Time(2), PATIENCE);
-    assert_eq!(one.inflight_bytes, limits::COMMAND);
-    one.acked(Index(last), Index(0), Time(3), PATIENCE);
-    assert!(one.is_idle() && one.inflight_bytes == 0);
-}
-
-#[test]
 fn what_is_not_answered_in_time_is_sent_again_from_the_match_on_and_later_each_time() {
     let mut one = streaming();
     one.sent(Index(9), 10, Time(1), PATIENCE);
@@ -69,27 +39,6 @@ fn what_is_not_answered_in_time_is_sent_again_from_the_match_on_and_later_each_t
     one.sent(Index(7), 10, first, PATIENCE);
     assert!(!one.timed_out(first.after(PATIENCE)));
     assert!(one.timed_out(first.after(PATIENCE * 2)));
-}
-
-#[test]
-fn a_slow_link_is_given_as_long_as_it_was_seen_to_take() {
-    let mut one = streaming();
-    let slow = PATIENCE * 3;
-    let mut now = Time(1);
-    one.sent(Index(9), 10, now, PATIENCE);
-    one.sent(Index(20), 10, now, PATIENCE);
-    // Sent again or not, the answer has taken from the first time on.
-    assert!(one.timed_out(now.after(PATIENCE)));
-    now = now.after(slow);
-    one.acked(Index(9), Index(0), now, PATIENCE);
-    assert!(!one.timed_out(Time(now.after(slow * 2).0 - 1)));
-    assert!(one.timed_out(now.after(slow * 2)));
-    // Quick answers make it quick again.
-    for index in 20..30 {
-        one.acked(Index(index), Index(0), now, PATIENCE);
-        one.sent(Index(index + 1), 10, now, PATIENCE);
-    }
-    assert!(one.timed_out(now.after(PATIENCE)));
 }
 
 #[test]
