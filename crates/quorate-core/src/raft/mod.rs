@@ -19,7 +19,7 @@
 //! | [`election`] | pre-votes and votes | 5.2, 5.4.1; D 9.6 |
 //! | [`leader`], [`replication`], [`follower`] | the log, from the leader to the others | 5.3 |
 //! | [`conversation`] | one stream: modes, losses, late answers | D 10.2.1; run ids ours |
-//! | [`window`] | how much of a stream is on its way, and for how long | D 10.2.1; its size as TCP Vegas |
+//! | [`window`] | how much of a stream is on its way | D 10.2.1; its size as TCP Vegas |
 //! | [`heartbeat`] | keeping the lead, and giving it up without a quorum | 5.2; D 6.2 |
 //! | [`commit`] | counting durable replicas | 5.4.2, figure 8 |
 //! | [`log`] | entries, and how much of them is durable | 5.3; D 10.2.1 |
