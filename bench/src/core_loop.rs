@@ -252,7 +252,8 @@ impl Node {
         };
         let recovered = Recovered {
             incarnation: Incarnation(number as u64 + 1),
-            lineage: Lineage::from_parts(1, vec![1]).expect("one boot"),
+            lineage: Lineage::from_parts(1, vec![1], false).expect("one boot"),
+            restarted: false,
             remembered: Vec::new(),
             succeeds: false,
             groups: Vec::new(),
