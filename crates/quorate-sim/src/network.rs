@@ -399,9 +399,10 @@ impl Network {
             ));
         };
         let mut late = |dice: &mut Dice| {
-            let at = arrival + dice.nanos(weather.lateness);
-            self.astray_until = self.astray_until.max(at);
-            at
+            let lateness = dice.nanos(weather.lateness);
+            // Without the queue in front of a slow way: that is nobody's fault.
+            self.astray_until = (self.astray_until).max(now + self.plan.delay.high + lateness);
+            arrival + lateness
         };
         if twice {
             arrive(late(dice), frame.clone());

@@ -268,12 +268,12 @@ async fn a_peer_of_many_groups_is_met_in_any_of_them() {
     let network = || Network::builder("test").rendezvous(directory.path());
     let name = |number: u32| GroupKey::named(&format!("group {number}"));
     let busy = network().build().await.unwrap();
-    for number in 0..60 {
+    for number in 0..400 {
         let group = busy.group(name(number)).form(Form::Alone);
         group.open().await.unwrap();
     }
     // Its proofs of most of them do not fit into the first frame of a link.
-    for number in [0, 30, 59] {
+    for number in [0, 200, 399] {
         let net = network().build().await.unwrap();
         let group = net.group(name(number)).form(Form::Join);
         let group = soon(group.open()).await.unwrap();

@@ -140,6 +140,14 @@ impl Conversation {
         self.window.sent(last, bytes, now, patience);
     }
 
+    /// Begins anew, as `run`, on another link.
+    pub(crate) fn relink(&mut self, run: u64, now: Time) {
+        self.run = run;
+        self.read = 0;
+        self.versions = None;
+        self.window.relink(now);
+    }
+
     /// Forgets what is on its way and goes on from `next` in `mode`.
     pub(crate) fn restart(&mut self, mode: Mode, next: Index) {
         self.mode = mode;

@@ -86,9 +86,7 @@ impl Leader {
             return;
         };
         let matched = std::mem::take(&mut conversation.matched);
-        conversation.run = run;
-        conversation.read = 0;
-        conversation.versions = None;
+        conversation.relink(run, now);
         if !matches!(conversation.mode, Mode::Stage(_)) {
             let next = if matched == Index(0) {
                 next

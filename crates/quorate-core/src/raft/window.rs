@@ -6,9 +6,10 @@
 //! (Brakmo, O'Malley and Peterson, SIGCOMM 1994): the quickest answer of late is what the way takes
 //! with nothing in front of it. An answer that took longer by more than half the patience stood in
 //! a queue: the window is halved, once for what was on its way then. Any other answer makes it
-//! larger, by what it covers up to where it was halved, and by a part of that from there on. As the
-//! quickest answer of long ago may belong to a better path, it is learnt anew every few seconds,
-//! with a window so small that no queue hides it.
+//! larger if it was used, by what the answer covers up to where it was halved, and by a part of
+//! that from there on. As the quickest answer of long ago may belong to a better path, it is learnt
+//! anew every few seconds, with a window so small that no queue of its own hides it; and with such
+//! a window, an answer that takes long says what the way takes.
 //!
 //! An answer to what was sent twice says nothing of the delay: nobody knows to which of the two it
 //! is (Karn and Partridge, SIGCOMM 1987).
@@ -78,6 +79,23 @@ impl Window {
         }
     }
 
+    /// Begins anew on another link: what was learnt of the old one says nothing of this one, and
+    /// its late answers are known as such.
+    pub(crate) fn relink(&mut self, now: Time) {
+        let mut flights = std::mem::take(&mut self.flights);
+        for flight in &mut flights {
+            flight.sent = None;
+        }
+        *self = Self {
+            flights,
+            bytes: self.bytes,
+            resend_at: self.resend_at,
+            patience: self.patience,
+            waiting_since: self.waiting_since,
+            ..Self::new(now)
+        };
+    }
+
     /// Tells whether nothing is on its way.
     pub(crate) fn is_empty(&self) -> bool {
         self.flights.is_empty()
@@ -118,9 +136,9 @@ impl Window {
             newest = self.flights.pop_front();
             bytes += newest.map_or(0, |flight| flight.bytes);
         }
-        self.bytes -= bytes;
         if let Some(newest) = newest {
             self.judge(newest, bytes, now, least);
+            self.bytes -= bytes;
             self.learn(now, least);
             self.resend_at = now.after(self.patience);
         }
@@ -155,11 +173,14 @@ impl Window {
             return false;
         }
         self.patience = (self.patience * 2).min(PATIENCE);
-        self.shrink();
+        if self.highest > self.judged {
+            self.shrink();
+        }
         true
     }
 
-    /// Makes the window larger or smaller after an answer that took as long as `newest` did.
+    /// Makes the window larger or smaller after an answer to `bytes` of what is on its way, which
+    /// took as long as `newest` did.
     fn judge(&mut self, newest: Flight, bytes: usize, now: Time, least: Duration) {
         let Some(sent) = newest.sent else {
             return;
@@ -168,7 +189,7 @@ impl Window {
         if now.since(self.epoch) > EPOCH {
             self.epoch = now;
             self.quickest = [took, self.quickest[0]];
-            self.calm = self.size;
+            self.calm = self.calm.max(self.size);
             self.size = limits::WINDOW_LEAST;
             self.judged = self.highest;
         }
@@ -177,15 +198,19 @@ impl Window {
         if newest.last <= self.judged {
             return;
         }
-        if took - quickest > least / 2 {
-            self.shrink();
-        } else {
+        if took - quickest <= least / 2 {
+            let used = self.bytes >= self.size / 2;
             let grow = if self.size < self.calm {
                 bytes
             } else {
                 bytes / 8
             };
-            self.size = (self.size + grow).min(limits::INFLIGHT_BYTES);
+            self.size += if used { grow } else { 0 };
+            self.size = self.size.min(limits::INFLIGHT_BYTES);
+        } else if self.size > limits::WINDOW_LEAST {
+            self.shrink();
+        } else {
+            self.quickest = [took; 2];
         }
     }
 

@@ -283,6 +283,9 @@ mod tests {
             frames[0].len()
         );
         assert_eq!(decode_control(&frames[0]), Ok(vec![hello]));
+        // What a transport counts on that reads so much of a stranger.
+        let proofs: usize = frames[1..].iter().map(|frame| frame.len() + 4).sum();
+        assert!(proofs <= limits::GROUPS * 48, "{proofs}");
         let decoded = frames.iter().map(|frame| decode_control(frame).unwrap());
         assert!(decoded.flatten().eq(messages));
     }

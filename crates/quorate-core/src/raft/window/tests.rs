@@ -165,23 +165,81 @@ fn an_answer_to_what_was_sent_twice_tells_no_delay() {
     assert_eq!(one.quickest[0], millis(50));
 }
 
+/// A window that has grown as far as it goes.
+fn large() -> (Window, Time) {
+    let mut way = Way::new(1 << 30, millis(20));
+    way.run(millis(500));
+    way.window.clear();
+    (way.window, way.now)
+}
+
 #[test]
-fn one_queue_halves_the_window_once_and_never_below_the_least() {
-    let mut one = empty();
-    one.sent(Index(1), 10, Time(1), PATIENCE);
-    one.answered(Index(1), Time(1), PATIENCE);
-    let before = one.size;
-    for index in 2..6 {
-        one.sent(Index(index), 10, Time(1), PATIENCE);
+fn one_queue_halves_the_window_once() {
+    let (mut one, now) = large();
+    let first = one.highest.0;
+    for index in 1..5 {
+        one.sent(Index(first + index), 10, now, PATIENCE);
     }
-    let late = Time(1).after(millis(150));
-    for index in 2..6 {
-        one.answered(Index(index), late, PATIENCE);
+    let late = now.after(millis(150));
+    for index in 1..5 {
+        one.answered(Index(first + index), late, PATIENCE);
     }
-    assert_eq!(one.size, before / 2);
-    for index in 6..20 {
-        one.sent(Index(index), 10, Time(1), PATIENCE);
-        one.answered(Index(index), late, PATIENCE);
+    assert_eq!(one.size, limits::INFLIGHT_BYTES / 2);
+}
+
+#[test]
+fn who_is_gone_for_long_has_its_window_halved_once_and_the_next_link_begins_anew() {
+    let (mut one, mut now) = large();
+    let next = Index(one.highest.0 + 1);
+    for _ in 0..10 {
+        one.sent(next, 10, now, PATIENCE);
+        now = now.after(PATIENCE * 100);
+        assert!(one.timed_out(now));
+        one.clear();
     }
-    assert_eq!(one.size, limits::WINDOW_LEAST);
+    assert_eq!(one.size, limits::INFLIGHT_BYTES / 2);
+    one.relink(now);
+    assert_eq!(
+        (one.size, one.calm),
+        (limits::WINDOW_FIRST, limits::INFLIGHT_BYTES)
+    );
+    // What it has lost is sent once more, and is judged like anything else.
+    one.sent(Index(1), limits::WINDOW_FIRST, now, PATIENCE);
+    one.answered(Index(1), now.after(millis(1)), PATIENCE);
+    assert_eq!(one.size, 2 * limits::WINDOW_FIRST);
+}
+
+#[test]
+fn a_way_that_became_longer_is_known_once_the_window_is_least() {
+    let (mut one, mut now) = large();
+    for _ in 0..200 {
+        let next = Index(one.highest.0 + 1);
+        let bytes = one.size;
+        one.sent(next, bytes, now, PATIENCE);
+        now = now.after(millis(170));
+        one.answered(next, now, PATIENCE);
+    }
+    assert_eq!(one.size, limits::INFLIGHT_BYTES);
+}
+
+/// Writes little for some time; returns when that ends.
+fn write(one: &mut Window, mut now: Time, count: u32) -> Time {
+    for _ in 0..count {
+        let next = Index(one.highest.0 + 1);
+        one.sent(next, 1_000, now, PATIENCE);
+        now = now.after(millis(20));
+        one.answered(next, now, PATIENCE);
+        now = now.after(millis(200));
+    }
+    now
+}
+
+#[test]
+fn few_small_writes_say_nothing_of_what_a_window_may_be() {
+    let (mut one, now) = large();
+    write(&mut one, now, 500);
+    assert_eq!(one.calm, limits::INFLIGHT_BYTES);
+    let mut new = empty();
+    write(&mut new, Time(1), 40);
+    assert_eq!(new.size, limits::WINDOW_FIRST);
 }
