@@ -542,3 +542,6 @@ impl Links {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
