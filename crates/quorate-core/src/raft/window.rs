@@ -1,8 +1,8 @@
 //! The window of one replication stream: what is on its way, how much may be, and for how long.
 //!
 //! **Size.** QUIC bounds what is on the wire, not what waits in front of it, and a queue in front
-//! of a slow link serves nobody: heartbeats, new commands, and whatever is sent once more wait
-//! behind it, until elections are lost over it. So the window follows the delay, as TCP Vegas does
+//! of a slow link serves nobody: heartbeats, and so the reads that they confirm, and whatever is
+//! sent once more wait behind it. So the window follows the delay, as TCP Vegas does
 //! (Brakmo, O'Malley and Peterson, SIGCOMM 1994): the quickest answer of late is what the way takes
 //! with nothing in front of it. An answer that took longer by more than half the patience stood in
 //! a queue: the window is halved, once for what was on its way then. Any other answer makes it

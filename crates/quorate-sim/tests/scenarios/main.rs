@@ -13,5 +13,6 @@ mod limits;
 mod machine_failure;
 mod meeting;
 mod membership;
+mod slow_ways;
 mod transfer;
 mod upgrade;
