@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     codes::Closing,
-    deframer::{Deframer, FrameFault, checked_len},
+    deframer::{Deframer, FrameFault, HEAD, checked_len},
     inbox::{Deaf, Inlet},
     introduction,
     limits::{
@@ -50,7 +50,7 @@ struct Shared {
 
 /// The control lane of a link while its peer is a stranger: little of it is read.
 pub(crate) struct Handshake {
-    pub(crate) recv: RecvStream,
+    recv: RecvStream,
     deframer: Deframer,
     /// What may be read still.
     left: usize,
@@ -67,7 +67,7 @@ impl Handshake {
 
     /// Reads the first frame, and not a byte more.
     pub(crate) async fn first_frame(&mut self) -> Result<Bytes, Fault> {
-        let mut head = [0; 4];
+        let mut head = [0; HEAD];
         self.recv.read_exact(&mut head).await?;
         let mut frame = vec![0; checked_len(head, HELLO_FRAME)?];
         self.recv.read_exact(&mut frame).await?;

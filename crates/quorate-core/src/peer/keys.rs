@@ -25,24 +25,24 @@ struct Labelled {
     label: [u8; 8],
 }
 
-/// The session of one link, as this side sees it.
+/// The TLS session of one link, as this side sees it.
 #[derive(Clone, Hash, Debug)]
-pub(crate) struct Session {
+pub(crate) struct TlsSession {
     /// Keying material that both ends know, and nobody else.
     pub(crate) exporter: [u8; 32],
     /// Whether this side dialed.
     pub(crate) dialed: bool,
 }
 
-/// What a proof is worth to one group.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What a proof is worth to one group; of several the greatest counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Verdict {
     /// It is of another group.
     Other,
-    /// The other side has the key.
-    Proven,
     /// The other side means this group, and has another key.
     Wrong,
+    /// The other side has the key.
+    Proven,
 }
 
 impl Keys {
@@ -59,23 +59,23 @@ impl Keys {
     }
 
     /// Returns what proves one group to the other side, if it is opened here.
-    pub(crate) fn proof(&self, group: GroupId, session: &Session) -> Option<Proof> {
+    pub(crate) fn proof(&self, group: GroupId, tls: &TlsSession) -> Option<Proof> {
         let Labelled { key, label } = self.groups.get(&group)?;
         Some(Proof {
             label: *label,
-            proof: key.proof(group, &session.exporter, session.dialed),
+            proof: key.proof(group, &tls.exporter, tls.dialed),
         })
     }
 
     /// Judges what the other side says to prove.
-    pub(crate) fn judge(&self, group: GroupId, session: &Session, proof: &Proof) -> Verdict {
+    pub(crate) fn judge(&self, group: GroupId, tls: &TlsSession, proof: &Proof) -> Verdict {
         let Some(Labelled { key, label }) = self.groups.get(&group) else {
             return Verdict::Other;
         };
         if *label != proof.label {
             return Verdict::Other;
         }
-        let expected = key.proof(group, &session.exporter, !session.dialed);
+        let expected = key.proof(group, &tls.exporter, !tls.dialed);
         // Compared in constant time.
         if blake3::Hash::from(proof.proof) == blake3::Hash::from(expected) {
             Verdict::Proven

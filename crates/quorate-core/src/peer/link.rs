@@ -24,7 +24,7 @@ use crate::{
     wire::{Control, Hello, PROTOCOL_VERSION, Proof},
 };
 
-use super::keys::{Keys, Session, Verdict};
+use super::keys::{Keys, TlsSession, Verdict};
 
 /// How long the peer with the higher key waits for the other one to dial.
 const POLITENESS: Duration = Duration::from_millis(60);
@@ -39,7 +39,7 @@ const STRANGER_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Hash, Debug)]
 pub(crate) struct Link {
     pub(crate) peer: PeerId,
-    session: Session,
+    tls: TlsSession,
     up_at: Time,
     /// The other side's life, once it has said hello.
     pub(crate) incarnation: Option<Incarnation>,
@@ -90,14 +90,16 @@ impl Link {
                 continue;
             }
             let proofs = self.proofs[since..].iter();
-            let verdicts = proofs.map(|proof| keys.judge(group, &self.session, proof));
-            let verdicts = verdicts.filter(|verdict| *verdict != Verdict::Other);
-            match verdicts.reduce(|one, other| if other == Verdict::Proven { other } else { one }) {
+            match proofs
+                .map(|proof| keys.judge(group, &self.tls, proof))
+                .max()
+            {
                 Some(Verdict::Proven) => {
                     self.proven.insert(group);
                     proven.push(group);
                 }
-                judged => wrong |= judged.is_some(),
+                Some(Verdict::Wrong) => wrong = true,
+                Some(Verdict::Other) | None => {}
             }
         }
         // Who has more groups than a hello holds proves others yet.
@@ -201,7 +203,7 @@ impl Links {
         }
         let mut link = Link {
             peer,
-            session: Session { exporter, dialed },
+            tls: TlsSession { exporter, dialed },
             up_at: now,
             incarnation: None,
             lineage: None,
@@ -210,7 +212,7 @@ impl Links {
             proven: BTreeSet::new(),
             outbox: Vec::new(),
         };
-        let proof = |group| keys.proof(group, &link.session);
+        let proof = |group| keys.proof(group, &link.tls);
         let mut proofs: Vec<Proof> = keys.groups().filter_map(proof).collect();
         let more = proofs.split_off(proofs.len().min(limits::HELLO_PROOFS));
         let Identity {
@@ -281,7 +283,7 @@ impl Links {
     pub(crate) fn open(&mut self, group: GroupId, keys: &Keys) -> Vec<(LinkId, Greeting)> {
         let mut greetings = Vec::new();
         for (id, link) in &mut self.links {
-            let proof = keys.proof(group, &link.session);
+            let proof = keys.proof(group, &link.tls);
             link.outbox.extend(proof.map(Control::Prove));
             if let Ok(greeting) = link.check(keys, std::iter::once(group), 0) {
                 greetings.push((*id, greeting));
@@ -310,8 +312,8 @@ impl Links {
                 let boot = |link: &Link| link.lineage.as_ref().map(Lineage::present);
                 let same_life = old.incarnation == link.incarnation && boot(old) == boot(link);
                 let lower_dials = self.identity.me.peer < member.peer;
-                let differ = old.session.dialed != link.session.dialed;
-                if same_life && differ && old.session.dialed == lower_dials {
+                let differ = old.tls.dialed != link.tls.dialed;
+                if same_life && differ && old.tls.dialed == lower_dials {
                     old_id
                 } else {
                     id
