@@ -49,6 +49,7 @@ pub enum Canary {
     LimitedVoteIgnored,
     CopyBelieved,
     UpgradeUnheard,
+    RemovedIsSilent,
     Openraft1802,
     Openraft1220,
     Openraft1960,
@@ -87,7 +88,7 @@ impl From<Option<Canary>> for Planted {
 #[cfg(feature = "canary")]
 impl Canary {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::AckBeforeSync,
         Self::VoteBeforeSync,
         Self::TermNotWritten,
@@ -122,6 +123,7 @@ impl Canary {
         Self::LimitedVoteIgnored,
         Self::CopyBelieved,
         Self::UpgradeUnheard,
+        Self::RemovedIsSilent,
         Self::Openraft1802,
         Self::Openraft1220,
         Self::Openraft1960,
@@ -160,7 +162,7 @@ impl Canary {
 
 /// What there is to say of each: its name, its story, and where it was published, if it was.
 #[cfg(feature = "canary")]
-const ABOUT: [(Canary, &str, &str, &str); 42] = [
+const ABOUT: [(Canary, &str, &str, &str); 43] = [
     (
         Canary::AckBeforeSync,
         "ack-before-sync",
@@ -394,6 +396,14 @@ const ABOUT: [(Canary, &str, &str, &str); 42] = [
         "upgrade-unheard",
         "A leader upgrades the group to what its own machine can run, without \
          having heard that the machines of all other members can.",
+        "",
+    ),
+    (
+        Canary::RemovedIsSilent,
+        "removed-is-silent",
+        "A peer that reads in its own log that it was let go asks for no votes, \
+         although nobody else may have that log: those who lack its end need a \
+         vote that it must not give them.",
         "",
     ),
     (

@@ -32,6 +32,7 @@ pub fn family_of(canary: Canary) -> Family {
         Canary::RaftRs571 => Family::Rejoin,
         Canary::Etcd20418 => Family::PauseReads,
         Canary::RaftSingleServer2015 => Family::Churn,
+        Canary::RemovedIsSilent => Family::OneSeat,
         Canary::Cockroach87581 | Canary::MixedAnchors => Family::Lagging,
         Canary::Openraft1960 => Family::LossyDisk,
         Canary::UsedDissolves => Family::Meeting,

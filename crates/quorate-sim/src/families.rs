@@ -31,6 +31,8 @@ pub enum Family {
     PauseReads,
     /// Voters come and go while ways are cut: the membership changes under changing leaders.
     Churn,
+    /// One voter alone, and its seat goes on and on to somebody else, while ways are cut.
+    OneSeat,
     /// Followers fall behind a short log again and again, and restore while leaders change.
     Lagging,
     /// Disks that report what is done out of order and late, and crashes.
@@ -41,11 +43,12 @@ pub enum Family {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::General,
         Self::Rejoin,
         Self::PauseReads,
         Self::Churn,
+        Self::OneSeat,
         Self::Lagging,
         Self::LossyDisk,
         Self::Meeting,
@@ -58,6 +61,7 @@ impl Family {
             Self::Rejoin => "rejoin",
             Self::PauseReads => "pause-reads",
             Self::Churn => "churn",
+            Self::OneSeat => "one-seat",
             Self::Lagging => "lagging",
             Self::LossyDisk => "lossy-disk",
             Self::Meeting => "meeting",
@@ -73,6 +77,7 @@ impl Family {
             Self::Rejoin => rejoin(&mut scenario, &mut dice),
             Self::PauseReads => pause_reads(&mut scenario, &mut dice),
             Self::Churn => churn(&mut scenario, &mut dice),
+            Self::OneSeat => one_seat(&mut scenario, &mut dice),
             Self::Lagging => lagging(&mut scenario, &mut dice),
             Self::LossyDisk => lossy_disk(&mut scenario, &mut dice),
             Self::Meeting => meeting(&mut scenario, &mut dice),
@@ -229,6 +234,36 @@ fn churn(scenario: &mut Scenario, dice: &mut Dice) {
             vec![(at, FaultKind::Crash { peer, away })]
         });
     }
+}
+
+fn one_seat(scenario: &mut Scenario, dice: &mut Dice) {
+    scenario.faults.clear();
+    brisk(scenario, dice);
+    found_together(scenario, 1);
+    scenario.profile.voters = 1;
+    let peers = scenario.peers.len();
+    let every = millis(dice, 1_000, 3_000);
+    add(scenario, dice, every, |dice, at| {
+        let leave = |dice: &mut Dice, at, peer| {
+            let (away, patience) = (millis(dice, 1, 300), millis(dice, 500, 4_000));
+            let kind = FaultKind::Leave {
+                peer,
+                away,
+                patience,
+            };
+            (at, kind)
+        };
+        let first = dice.index(peers);
+        let mut faults = vec![leave(dice, at, first)];
+        // Those whom the seat may go to want to go, too, a little later.
+        let then = at + millis(dice, 20, 500);
+        let others = (0..peers).filter(|peer| *peer != first);
+        faults.extend(others.map(|peer| leave(dice, then, peer)));
+        let cut = then + millis(dice, 200, 1_600);
+        let (side, lasts) = (vec![first], millis(dice, 300, 2_000));
+        faults.push((cut, FaultKind::Partition { side, lasts }));
+        faults
+    });
 }
 
 fn lagging(scenario: &mut Scenario, dice: &mut Dice) {

@@ -79,9 +79,15 @@ impl World {
 
     /// Waits until the peers are one settled group; the operator meanwhile brings the newest binary
     /// to one peer after another that could not be spared before, each of which may take `limit`.
+    ///
+    /// While a wish to leave may still be granted nothing is settled, whatever it looks like: who
+    /// is let go may come back as a learner whose binary is too old to vote.
     fn converges(&mut self, limit: Duration) -> bool {
         for _ in 0..=self.peers() {
-            let ready = |world: &Self| world.old_binary().is_some() || world.divided().is_none();
+            let ready = |world: &Self| {
+                let settled = !world.is_anyone_leaving() && world.divided().is_none();
+                settled || world.old_binary().is_some()
+            };
             if !self.run_until(limit, ready) {
                 return false;
             }

@@ -34,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) doomed: Option<(u64, Duration)>,
     /// Until when it may be let go.
     pub(crate) leaving_until: u64,
+    /// The life in which it was told that it has left.
+    pub(crate) left: Option<Member>,
     pub(crate) slow_disk: Option<Span>,
     /// How long it is away if its machine fails too often.
     pub(crate) fails_for: Option<Duration>,
@@ -106,6 +108,7 @@ impl Node {
             paused: 0,
             doomed: None,
             leaving_until: 0,
+            left: None,
             slow_disk: None,
             fails_for: None,
             failing: None,

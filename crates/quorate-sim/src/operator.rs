@@ -137,8 +137,12 @@ impl World {
 
     /// Tells whether somebody may still be let go: with memory only, nobody else may die then.
     pub(crate) fn is_shrinking(&self) -> bool {
-        self.scenario.storage == Storage::Memory
-            && self.nodes.iter().any(|node| self.at < node.leaving_until)
+        self.scenario.storage == Storage::Memory && self.is_anyone_leaving()
+    }
+
+    /// Tells whether a wish to leave may still be granted.
+    pub(crate) fn is_anyone_leaving(&self) -> bool {
+        self.nodes.iter().any(|node| self.at < node.leaving_until)
     }
 
     /// Returns how many wishes wait for an answer.
@@ -195,15 +199,18 @@ impl World {
     /// Whoever is told that it has left must not be in its history's committed configuration.
     ///
     /// A peer that has no history yet gives up no seat; the group may list it as a learner that it
-    /// asked to be before it was started again. So may another history which it has asked.
+    /// asked to be before it was started again. So may another history which it has asked. And who
+    /// has left may be a learner again by a late wish of its own, and not know yet: it never votes.
     fn check_left(&mut self, peer: usize, member: Member) {
+        let again = self.nodes[peer].left.replace(member) == Some(member);
         let here = self.view(peer).and_then(|view| view.genesis);
         let committed = match here {
             Some(genesis) => self.checkers.configuration_in(genesis),
             None => self.checkers.configuration(),
         };
         let seated = committed.is_some_and(|committed| {
-            committed.is_voter(member) || (here.is_some() && committed.contains(member))
+            let matters = here.is_some() && !again;
+            committed.is_voter(member) || (matters && committed.contains(member))
         });
         if seated {
             let detail = format!("{member:?} was told that it has left, and is a member");

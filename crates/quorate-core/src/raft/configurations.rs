@@ -51,6 +51,12 @@ impl Configurations {
         self.votes
     }
 
+    /// Tells whether this peer is a voter of the one before the latest, as far as that is known.
+    pub(crate) fn voted(&self) -> bool {
+        let before = self.history.iter().rev().nth(1);
+        before.is_some_and(|(_, configuration)| configuration.is_voter(self.me))
+    }
+
     /// Returns the one in effect at `index`.
     pub(crate) fn at(&self, index: Index) -> &Configuration {
         let after = self.history.partition_point(|(at, _)| *at <= index);

@@ -3,6 +3,12 @@
 //! Who grants a vote: whoever is asked, by term and last cursor only. Who counts: the latest
 //! configuration in the candidate's own log, both halves while it is joint. A vote leaves only
 //! after the ballot that holds it is durable.
+//!
+//! Who campaigns: a voter, and whoever is let go by the last configuration in its log, as long as
+//! it does not know that this is committed (dissertation, section 4.2.2). Others may still have the
+//! joint configuration, need its vote, and not get it, for their logs are shorter: then nobody else
+//! can lead. It does not count itself; those who stay elect it, and once they have what its log
+//! ends with it is out.
 
 use std::collections::BTreeSet;
 
@@ -61,6 +67,12 @@ impl Raft {
     /// Campaigns when the time for it has come, and asks again while a campaign is under way.
     pub(super) fn tick_campaign(&mut self, now: Time, out: &mut Out) {
         if !self.may_campaign() {
+            if matches!(
+                self.role,
+                RoleState::PreCandidate(_) | RoleState::Candidate(_)
+            ) {
+                self.change_role(Cause::NotVoter, out);
+            }
             // A learner calls no election. It only notices that nobody leads it any more, so that
             // it asks to be let in: it may have been let go while it was away.
             if self.leader.is_some() && !self.is_leader() && now >= self.election_at {

@@ -299,8 +299,8 @@ impl Raft {
             configuration: configuration.clone(),
             committed: index <= self.commit,
         });
-        // A member that leaves campaigns no more; one that became a voter may.
-        if self.role() != Role::Leader && !configuration.is_voter(self.me) {
+        // A member that is out campaigns no more; one that became a voter may.
+        if self.role() != Role::Leader && !self.can_be_needed() {
             self.change_role(Cause::NotVoter, out);
         }
     }

@@ -42,7 +42,8 @@
 //!
 //! **What can go wrong.** The leaver dies in the middle: its wish lapses on the leader, unless it
 //! is in the log already; then it was removed, as it wanted. The leader dies: the next one is
-//! asked; if it has the joint configuration in its log, it completes it. No quorum: nothing
+//! asked; if it has the joint configuration in its log, it completes it. If only the one that goes
+//! has the configuration without it, it is elected once more to commit that. No quorum: nothing
 //! commits, the client is told `Unavailable` at its deadline, and what is in the log may still
 //! take effect; a peer that is removed after all notices that nobody leads it and asks to join, as
 //! anybody would that was let go. A learner that dies while it takes the only voter's seat: the
@@ -58,7 +59,8 @@
 //! **The last voter** is refused, for the group would end with it; unless it is asked to dissolve
 //! the group, and then it stops at once: there is nobody left with whom anything could be
 //! committed. A peer that has left campaigns no more and asks for no seat in this life, and gives
-//! up any seat that it is given by a late wish of its own.
+//! up any seat that it is given by a late wish of its own. Whoever wishes that it left while it has
+//! such a seat waits until that is given up, too.
 
 use crate::{
     client::{Reply, RequestId},
@@ -123,7 +125,7 @@ impl Raft {
     ) {
         if self.poisoned.is_some() {
             out.reply(request, Reply::Closed);
-        } else if self.left {
+        } else if self.left && self.leader.is_none() {
             out.reply(request, Reply::Done);
         } else if self.leaving.len() >= limits::WISHES {
             out.reply(request, Reply::Busy);
@@ -204,7 +206,7 @@ impl Raft {
 
     /// Ends this peer's part in the group; its clients are told.
     fn be_gone(&mut self, now: Time, out: &mut Out) {
-        self.left = true;
+        let first = !std::mem::replace(&mut self.left, true);
         if self.role() != crate::event::Role::Follower {
             self.become_follower(now, (Cause::Left, self.ballot.term), None, out);
         }
@@ -212,7 +214,9 @@ impl Raft {
         for leaver in std::mem::take(&mut self.leaving) {
             out.reply(leaver.request, Reply::Done);
         }
-        out.event(GroupEvent::Left);
+        if first {
+            out.event(GroupEvent::Left);
+        }
     }
 
     /// Answers those whose deadline has passed.
@@ -317,7 +321,8 @@ impl Raft {
             return;
         }
         if self.left {
-            self.set_leader(None, out);
+            out.mark("leave.left_again");
+            self.be_gone(now, out);
         } else if self.is_leaving() {
             out.mark("leave.left");
             self.be_gone(now, out);

@@ -65,7 +65,7 @@ mod window;
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    canary::Planted,
+    canary::{Canary, Planted},
     configuration::Configuration,
     cursor::{Cursor, Index},
     disk_op::{Ballot, DiskId, DiskWrite},
@@ -419,13 +419,19 @@ impl Raft {
         id
     }
 
-    /// Tells whether this peer may ask for votes: a voter, as far as it knows, with a log, that has
-    /// not left.
+    /// Tells whether this peer may ask for votes: one that can be needed, with a log, that has not
+    /// left.
     fn may_campaign(&self) -> bool {
-        !self.left
-            && self.disk.lets_campaign()
-            && !self.log.is_empty()
-            && self.configurations.votes()
+        !self.left && self.disk.lets_campaign() && !self.log.is_empty() && self.can_be_needed()
+    }
+
+    /// Tells whether this peer votes, as far as it knows, or its log alone may hold that it does
+    /// not: then others who still count it can elect nobody, for their logs are shorter
+    /// (dissertation, section 4.2.2). Its own vote does not count.
+    fn can_be_needed(&self) -> bool {
+        let may_not_be = self.configurations.latest().0 > self.commit
+            && !self.planted.has(Canary::RemovedIsSilent);
+        self.configurations.votes() || (may_not_be && self.configurations.voted())
     }
 
     /// Raises the commit index to `commit`, as far as the log is known to equal the leader's.

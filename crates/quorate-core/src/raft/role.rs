@@ -41,9 +41,9 @@
 //!
 //! Ours, where the paper has something else or nothing: a candidate whose election timeout passes
 //! asks again before it raises its term, so that a peer that cannot win disturbs nobody; whoever
-//! learns from its log that it does not vote stops asking for votes; and a peer that takes no part
-//! any more is a follower of nobody. A joiner, and whoever has an empty log, is a follower to which
-//! no election timeout happens.
+//! learns from its log that it does not vote stops asking for votes, unless it may still be needed
+//! ([`super::election`]); and a peer that takes no part any more is a follower of nobody. A joiner,
+//! and whoever has an empty log, is a follower to which no election timeout happens.
 
 use crate::{
     cursor::{Index, Term},

@@ -51,6 +51,11 @@ const CRASHES: Bounds = Bounds {
     ..wakes([0, 0, 1])
 };
 
+const LEADER_CRASHES: Bounds = Bounds {
+    crashes: 1,
+    ..wakes([1, 0, 0])
+};
+
 const WIPES: Bounds = Bounds {
     wipes: 1,
     ..ORDERLY
@@ -61,8 +66,9 @@ const TWO_LIVES_LOST: Bounds = Bounds {
     ..wakes([1, 0, 0])
 };
 
-/// In the order of the parts: formation, joint changes, replacing a voter, install, dissolve.
-pub(super) const PLANTINGS: [Planting; 15] = {
+/// In the order of the parts: formation, joint changes, replacing a voter, leaving, install,
+/// dissolve.
+pub(super) const PLANTINGS: [Planting; 16] = {
     use Canary::*;
     let quorum = "committed-on-a-quorum";
     let ended = "dissolved-by-its-own-log";
@@ -80,6 +86,7 @@ pub(super) const PLANTINGS: [Planting; 15] = {
         planting(VisibleQuorum, "rivals", ORDERLY, quorum),
         planting(RaftSingleServer2015, "rivals", ORDERLY, "changes-overlap"),
         planting(LearnersCount, "replacement", wakes([1, 0, 0]), quorum),
+        planting(RemovedIsSilent, "departure", LEADER_CRASHES, "comes-back"),
         planting(KeyIsIdentity, "formation", WIPES, "comes-back"),
         planting(
             InstallKeepsConfiguration,

@@ -53,7 +53,7 @@ pub(super) const fn wakes(wakes: [u8; HOSTS]) -> Bounds {
 }
 
 /// Everything that is explored.
-pub(super) const ALL: [Exploration; 10] = [
+pub(super) const ALL: [Exploration; 11] = [
     Exploration {
         name: "formation",
         from: "three machines that expect each other; nothing runs",
@@ -115,6 +115,20 @@ pub(super) const ALL: [Exploration; 10] = [
         },
         goal: is_whole,
         start: about_to_replace,
+    },
+    Exploration {
+        name: "departure",
+        from: "the only voter is about to let itself go, for who gets its seat leaves, too",
+        bounds: Bounds {
+            crashes: 1,
+            ..wakes([1, 1, 1])
+        },
+        small: Bounds {
+            crashes: 1,
+            ..wakes([1, 0, 0])
+        },
+        goal: is_led,
+        start: about_to_leave,
     },
     Exploration {
         name: "install",
@@ -221,6 +235,25 @@ pub(super) fn is_whole(cluster: &Cluster, state: &State) -> bool {
         })
 }
 
+/// All run; who has not left follows one leader, is a member, and has applied the same.
+fn is_led(cluster: &Cluster, state: &State) -> bool {
+    let views: Vec<_> = (0..HOSTS)
+        .filter_map(|number| cluster.host(state, number).view(&cluster.ground))
+        .collect();
+    let Some(leader) = views.iter().find(|view| view.role == Role::Leader) else {
+        return false;
+    };
+    views.len() == HOSTS
+        && views.iter().filter(|view| !view.has_left()).all(|view| {
+            view.leader == Some(leader.me)
+                && view.last == leader.last
+                && view.commit == view.last.index
+                && view.applied == view.last
+                && !view.configuration.is_joint()
+                && view.configuration.contains(view.me)
+        })
+}
+
 fn nothing_runs(forms: [(Form, Form); HOSTS], planted: Planted) -> (Cluster, Result<State, Found>) {
     let (cluster, state) = Cluster::new(Ground::new(profile(), &forms, planted));
     (cluster, Ok(state))
@@ -267,18 +300,31 @@ fn leader_of(cluster: &Cluster, state: &State) -> Option<usize> {
 
 /// The last state before a leader proposes a joint configuration, in a calm run.
 fn brink(cluster: &mut Cluster, state: State) -> Result<State, Found> {
+    brink_of(cluster, state, |cluster, state| {
+        (0..HOSTS).any(|number| is_joint(cluster, state, number))
+    })
+}
+
+/// The last state before something holds, in a calm run.
+fn brink_of(
+    cluster: &mut Cluster,
+    state: State,
+    wanted: fn(&Cluster, &State) -> bool,
+) -> Result<State, Found> {
     let mut last = state.clone();
     go(cluster, state, |cluster, state| {
-        let joint = (0..HOSTS).any(|number| {
-            let view = cluster.host(state, number).view(&cluster.ground);
-            view.is_some_and(|view| view.configuration.is_joint())
-        });
-        if !joint {
+        let holds = wanted(cluster, state);
+        if !holds {
             last = state.clone();
         }
-        joint
+        holds
     })?;
     Ok(last)
+}
+
+fn is_joint(cluster: &Cluster, state: &State, number: usize) -> bool {
+    let view = cluster.host(state, number).view(&cluster.ground);
+    view.is_some_and(|view| view.configuration.is_joint())
 }
 
 fn about_to_grow(planted: Planted) -> (Cluster, Result<State, Found>) {
@@ -286,6 +332,40 @@ fn about_to_grow(planted: Planted) -> (Cluster, Result<State, Found>) {
     let (mut cluster, state) = Cluster::new(Ground::new(profile(), &forms, planted));
     let state = brink(&mut cluster, state);
     (cluster, state)
+}
+
+fn about_to_leave(planted: Planted) -> (Cluster, Result<State, Found>) {
+    let forms = [Form::Alone, Form::Join, Form::Join].map(|form| (form, Form::Join));
+    let profile = GroupProfile {
+        voters: 1,
+        ..profile()
+    };
+    let (mut cluster, state) = Cluster::new(Ground::new(profile, &forms, planted));
+    let admitted = |cluster: &Cluster, state: &State| {
+        let view = cluster.host(state, 0).view(&cluster.ground);
+        let learners = view.map(|view| view.configuration.learners.len());
+        is_led(cluster, state) && learners == Some(HOSTS - 1)
+    };
+    let state = go(&mut cluster, state, admitted).and_then(|mut state| {
+        cluster.happen(&mut state, 0, &Happening::Leave)?;
+        let all_joint = |cluster: &Cluster, state: &State| {
+            (0..HOSTS).all(|number| is_joint(cluster, state, number))
+        };
+        let mut state = go(&mut cluster, state, all_joint)?;
+        let heir = heir(&cluster, &state).unwrap_or(1);
+        cluster.happen(&mut state, heir, &Happening::Leave)?;
+        brink_of(&mut cluster, state, |cluster, state| {
+            !is_joint(cluster, state, 0)
+        })
+    });
+    (cluster, state)
+}
+
+/// Returns which host is to take the seat of host 0.
+fn heir(cluster: &Cluster, state: &State) -> Option<usize> {
+    let view = cluster.host(state, 0).view(&cluster.ground)?;
+    let one = *view.configuration.voters.first()?;
+    (0..HOSTS).find(|number| cluster.host(state, *number).member() == one)
 }
 
 fn about_to_replace(planted: Planted) -> (Cluster, Result<State, Found>) {

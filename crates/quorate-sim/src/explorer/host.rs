@@ -108,6 +108,8 @@ pub(super) enum Happening {
     Write(u8),
     /// A client registers.
     Register,
+    /// An operator wishes that the peer left.
+    Leave,
 }
 
 /// A frame on its way out.
@@ -317,6 +319,10 @@ impl Turn<'_> {
                 self.ask(value, |deadline| ClientOp::Write { command, deadline });
             }
             Happening::Register => self.ask(0, |deadline| ClientOp::Register { deadline }),
+            Happening::Leave => self.ask(0, |deadline| ClientOp::Leave {
+                dissolve: false,
+                deadline,
+            }),
         }
         for _ in 0..AT_ONCE {
             let host = &self.outcome.host;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_core::{Form, GroupEvent, Reply};
+use quorate_core::{Form, GroupEvent, Reply, Role};
 use quorate_sim::{Action, FaultKind, Told, World};
 
 use crate::cluster::{Load, events, settle, sound, wait, world, write, write_at_last};
@@ -137,6 +137,44 @@ fn the_only_voter_gives_its_seat_to_a_learner_and_goes() {
         world.stop(0);
         write(&mut world, 1, 50..60, 40);
         world.start(0);
+        settle(&mut world);
+    }
+}
+
+#[test]
+fn an_only_voter_that_let_itself_go_is_elected_once_more_to_commit_that() {
+    for seed in 0..6 {
+        let mut world = world(seed, &[Form::Alone, Form::Join, Form::Join], |scenario| {
+            scenario.profile.voters = 1;
+        });
+        settle(&mut world);
+        write(&mut world, 2, 0..20, 40);
+        world.leave(0, false, PATIENCE).expect("it runs");
+        wait(&mut world, 2, "joint configuration", |world| {
+            (1..3).all(|peer| {
+                let view = world.view(peer).expect("it runs");
+                view.configuration.is_joint() && view.commit == view.last.index
+            })
+        });
+        let view = world.view(0).expect("it runs");
+        let heir = view.configuration.voters[0];
+        let heir = if world.member(1) == Some(heir) { 1 } else { 2 };
+        // It may not be handed to, so the only voter does the rest by itself, in vain at first.
+        world.leave(heir, false, PATIENCE).expect("it runs");
+        world.run_for(Duration::from_millis(1_300));
+        let ways = world.ways_of(0);
+        world.cut(&ways);
+        wait(&mut world, 2, "configuration without it", |world| {
+            let view = world.view(0).expect("it runs");
+            !view.configuration.is_joint() && view.role == Role::Follower
+        });
+        let seen = world.view(heir).expect("it runs");
+        assert!(seen.configuration.is_joint(), "the others have it already");
+        world.mend(&ways);
+        wait(&mut world, 10, "leader", |world| world.leader().is_some());
+        write_at_last(&mut world, 3 - heir, 30);
+        world.run_for(PATIENCE);
+        world.heal();
         settle(&mut world);
     }
 }
@@ -346,8 +384,7 @@ fn a_goodbye_of_the_leader_is_heard_at_once() {
         world.stop(leader);
         wait(&mut world, 2, "next leader", |world| {
             (0..3).any(|peer| {
-                let leads =
-                    |view: quorate_core::GroupView<'_>| view.role == quorate_core::Role::Leader;
+                let leads = |view: quorate_core::GroupView<'_>| view.role == Role::Leader;
                 world.view(peer).is_some_and(leads)
             })
         });
