@@ -50,6 +50,7 @@ pub enum Canary {
     CopyBelieved,
     UpgradeUnheard,
     RemovedIsSilent,
+    AllMustHaveIt,
     Openraft1802,
     Openraft1220,
     Openraft1960,
@@ -88,7 +89,7 @@ impl From<Option<Canary>> for Planted {
 #[cfg(feature = "canary")]
 impl Canary {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::AckBeforeSync,
         Self::VoteBeforeSync,
         Self::TermNotWritten,
@@ -124,6 +125,7 @@ impl Canary {
         Self::CopyBelieved,
         Self::UpgradeUnheard,
         Self::RemovedIsSilent,
+        Self::AllMustHaveIt,
         Self::Openraft1802,
         Self::Openraft1220,
         Self::Openraft1960,
@@ -162,7 +164,7 @@ impl Canary {
 
 /// What there is to say of each: its name, its story, and where it was published, if it was.
 #[cfg(feature = "canary")]
-const ABOUT: [(Canary, &str, &str, &str); 43] = [
+const ABOUT: [(Canary, &str, &str, &str); 44] = [
     (
         Canary::AckBeforeSync,
         "ack-before-sync",
@@ -404,6 +406,13 @@ const ABOUT: [(Canary, &str, &str, &str); 43] = [
         "A peer that reads in its own log that it was let go asks for no votes, \
          although nobody else may have that log: those who lack its end need a \
          vote that it must not give them.",
+        "",
+    ),
+    (
+        Canary::AllMustHaveIt,
+        "all-must-have-it",
+        "A leader commits what every voter has, instead of a majority: one that \
+         stays down stops the group.",
         "",
     ),
     (

@@ -19,7 +19,7 @@
 //! log is nobody's source of the state once it ends. So a voter that has the state, or a log to
 //! make it of, stays, for everybody whose log begins no later than that one ends.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use quorate_core::{Configuration, Form, GenesisId, GroupView, Index, Member};
 
@@ -53,6 +53,11 @@ impl Kept {
         if log.is_some() {
             self.log = log;
         }
+    }
+
+    /// Returns what had been committed when it was damaged, until it is whole again.
+    pub(crate) fn hurt(&self) -> Option<Index> {
+        self.hurt
     }
 
     /// Returns the configuration that its log ended with, when its peer ended.
@@ -201,28 +206,43 @@ impl World {
     /// Tells whether somebody can still bring the state to all of a history when a peer that takes
     /// part in it ends, with its log or without.
     pub(crate) fn keeps_state(&self, number: usize, with_log: bool) -> bool {
-        let Some(view) = self.view(number).filter(|view| view.genesis.is_some()) else {
+        let Some(view) = self.view(number) else {
             return true;
         };
+        let voters = view.configuration.all_voters();
+        view.genesis.is_none_or(|genesis| {
+            let ends = Some((number, with_log));
+            self.has_source((genesis, &voters), &self.healed, ends)
+        })
+    }
+
+    /// Tells whether one of `peers` votes in a history and can bring its state to all the others of
+    /// them, if one ends, with its log or without.
+    pub(crate) fn has_source(
+        &self,
+        (genesis, voters): (GenesisId, &[Member]),
+        peers: &BTreeSet<usize>,
+        ends: Option<(usize, bool)>,
+    ) -> bool {
         let log = |peer: usize| match self.view(peer) {
             Some(view) => Some(LastLog::of(&view)),
             None => self.nodes[peer].kept.log.clone(),
         };
-        let logs: Vec<(usize, LastLog)> = (0..self.peers())
-            .filter_map(|peer| Some((peer, log(peer)?)))
-            .filter(|(_, log)| log.genesis == view.genesis)
+        let logs: Vec<(usize, LastLog)> = peers
+            .iter()
+            .filter_map(|peer| Some((*peer, log(*peer)?)))
+            .filter(|(_, log)| log.genesis == Some(genesis))
             .collect();
         let begins = logs.iter().map(|(_, log)| log.base).max();
-        let voters = view.configuration.all_voters();
         logs.iter().any(|(peer, log)| {
             let node = &self.nodes[*peer];
             let votes = node.kept.member.is_some_and(|one| voters.contains(&one));
-            let ends = *peer == number;
+            let end = ends.filter(|(end, _)| end == peer);
             let stays = self.at >= node.leaving_until;
-            let from_log = log.base == Index(0) && (with_log || !ends);
+            let from_log = log.base == Index(0) && end.is_none_or(|(_, with_log)| with_log);
             let applied = self.view(*peer).map_or(Index(0), |view| view.applied.index);
             let applies = applied > Index(0) && applied >= log.base;
-            let has_state = !ends && applies && !self.lacks_state(*peer);
+            let has_state = end.is_none() && applies && !self.lacks_state(*peer);
             let is_copy = self.at_large.is_some_and(|copy| copy.peer == *peer);
             let whole = node.kept.hurt.is_none() && !is_copy;
             let source = from_log || has_state;
@@ -264,7 +284,7 @@ impl World {
     }
 
     /// Takes note of a damaged peer that is whole again.
-    fn note_whole(&mut self, number: usize) {
+    pub(crate) fn note_whole(&mut self, number: usize) {
         let Some(hurt) = self.nodes[number].kept.hurt else {
             return;
         };

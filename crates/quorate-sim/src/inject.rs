@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use quorate_core::{CloseCode, Configuration, Form, Genesis, Input, Member, Role};
+use quorate_core::{CloseCode, Configuration, Input, Member, Role};
 
 use crate::{
     atlas::LastLog,
@@ -37,6 +37,31 @@ pub(crate) enum Lift {
     DiskLost(usize, u64),
     Copy(u64),
     Unplug,
+}
+
+impl Lift {
+    /// Returns the peer that stays as it is while this is not carried out, if it is about one.
+    pub(crate) fn peer(&self) -> Option<usize> {
+        match self {
+            Self::Start(peer)
+            | Self::Stop(peer, ..)
+            | Self::Resume(peer)
+            | Self::Disk(peer)
+            | Self::Reports(peer)
+            | Self::Steps(peer)
+            | Self::Full(peer)
+            | Self::Unreadable(peer) => Some(*peer),
+            // Whose disk is lost has ended; only that it starts again is left out.
+            Self::DiskLost(..) => None,
+            Self::Mend(_)
+            | Self::Weather
+            | Self::Widen(..)
+            | Self::Found(_)
+            | Self::Dials
+            | Self::Copy(_)
+            | Self::Unplug => None,
+        }
+    }
 }
 
 impl World {
@@ -335,7 +360,7 @@ impl World {
     }
 
     /// Stops a peer without killing it; its process answers nobody.
-    fn pause(&mut self, number: usize) {
+    pub(crate) fn pause(&mut self, number: usize) {
         self.nodes[number].paused += 1;
         let ways = self.ways_of(number);
         self.cut(&ways);
@@ -344,118 +369,22 @@ impl World {
     /// Tells whether a majority of voters, in every configuration that may decide, keeps its
     /// memory when this peer dies.
     pub(crate) fn survives_without(&self, number: usize) -> bool {
-        let kept: Vec<Member> = (0..self.peers())
-            .filter(|peer| *peer != number && !self.lacks_state(*peer))
-            .filter_map(|peer| self.member(peer))
+        let kept: Vec<Member> = self
+            .healed
+            .iter()
+            .filter(|peer| **peer != number && !self.lacks_state(**peer))
+            .filter_map(|peer| self.member(*peer))
             .collect();
         let survives =
             |configuration: &Configuration| configuration.quorum(|member| kept.contains(&member));
         let committed = self.checkers.configuration().is_none_or(survives);
         committed
-            && (0..self.peers())
-                .filter_map(|peer| self.view(peer))
+            && self
+                .healed
+                .iter()
+                .filter_map(|peer| self.view(*peer))
                 .filter(|view| view.genesis.is_some())
                 .all(|view| view.configuration.voters.is_empty() || survives(view.configuration))
-    }
-
-    /// Ends every fault for good and starts whoever does not run.
-    pub fn heal(&mut self) {
-        self.calm = true;
-        self.trace
-            .fault(self.at, || "everything is mended".to_owned());
-        for node in &mut self.nodes {
-            node.disk.mend();
-            if let Some(living) = &node.life {
-                living.failures.end();
-            }
-        }
-        let lifts = std::mem::take(&mut self.lifts);
-        for (_, lift) in lifts {
-            self.carry_out_lift(lift);
-        }
-        self.network.heal(self.at, &mut self.later);
-        self.schedule_network();
-        self.clear_copies();
-        for number in 0..self.peers() {
-            let node = &mut self.nodes[number];
-            node.doomed = None;
-            node.slow_disk = None;
-            node.late_reports = None;
-            node.slow_steps = None;
-            if node.paused > 0 {
-                node.paused = 1;
-                self.resume(number);
-            }
-            if self.view(number).is_some_and(|view| view.has_left()) {
-                // It is out for this life; it comes back as the next one.
-                self.stop(number);
-            }
-            self.renew_binary(number);
-        }
-        for number in 0..self.peers() {
-            self.start(number);
-        }
-    }
-
-    /// Ends a peer that is to start with the newest binary, if it runs an older one and nothing
-    /// hangs on what it would forget: some peers would stay too old for ever.
-    fn renew_binary(&mut self, number: usize) {
-        if self.runs_old_binary(number) && self.is_renewable(number) {
-            self.mark("operator: newest binary");
-            self.end(number, "stops", None);
-        }
-    }
-
-    /// Returns a peer that still runs an older binary, for the others would have lost too much with
-    /// it, and that they can do without by now.
-    pub(crate) fn old_binary(&self) -> Option<usize> {
-        let mut peers = (0..self.peers()).filter(|peer| self.runs_old_binary(*peer));
-        peers.find(|peer| self.is_renewable(*peer) || self.is_orderly() && self.outlives(*peer))
-    }
-
-    fn runs_old_binary(&self, number: usize) -> bool {
-        let newest = self.scenario.all_versions();
-        let life = self.nodes[number].life.as_ref();
-        life.is_some_and(|life| life.versions != newest)
-    }
-
-    /// Tells whether every voter lives and none is being let go: then one may be restarted.
-    fn is_orderly(&self) -> bool {
-        let living: Vec<Member> = (0..self.peers())
-            .filter_map(|peer| self.member(peer))
-            .collect();
-        let configuration = self.checkers.configuration();
-        let lives = |one: &Configuration| one.voters.iter().all(|voter| living.contains(voter));
-        !self.is_shrinking() && configuration.is_some_and(lives)
-    }
-
-    fn is_renewable(&self, number: usize) -> bool {
-        if self.scenario.storage == Storage::Disk {
-            let others = (0..self.peers()).filter(|peer| *peer != number);
-            return self.outlives(number) || others.into_iter().all(|peer| self.comes_back(peer));
-        }
-        // Who has founded nothing yet must not forget what it has agreed to.
-        let founded = self.checkers.committed() > Genesis::CURSOR.index;
-        let joins = self.nodes[number].plan.form == Form::Join;
-        let here = self.view(number).is_some_and(|view| view.genesis.is_some());
-        let member = self.member(number);
-        let votes = |peer| {
-            let view = self.view(peer);
-            view.is_some_and(|view| member.is_some_and(|one| view.configuration.is_voter(one)))
-        };
-        (joins || here || founded) && !(0..self.peers()).any(votes)
-    }
-
-    /// Tells whether a peer takes part in a history, or will once it is started.
-    fn comes_back(&self, number: usize) -> bool {
-        let node = &self.nodes[number];
-        match &node.life {
-            Some(_) => self.view(number).is_some_and(|view| view.genesis.is_some()),
-            None => {
-                let configuration = node.kept.configuration();
-                !node.kept.emptied && configuration.is_some_and(|one| !one.voters.is_empty())
-            }
-        }
     }
 
     /// Cuts ways between peers; nothing mends them by itself.
@@ -486,7 +415,7 @@ impl World {
     }
 
     /// Returns the ways from the rest to one side.
-    fn ways_into(&self, side: &[usize]) -> Vec<(usize, usize)> {
+    pub(crate) fn ways_into(&self, side: &[usize]) -> Vec<(usize, usize)> {
         let rest = (0..self.peers()).filter(|peer| !side.contains(peer));
         rest.flat_map(|from| side.iter().map(move |to| (from, *to)))
             .collect()
@@ -508,9 +437,13 @@ impl World {
         }
     }
 
-    fn carry_out_lift(&mut self, lift: Lift) {
+    pub(crate) fn carry_out_lift(&mut self, lift: Lift) {
         match lift {
-            Lift::Start(peer) => self.start(peer),
+            Lift::Start(peer) => {
+                if self.healed.contains(&peer) {
+                    self.start(peer);
+                }
+            }
             Lift::Stop(peer, member, away) => self.stop_left(peer, member, away),
             Lift::Resume(peer) => {
                 let ways = self.ways_of(peer);

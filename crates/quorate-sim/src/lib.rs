@@ -15,6 +15,7 @@
 
 mod apart;
 mod atlas;
+mod broken;
 mod canaries;
 mod checkers;
 mod clock;
@@ -27,6 +28,7 @@ mod families;
 mod fault;
 mod findings;
 mod hash;
+mod heal;
 mod hex;
 pub mod history;
 mod inject;
@@ -55,6 +57,7 @@ mod trace;
 mod turn;
 mod world;
 
+pub use broken::{Ailment, StaysBroken};
 pub use canaries::{BUDGET, Hunt, SHORT, family_of, hunt, planted};
 pub use checkers::{Told, Violation};
 pub use dice::{Dice, Span};

@@ -1,9 +1,10 @@
 //! The liveness phase: once everything is mended, the cluster must come back by itself, in time.
 //!
 //! A run that only looks for wrong answers is content with a cluster that answers nothing. So after
-//! the safety phase all faults end, whoever is down starts, and within a bound the peers must agree
-//! on one leader, hold the same state, have no session and no request left, and have as many voters
-//! as the profile wants; then every peer must carry out a fresh write and a linearizable read.
+//! the safety phase a quorum is healed, and the rest stays broken ([`crate::heal`]): within a bound
+//! those who are well must agree on one leader, hold the same state, and have no session and no
+//! request left; then each must carry out a fresh write and a linearizable read. After that all are
+//! healed, and the same is demanded of all, and as many voters as the profile wants.
 //! A group that was founded twice must have one history again, unless both have user commands: then
 //! all that holds for each of the two, and every peer says that they are in conflict.
 //!
@@ -36,9 +37,22 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const FRESH_KEY: u32 = 999_999;
 
 impl World {
-    /// Heals the cluster and demands that it comes back; a failure is a violation.
+    /// Heals the cluster, first a quorum alone and then all, and demands each time that those who
+    /// are healed come back; a failure is a violation.
     pub fn come_back(&mut self) {
+        if self.heal_quorum() {
+            self.mark("liveness: a quorum alone");
+            self.settle_down();
+            if self.violation().is_some() {
+                return;
+            }
+        }
         self.heal();
+        self.settle_down();
+    }
+
+    /// Demands that those who are healed are led, converge, and serve.
+    fn settle_down(&mut self) {
         let astray = self.network.astray_until().saturating_sub(self.at);
         self.run_for(Duration::from_nanos(astray));
         let timeout = self.scenario.profile.election_max;
@@ -59,13 +73,8 @@ impl World {
             return self.missing("convergence", limit);
         }
         self.serve(timeout * LEADER_TIMEOUTS + PATIENCE);
-        if self.tested.is_some() {
-            self.serve_registrations(timeout * LEADER_TIMEOUTS + PATIENCE * 2);
-        } else if self.sides().len() == 1 {
-            self.serve_named(FRESH_KEY, timeout * LEADER_TIMEOUTS + PATIENCE * 2);
-        }
-        if self.sides().len() > 1 {
-            self.mark("liveness: two histories go on");
+        if self.healed.len() == self.peers() {
+            self.serve_clients(timeout * LEADER_TIMEOUTS + PATIENCE * 2);
         }
         if !self.run_until(limit, |world| world.divided().is_none()) {
             return self.missing("convergence after fresh writes", limit);
@@ -74,6 +83,18 @@ impl World {
         let took = Duration::from_nanos(self.at - healed);
         if took > timeout * LEADER_TIMEOUTS {
             self.mark("liveness: slow to come back");
+        }
+    }
+
+    /// Demands that clients with names are served, too, where there is one history.
+    fn serve_clients(&mut self, limit: Duration) {
+        if self.tested.is_some() {
+            self.serve_registrations(limit);
+        } else if self.sides().len() == 1 {
+            self.serve_named(FRESH_KEY, limit);
+        }
+        if self.sides().len() > 1 {
+            self.mark("liveness: two histories go on");
         }
     }
 
@@ -101,61 +122,78 @@ impl World {
         false
     }
 
-    /// Demands a fresh write and a linearizable read through each peer.
+    /// Demands a fresh write and a linearizable read through each peer that is healed.
+    ///
+    /// A leader whose disk stays slow or full gives the lead up when that shows, at the first
+    /// write: of what was on its way to it nobody knows what became, so beside such a peer clients
+    /// ask once more.
     fn serve(&mut self, limit: Duration) {
-        // A user's machine is asked for nothing that its scenario does not hold.
-        let writes: &[bool] = if self.tested.is_some() {
-            &[false]
-        } else {
-            &[true, false]
+        let write = Action::Insert {
+            key: FRESH_KEY,
+            size: 16,
         };
-        for &write in writes {
-            let asked: Vec<(usize, usize)> = (0..self.peers())
-                .filter_map(|peer| {
-                    let action = if write {
-                        Action::Insert {
-                            key: FRESH_KEY,
-                            size: 16,
-                        }
-                    } else {
-                        Action::Read {
-                            key: FRESH_KEY,
-                            linearizable: true,
-                        }
-                    };
-                    Some((peer, self.ask(peer, action, PATIENCE)?))
-                })
-                .collect();
-            let answered = self.run_until(limit, |world| {
-                asked
-                    .iter()
-                    .all(|(_, number)| world.told(*number).is_some())
-            });
-            for (peer, number) in asked {
-                let told = self.told(number);
-                if !answered || !matches!(told, Some(Told::Written(_) | Told::Read(_))) {
-                    let what = if write { "write" } else { "read" };
-                    self.found(
-                        "liveness",
-                        format!("a fresh {what} through peer {peer} was answered {told:?}"),
-                    );
-                }
+        let read = Action::Read {
+            key: FRESH_KEY,
+            linearizable: true,
+        };
+        // A user's machine is asked for nothing that its scenario does not hold.
+        let write = Some(write).filter(|_| self.tested.is_none());
+        let whole = self.healed.len() == self.peers();
+        for action in write.into_iter().chain([read]) {
+            let all: Vec<usize> = self.healed.iter().copied().collect();
+            let mut refused = self.ask_through(&all, &action, limit);
+            if !whole && !refused.is_empty() {
+                self.mark("liveness: asked once more");
+                let again: Vec<usize> = refused.into_iter().map(|(peer, _)| peer).collect();
+                refused = self.ask_through(&again, &action, limit);
+            }
+            for (peer, told) in refused {
+                let what = if action.is_read() { "read" } else { "write" };
+                let mended = self.mended();
+                self.found(
+                    "liveness",
+                    format!(
+                        "a fresh {what} through peer {peer} was answered {told:?} after {mended} \
+                         was mended"
+                    ),
+                );
             }
         }
+    }
+
+    /// Asks for one thing through each of these peers; returns through whom it was not done, and
+    /// what was told there.
+    fn ask_through(
+        &mut self,
+        peers: &[usize],
+        action: &Action,
+        limit: Duration,
+    ) -> Vec<(usize, Option<Told>)> {
+        let ask = |peer: &usize| Some((*peer, self.ask(*peer, action.clone(), PATIENCE)?));
+        let asked: Vec<(usize, usize)> = peers.iter().filter_map(ask).collect();
+        self.run_until(limit, |world| {
+            let told = |(_, number): &(usize, usize)| world.told(*number).is_some();
+            asked.iter().all(told)
+        });
+        let answers = asked
+            .iter()
+            .map(|(peer, number)| (*peer, self.told(*number)));
+        let done = |told: &Option<Told>| matches!(told, Some(Told::Written(_) | Told::Read(_)));
+        answers.filter(|(_, told)| !done(told)).collect()
     }
 
     /// Returns what still keeps the peers from being one settled group.
     pub fn divided(&self) -> Option<String> {
         let sides = self.sides();
         if sides.len() > 1
-            && let Some(peer) = (0..self.peers()).find(|peer| !self.is_in_conflict(*peer))
+            && let Some(peer) = self.healed.iter().find(|peer| !self.is_in_conflict(**peer))
         {
             let sides: Vec<_> = sides.keys().collect();
             return Some(format!(
                 "histories {sides:?}, and peer {peer} has no conflict"
             ));
         }
-        let outstanding = self.checkers.clients.outstanding();
+        let outstanding = self.outstanding();
         if let Some((number, peer)) = outstanding.first() {
             let others = outstanding.len() - 1;
             return Some(format!(
@@ -173,7 +211,7 @@ impl World {
 
     /// Returns what keeps the peers of one history from being settled.
     fn divided_side(&self, side: &[usize]) -> Option<String> {
-        let Some(leader) = self.leader_among(side) else {
+        let Some(leader) = self.leader_of(side) else {
             return Some("no leader that all follow".to_owned());
         };
         let first = self.view(leader)?;
@@ -191,9 +229,9 @@ impl World {
     /// Returns the peers by the history that they are in.
     fn sides(&self) -> BTreeMap<Option<GenesisId>, Vec<usize>> {
         let mut sides: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-        for peer in 0..self.peers() {
-            let genesis = self.view(peer).and_then(|view| view.genesis);
-            sides.entry(genesis).or_default().push(peer);
+        for peer in &self.healed {
+            let genesis = self.view(*peer).and_then(|view| view.genesis);
+            sides.entry(genesis).or_default().push(*peer);
         }
         sides
     }
@@ -206,22 +244,35 @@ impl World {
 
     /// Tells whether every peer follows a leader of its history.
     fn is_led(&self) -> bool {
-        let led = |side: &Vec<usize>| self.leader_among(side).is_some();
+        let led = |side: &Vec<usize>| self.leader_of(side).is_some();
         self.sides().values().all(led)
     }
 
+    /// Returns the leader that the peers of one history follow, if it can lead: that one has just
+    /// been cut off, say, they do not know yet.
+    fn leader_of(&self, side: &[usize]) -> Option<usize> {
+        let leader = self.leader_among(side)?;
+        (!self.gone.contains(&leader)).then_some(leader)
+    }
+
     /// Tells whether the voters are not yet those that the profile wants, of so many peers.
+    ///
+    /// While some stay broken nobody is demanded in their place, only that each is who it was last.
     fn lacks_voters(&self, view: &GroupView<'_>, peers: usize) -> Option<String> {
-        let living: Vec<Member> = (0..self.peers())
-            .filter_map(|peer| self.member(peer))
-            .collect();
+        let lives = |voter: &Member| match self.numbers.get(&voter.peer) {
+            Some(number) if self.healed.contains(number) => self.member(*number) == Some(*voter),
+            _ => true,
+        };
         let voters = &view.configuration.voters;
         // Where two histories stay side by side, the next life of a dead voter may be in the other
         // one: then its seat waits for a learner.
-        let heirs = peers == self.peers() || !view.configuration.learners.is_empty();
-        let dead = voters.iter().find(|voter| !living.contains(voter));
+        let heirs = peers == self.healed.len() || !view.configuration.learners.is_empty();
+        let dead = voters.iter().find(|voter| !lives(voter));
         if let Some(dead) = dead.filter(|_| heirs) {
             return Some(format!("{dead:?}, who is gone, still votes"));
+        }
+        if self.healed.len() < self.peers() {
+            return None;
         }
         let wanted = self.scenario.profile.voters.min(peers);
         let wanted = if wanted.is_multiple_of(2) {
@@ -232,15 +283,36 @@ impl World {
         (voters.len() < wanted).then(|| format!("{} voters of {wanted}", voters.len()))
     }
 
+    /// Returns the requests without an answer that can have one, each with its peer: what somebody
+    /// was asked who stays broken can not.
+    fn outstanding(&self) -> Vec<(usize, usize)> {
+        let mut outstanding = self.checkers.clients.outstanding();
+        outstanding.retain(|(number, peer)| {
+            let asked = self.asked_of(*number).chain([*peer]);
+            asked.into_iter().all(|peer| self.healed.contains(&peer))
+        });
+        outstanding
+    }
+
+    /// Says who is healed.
+    fn mended(&self) -> &'static str {
+        if self.healed.len() < self.peers() {
+            "a quorum"
+        } else {
+            "everything"
+        }
+    }
+
     fn missing(&mut self, what: &str, limit: Duration) {
         if self.violation().is_some() {
             return;
         }
         let why = self.divided().unwrap_or_default();
         let limit = limit.as_millis();
+        let mended = self.mended();
         self.found(
             "liveness",
-            format!("no {what} within {limit} ms after everything was mended: {why}"),
+            format!("no {what} within {limit} ms after {mended} was mended: {why}"),
         );
     }
 

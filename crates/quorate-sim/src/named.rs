@@ -481,6 +481,18 @@ impl World {
         true
     }
 
+    /// Returns the peers that an operation of a named client waits for.
+    pub(crate) fn asked_of(&self, operation: usize) -> impl Iterator<Item = usize> {
+        let tries = self.named.tries.values();
+        tries.filter_map(move |(plan, peer)| {
+            let waits = match plan {
+                Plan::Try(number) => *number == operation,
+                Plan::Register(client) => self.named.clients[*client].waiting.contains(&operation),
+            };
+            waits.then_some(*peer)
+        })
+    }
+
     /// One request of an operation is over without a definite answer: another one follows.
     fn again(&mut self, operation: usize) {
         let calm = self.calm;

@@ -142,12 +142,14 @@ impl World {
 
     /// Tells whether a wish to leave may still be granted.
     pub(crate) fn is_anyone_leaving(&self) -> bool {
-        self.nodes.iter().any(|node| self.at < node.leaving_until)
+        let mut healed = self.healed.iter();
+        healed.any(|peer| self.at < self.nodes[*peer].leaving_until)
     }
 
-    /// Returns how many wishes wait for an answer.
+    /// Returns how many wishes at peers that are well wait for an answer.
     pub(crate) fn errands(&self) -> usize {
-        self.errands.len()
+        let peers = self.errands.values().map(|errand| errand.peer);
+        peers.filter(|peer| self.healed.contains(peer)).count()
     }
 
     /// Takes the answer to a wish.

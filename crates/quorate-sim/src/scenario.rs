@@ -10,6 +10,7 @@ use quorate_state::ClientLimits;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    broken::StaysBroken,
     dice::Span,
     fault::Fault,
     network::{NetworkPlan, Weather},
@@ -83,6 +84,9 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// What the clients do, in order of time.
     pub operations: Vec<Operation>,
+    /// Who stays broken when a quorum is healed, as far as the others can do without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub broken: Vec<StaysBroken>,
     /// The name of the user's state machine that the peers run; a map, if nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
@@ -140,6 +144,7 @@ impl Scenario {
             network: NetworkPlan::calm(),
             faults: Vec::new(),
             operations: Vec::new(),
+            broken: Vec::new(),
             subject: None,
             bug: None,
         }

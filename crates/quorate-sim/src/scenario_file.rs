@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{
+    broken::{self, StaysBroken},
     dice::MILLION,
     duration_text,
     fault::Fault,
@@ -288,6 +289,7 @@ pub(crate) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
         return unfit("operations must be in order of \"at\"".to_owned());
     }
     let exists = |peer: usize| (peer < peers).then_some(peer);
+    check_broken(&scenario.broken, &exists)?;
     for (number, fault) in scenario.faults.iter().enumerate() {
         if renumber(fault, &exists).as_ref() != Some(fault) {
             let name = fault.kind.name();
@@ -303,6 +305,21 @@ pub(crate) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
         check_subject(number, operation, scenario.subject.as_deref())?;
     }
     Ok(())
+}
+
+/// Refuses peers that stay broken and are not there, or are named twice.
+fn check_broken(
+    broken: &[StaysBroken],
+    exists: &dyn Fn(usize) -> Option<usize>,
+) -> Result<(), ScenarioError> {
+    let problem = if broken::renumber(broken, exists).len() < broken.len() {
+        "\"broken\" names a peer that is not there".to_owned()
+    } else if let Some(peer) = broken::twice(broken) {
+        format!("\"broken\" names peer {peer} twice: it is broken in one way")
+    } else {
+        return Ok(());
+    };
+    Err(ScenarioError::Unfit(problem))
 }
 
 /// Refuses a cluster in which the group can never have a quorum.

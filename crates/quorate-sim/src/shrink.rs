@@ -19,6 +19,7 @@ use quorate_state::ClientLimits;
 use serde_json::Value;
 
 use crate::{
+    broken,
     checkers::Violation,
     fault::Fault,
     network::{NetworkPlan, Weather},
@@ -67,6 +68,7 @@ pub fn shrink(
         let before = shrinker.best.clone();
         shrinker.leave_out(|scenario| &mut scenario.faults);
         shrinker.leave_out(|scenario| &mut scenario.operations);
+        shrinker.leave_out(|scenario| &mut scenario.broken);
         shrinker.leave_peers_out();
         shrinker.shorten();
         shrinker.calm_down();
@@ -282,6 +284,7 @@ fn without_peer(scenario: &Scenario, peer: usize, clients_move: bool) -> Option<
     smaller.faults = faults
         .filter_map(|fault| scenario_file::renumber(fault, &moved))
         .collect();
+    smaller.broken = broken::renumber(&smaller.broken, &moved);
     let next = if clients_move {
         Some(peer % smaller.peers.len())
     } else {

@@ -17,6 +17,7 @@ use quorate_state::ClientLimits;
 
 use crate::{
     apart::Apart,
+    broken::{self, StaysBroken},
     canaries::{family_of, planted},
     dice::{Dice, Span},
     fault::{Fault, FaultKind},
@@ -203,6 +204,7 @@ impl Scenario {
             faults: draw_faults(drawing, mood, safety, seed),
             operations: OperationPlan::draw(&on, &mut Dice::new(seed, "load", 0))
                 .operations(nodes, safety, seed),
+            broken: draw_broken(drawing, mood, seed),
             subject: None,
             bug: None,
         };
@@ -382,6 +384,14 @@ fn draw_reads(seed: u64, peer: u64, on: &Features) -> Vec<Versions> {
         };
     }
     reads
+}
+
+/// Draws who stays broken at the end, where anything may be.
+fn draw_broken(drawing: &Drawing, mood: Mood, seed: u64) -> Vec<StaysBroken> {
+    match &drawing.faults {
+        Kinds::Swarm if mood != Mood::NoFaults => broken::draw(seed, drawing.nodes.max(1)),
+        _ => Vec::new(),
+    }
 }
 
 /// Draws what goes wrong.

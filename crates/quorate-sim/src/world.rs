@@ -4,7 +4,10 @@
 //! from the seed. Nothing in here decides anything for a peer: inputs go in, effects come out, and
 //! what they ask for is done as badly as the scenario says.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use quorate_core::{
     Configuration, Event, GroupId, GroupKey, GroupView, Input, LinkId, Member, PeerId, Reply,
@@ -64,6 +67,10 @@ pub struct World {
     pub(crate) killed_at: u64,
     pub(crate) lock: Lock,
     pub(crate) calm: bool,
+    /// Which peers are well once faults end: all, or a quorum.
+    pub(crate) healed: BTreeSet<usize>,
+    /// Which of the others cannot lead, whatever is believed of them.
+    pub(crate) gone: BTreeSet<usize>,
     pub(crate) effects: quorate_core::Effects,
     pub(crate) named: NamedClients,
     ties: Dice,
@@ -196,6 +203,8 @@ impl World {
             killed_at: 0,
             lock: Lock::new(seed),
             calm: false,
+            healed: (0..peers).collect(),
+            gone: BTreeSet::new(),
             effects: Vec::new(),
             named: NamedClients::new(seed),
             ties: Dice::new(seed, "ties", u64::MAX),

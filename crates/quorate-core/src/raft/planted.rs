@@ -57,13 +57,15 @@ impl Progress {
 }
 
 impl Raft {
-    /// Tells whether a bug is planted by which a leader commits what it must not.
+    /// Tells whether a bug is planted by which a leader commits what it must not, or not what it
+    /// must.
     pub(super) fn misjudges(&self) -> bool {
         [
             Canary::QuorumOffByOne,
             Canary::VisibleQuorum,
             Canary::JointAsUnion,
             Canary::LearnersCount,
+            Canary::AllMustHaveIt,
             Canary::Openraft1802,
         ]
         .into_iter()
@@ -96,6 +98,10 @@ impl Raft {
         if self.planted.has(Canary::JointAsUnion) && configuration.is_joint() {
             let all = configuration.all_voters();
             return among(&all, all.len() / 2 + 1);
+        }
+        if self.planted.has(Canary::AllMustHaveIt) {
+            let all = configuration.all_voters();
+            return among(&all, all.len());
         }
         if self.planted.has(Canary::LearnersCount) {
             return among(&configuration.members(), voters.len() / 2 + 1);

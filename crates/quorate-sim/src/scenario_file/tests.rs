@@ -158,6 +158,17 @@ fn what_names_no_peer_or_is_out_of_bounds_is_refused() {
 }
 
 #[test]
+fn who_stays_broken_is_there_and_named_once() {
+    let broken = |list: Value| move |value: &mut Value| value["scenario"]["broken"] = list;
+    let one = serde_json::json!({"peer": 0, "how": "deaf"});
+    let missing = serde_json::json!([{"peer": 90, "how": "down"}]);
+    refused_with("a peer that is not there", broken(missing));
+    refused_with("peer 0 twice", broken(Value::from(vec![one.clone(), one])));
+    let unknown = serde_json::json!([{"peer": 0, "how": "tired"}]);
+    refused_with("tired", broken(unknown));
+}
+
+#[test]
 fn a_cluster_that_nobody_founds_has_no_quorum() {
     let with_form = |form: Value| {
         refused(move |file| {

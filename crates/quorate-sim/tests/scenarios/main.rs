@@ -13,6 +13,7 @@ mod limits;
 mod machine_failure;
 mod meeting;
 mod membership;
+mod quorum_alone;
 mod slow_ways;
 mod transfer;
 mod upgrade;

@@ -1,0 +1,272 @@
+//! Ends faults: for a quorum alone, while the rest stays broken, and then for all.
+//!
+//! Who may stay broken is judged as the atlas judges damage: those who are healed must be able to
+//! decide by themselves. So in the last configuration that was committed, and in every one that is
+//! the last in a log of theirs, a majority of each half is *fit*: healed, with all that it ever
+//! acknowledged (on its disk, or in the memory of a process that lives), not about to leave, and
+//! able to run what is in effect. And one of them has the state, or a log to make it of. Then every
+//! committed entry is on a fit voter's log, one of them has the longest log among those whose votes
+//! are needed, and nothing of the rest is.
+//!
+//! Peers that are in no history are down when they are broken: cut off together they might found a
+//! second one, as in any partition. Groups that were founded apart are healed as a whole, for what
+//! must become of them depends on all.
+
+use std::collections::BTreeSet;
+
+use quorate_core::{Configuration, Form, Genesis, GenesisId, Member};
+
+use crate::{
+    broken::{Ailment, StaysBroken},
+    dice::Span,
+    node::Life,
+    scenario::Storage,
+    world::World,
+};
+
+/// How long a disk that stays slow takes.
+const SLOW: Span = Span::micros(200_000, 2_000_000);
+
+impl World {
+    /// Ends every fault for good and starts whoever does not run.
+    pub fn heal(&mut self) {
+        self.healed = (0..self.peers()).collect();
+        self.gone.clear();
+        self.trace
+            .fault(self.at, || "everything is mended".to_owned());
+        self.mend_healed();
+    }
+
+    /// Ends the faults of all peers but those that the scenario has stay broken, as far as the
+    /// others can do without them; tells whether any does.
+    pub(crate) fn heal_quorum(&mut self) -> bool {
+        let broken = self.stay_broken();
+        if broken.is_empty() {
+            return false;
+        }
+        let stays = |peer: &usize| broken.iter().any(|one| one.peer == *peer);
+        self.healed = (0..self.peers()).filter(|peer| !stays(peer)).collect();
+        self.trace.fault(self.at, || {
+            let broken: Vec<String> = broken
+                .iter()
+                .map(|one| format!("{} {:?}", one.peer, one.how))
+                .collect();
+            format!("mended, but for {}", broken.join(", "))
+        });
+        self.mend_healed();
+        for one in broken {
+            self.break_for_good(one);
+        }
+        true
+    }
+
+    /// Returns who stays broken: of those that the scenario names each without which the others can
+    /// decide.
+    fn stay_broken(&mut self) -> Vec<StaysBroken> {
+        let mut broken = Vec::new();
+        let Some(living) = self.checkers.living_one() else {
+            return broken;
+        };
+        if self.scenario.apart || self.at_large.is_some() {
+            return broken;
+        }
+        for peer in 0..self.peers() {
+            self.note_whole(peer);
+        }
+        let mut healed: BTreeSet<usize> = (0..self.peers()).collect();
+        for one in self.scenario.broken.clone() {
+            healed.remove(&one.peer);
+            if self.decide(&healed, living) {
+                broken.push(one);
+            } else {
+                self.mark("liveness: too many to stay broken");
+                healed.insert(one.peer);
+            }
+        }
+        broken
+    }
+
+    /// Tells whether these peers can decide without the others.
+    fn decide(&self, healed: &BTreeSet<usize>, living: GenesisId) -> bool {
+        let fit: Vec<Member> = healed
+            .iter()
+            .filter(|peer| self.is_fit(**peer))
+            .filter_map(|peer| self.nodes[*peer].kept.member)
+            .collect();
+        let decided = |one: &Configuration| {
+            one.voters.is_empty() || one.quorum(|member| fit.contains(&member))
+        };
+        let in_log = |peer: &usize| match self.view(*peer) {
+            Some(view) if view.genesis == Some(living) => decided(view.configuration),
+            Some(_) => true,
+            None => self.nodes[*peer].kept.configuration().is_none_or(decided),
+        };
+        let Some(committed) = self.checkers.configuration_in(living) else {
+            return false;
+        };
+        decided(committed)
+            && healed.iter().all(in_log)
+            && self.has_source((living, &committed.all_voters()), healed, None)
+    }
+
+    /// Tells whether a peer, once healed, can help to decide.
+    fn is_fit(&self, peer: usize) -> bool {
+        let node = &self.nodes[peer];
+        let in_effect = (0..self.peers()).filter_map(|peer| Some(self.view(peer)?.version()));
+        let in_effect = in_effect.max().unwrap_or(1);
+        let whole = match self.scenario.storage {
+            Storage::Disk => node.kept.hurt().is_none() && !node.kept.emptied,
+            Storage::Memory => {
+                let runs = |life: &Life| life.versions.contains(in_effect);
+                node.life.as_ref().is_some_and(runs) && !self.lacks_state(peer)
+            }
+        };
+        whole && self.at >= node.leaving_until
+    }
+
+    /// Ends the faults of those who are healed, and starts whoever of them does not run.
+    fn mend_healed(&mut self) {
+        self.calm = true;
+        for number in self.healed.clone() {
+            let node = &mut self.nodes[number];
+            node.disk.mend();
+            if let Some(living) = &node.life {
+                living.failures.end();
+            }
+        }
+        let lifts = std::mem::take(&mut self.lifts);
+        for (_, lift) in lifts {
+            if lift.peer().is_none_or(|peer| self.healed.contains(&peer)) {
+                self.carry_out_lift(lift);
+            }
+        }
+        self.network.heal(self.at, &mut self.later);
+        self.schedule_network();
+        self.clear_copies();
+        for number in self.healed.clone() {
+            let node = &mut self.nodes[number];
+            node.doomed = None;
+            node.slow_disk = None;
+            node.late_reports = None;
+            node.slow_steps = None;
+            if node.paused > 0 {
+                node.paused = 1;
+                self.resume(number);
+            }
+            if self.view(number).is_some_and(|view| view.has_left()) {
+                // It is out for this life; it comes back as the next one.
+                self.stop(number);
+            }
+            self.renew_binary(number);
+        }
+        for number in self.healed.clone() {
+            self.start(number);
+        }
+    }
+
+    /// Has a peer be broken from now on, whatever else was wrong with it.
+    fn break_for_good(&mut self, StaysBroken { peer, how }: StaysBroken) {
+        let here = self.view(peer).is_some_and(|view| view.genesis.is_some());
+        let disk = self.scenario.storage == Storage::Disk;
+        let how = match how {
+            _ if !here => Ailment::Down,
+            _ if self.nodes[peer].paused > 0 => Ailment::Paused,
+            Ailment::NoSpace if !disk => Ailment::Down,
+            how => how,
+        };
+        if !matches!(how, Ailment::NoSpace | Ailment::SlowDisk) {
+            self.gone.insert(peer);
+        }
+        let into: Vec<(usize, usize)> = self.ways_into(&[peer]);
+        let from = || into.iter().map(|(from, to)| (*to, *from)).collect();
+        match how {
+            Ailment::Down => self.end(peer, "dies", None),
+            Ailment::Paused => self.pause(peer),
+            Ailment::Apart => {
+                let ways = self.ways_of(peer);
+                self.cut(&ways);
+            }
+            Ailment::Deaf => self.cut(&into),
+            Ailment::Mute => {
+                let ways: Vec<(usize, usize)> = from();
+                self.cut(&ways);
+            }
+            Ailment::NoSpace => self.nodes[peer].disk.set_full(true),
+            Ailment::SlowDisk => self.nodes[peer].slow_disk = Some(SLOW),
+        }
+        self.mark(match how {
+            Ailment::Down => "liveness: without one that is down",
+            Ailment::Paused => "liveness: without one that stands still",
+            Ailment::Apart => "liveness: without one that is cut off",
+            Ailment::Deaf => "liveness: without one that hears nobody",
+            Ailment::Mute => "liveness: without one that nobody hears",
+            Ailment::NoSpace => "liveness: beside one without space",
+            Ailment::SlowDisk => "liveness: beside one whose disk is slow",
+        });
+    }
+
+    /// Ends a peer that is to start with the newest binary, if it runs an older one and nothing
+    /// hangs on what it would forget: some peers would stay too old for ever.
+    fn renew_binary(&mut self, number: usize) {
+        if self.runs_old_binary(number) && self.is_renewable(number) {
+            self.mark("operator: newest binary");
+            self.end(number, "stops", None);
+        }
+    }
+
+    /// Returns a peer that still runs an older binary, for the others would have lost too much with
+    /// it, and that they can do without by now.
+    pub(crate) fn old_binary(&self) -> Option<usize> {
+        let mut peers = self.healed.iter().copied();
+        peers.find(|peer| {
+            let spared = || self.is_orderly() && self.outlives(*peer);
+            self.runs_old_binary(*peer) && (self.is_renewable(*peer) || spared())
+        })
+    }
+
+    fn runs_old_binary(&self, number: usize) -> bool {
+        let newest = self.scenario.all_versions();
+        let life = self.nodes[number].life.as_ref();
+        life.is_some_and(|life| life.versions != newest)
+    }
+
+    /// Tells whether every voter lives and none is being let go: then one may be restarted.
+    fn is_orderly(&self) -> bool {
+        let living: Vec<Member> = (0..self.peers())
+            .filter_map(|peer| self.member(peer))
+            .collect();
+        let configuration = self.checkers.configuration();
+        let lives = |one: &Configuration| one.voters.iter().all(|voter| living.contains(voter));
+        !self.is_shrinking() && configuration.is_some_and(lives)
+    }
+
+    fn is_renewable(&self, number: usize) -> bool {
+        if self.scenario.storage == Storage::Disk {
+            let mut others = self.healed.iter().filter(|peer| **peer != number);
+            let mut all_know = || others.all(|peer| self.comes_back(*peer));
+            return self.outlives(number) || (all_know() && self.keeps_state(number, true));
+        }
+        // Who has founded nothing yet must not forget what it has agreed to.
+        let founded = self.checkers.committed() > Genesis::CURSOR.index;
+        let joins = self.nodes[number].plan.form == Form::Join;
+        let here = self.view(number).is_some_and(|view| view.genesis.is_some());
+        let member = self.member(number);
+        let votes = |peer| {
+            let view = self.view(peer);
+            view.is_some_and(|view| member.is_some_and(|one| view.configuration.is_voter(one)))
+        };
+        (joins || here || founded) && !(0..self.peers()).any(votes)
+    }
+
+    /// Tells whether a peer takes part in a history, or will once it is started.
+    fn comes_back(&self, number: usize) -> bool {
+        let node = &self.nodes[number];
+        match &node.life {
+            Some(_) => self.view(number).is_some_and(|view| view.genesis.is_some()),
+            None => {
+                let configuration = node.kept.configuration();
+                !node.kept.emptied && configuration.is_some_and(|one| !one.voters.is_empty())
+            }
+        }
+    }
+}
