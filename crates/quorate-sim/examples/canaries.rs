@@ -6,13 +6,14 @@
 //!   starts=1      hunts per canary, each from seeds of its own; the median is told
 //!   blind=0       seeds of the general draw to try as well, where a family leads to a canary
 //!   shrink=0      trials to cut down what shows a bug; what is left of it is told
+//!   table=FILE    begins each hunt with the seed that this table, printed before, says finds it
 //!   part=0/1      which share of the canaries, so that several processes may share the work
 //!   clean=0       instead, runs so many seeds of each family with nothing planted
 //! ```
 //!
 //! A hunt runs short seeds (5 peers, 20 simulated seconds, all faults) until one shows the bug.
 #![allow(clippy::print_stdout, reason = "an example is for people")]
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
 use quorate_sim::{
     BUDGET, Canary, Family, Hunt, Keep, SHORT, Scenario, family_of, hunt, planted, run_scenario,
@@ -54,12 +55,26 @@ fn main() -> ExitCode {
         println!("canaries: no bug is called {unknown}");
         return ExitCode::from(2);
     }
+    let known = match option("table").map(std::fs::read_to_string) {
+        None => BTreeMap::new(),
+        Some(Ok(table)) => seeds_of(&table),
+        Some(Err(error)) => {
+            println!("canaries: the table cannot be read: {error}");
+            return ExitCode::from(2);
+        }
+    };
     println!("| canary | what goes wrong | family | seeds | blind | found by | shrunk to |");
     println!("|---|---|---|---|---|---|---|");
     let mut hidden = 0;
     for canary in Canary::ALL.into_iter().skip(part).step_by(of) {
         if names.is_empty() || names.iter().any(|name| *name == canary.name()) {
-            hidden += u32::from(!tell(canary, budget, starts.max(1), (blind, trials)));
+            let from = known.get(canary.name()).copied().unwrap_or(0);
+            hidden += u32::from(!tell(
+                canary,
+                budget,
+                (from, starts.max(1)),
+                (blind, trials),
+            ));
         }
     }
     if hidden == 0 {
@@ -71,10 +86,15 @@ fn main() -> ExitCode {
 }
 
 /// Hunts one canary and prints its row; tells whether it was found each time.
-fn tell(canary: Canary, budget: u64, starts: u64, (blind, trials): (u64, u64)) -> bool {
+fn tell(
+    canary: Canary,
+    budget: u64,
+    (first, starts): (u64, u64),
+    (blind, trials): (u64, u64),
+) -> bool {
     let family = family_of(canary);
     let mut hunts: Vec<(u64, Hunt)> = (0..starts)
-        .map(|start| start * APART)
+        .map(|start| first + start * APART)
         .map(|from| (from, hunt(canary, family, from, budget, SHORT)))
         .collect();
     hunts.sort_by_key(|(_, hunt)| (hunt.caught.is_none(), hunt.seeds));
@@ -100,6 +120,17 @@ fn tell(canary: Canary, budget: u64, starts: u64, (blind, trials): (u64, u64)) -
     let left = left(middle, *from, trials);
     println!("| {name} | {story} | {family} | {seeds} | {blind} | {by} | {left} |");
     hunts.iter().all(|(_, hunt)| hunt.caught.is_some())
+}
+
+/// Reads from a table that was printed before which seed showed each bug.
+fn seeds_of(table: &str) -> BTreeMap<String, u64> {
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let name = cells.get(1)?.split('`').nth(1)?;
+        let seeds: u64 = cells.get(4)?.parse().ok()?;
+        Some((name.to_owned(), seeds.saturating_sub(1)))
+    };
+    table.lines().filter_map(row).collect()
 }
 
 /// Cuts down the scenario that showed a bug; says how much is left of it.
