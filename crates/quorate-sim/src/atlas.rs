@@ -65,6 +65,12 @@ impl Kept {
         self.log.as_ref().map(|log| &log.configuration)
     }
 
+    /// Returns where its log ended, and with which configuration, when its peer ended.
+    pub(crate) fn last(&self) -> Option<(Index, &Configuration)> {
+        let log = self.log.as_ref()?;
+        Some((log.last, &log.configuration))
+    }
+
     /// Takes note of the life that a disk was started as; another one has nothing to be made whole.
     pub(crate) fn renew(&mut self, member: Member) {
         if self.member != Some(member) {

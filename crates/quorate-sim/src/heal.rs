@@ -2,11 +2,13 @@
 //!
 //! Who may stay broken is judged as the atlas judges damage: those who are healed must be able to
 //! decide by themselves. So in the last configuration that was committed, and in every one that is
-//! the last in a log of theirs, a majority of each half is *fit*: healed, with all that it ever
-//! acknowledged (on its disk, or in the memory of a process that lives), not about to leave, and
-//! able to run what is in effect. And one of them has the state, or a log to make it of. Then every
-//! committed entry is on a fit voter's log, one of them has the longest log among those whose votes
-//! are needed, and nothing of the rest is.
+//! the last in a log that has all that is committed, a majority of each half is *fit*: healed, with
+//! all that it ever acknowledged (on its disk, or in the memory of a process that lives), not about
+//! to leave, and able to run what is in effect. And one of them has the state, or a log to make it
+//! of. Then every committed entry is on a fit voter's log, one of them has the longest log among
+//! those whose votes are needed, and nothing of the rest is. It stays so if the group grows by
+//! learners that break just when they are to vote, or that have no space for what makes them
+//! voters: leaders do not know.
 //!
 //! Peers that are in no history are down when they are broken: cut off together they might found a
 //! second one, as in any partition. Groups that were founded apart are healed as a whole, for what
@@ -19,6 +21,7 @@ use quorate_core::{Configuration, Form, Genesis, GenesisId, Member};
 use crate::{
     broken::{Ailment, StaysBroken},
     dice::Span,
+    inject::Lift,
     node::Life,
     scenario::Storage,
     world::World,
@@ -40,6 +43,11 @@ impl World {
     /// Ends the faults of all peers but those that the scenario has stay broken, as far as the
     /// others can do without them; tells whether any does.
     pub(crate) fn heal_quorum(&mut self) -> bool {
+        // Whose disk is lost has nothing any more that could be counted on.
+        let lost = |_: &u64, lift: &mut Lift| matches!(lift, Lift::DiskLost(..));
+        for (_, lift) in self.lifts.extract_if(.., lost).collect::<Vec<_>>() {
+            self.carry_out_lift(lift);
+        }
         let broken = self.stay_broken();
         if broken.is_empty() {
             return false;
@@ -96,17 +104,53 @@ impl World {
         let decided = |one: &Configuration| {
             one.voters.is_empty() || one.quorum(|member| fit.contains(&member))
         };
-        let in_log = |peer: &usize| match self.view(*peer) {
-            Some(view) if view.genesis == Some(living) => decided(view.configuration),
-            Some(_) => true,
-            None => self.nodes[*peer].kept.configuration().is_none_or(decided),
-        };
         let Some(committed) = self.checkers.configuration_in(living) else {
             return false;
         };
         decided(committed)
-            && healed.iter().all(in_log)
+            && self.logs_that_count(living).iter().all(decided)
+            && self.outlives_growth(committed, &fit, healed)
             && self.has_source((living, &committed.all_voters()), healed, None)
+    }
+
+    /// Returns the last configuration of each log that has all that is committed: of the others'
+    /// nothing comes, for nobody votes for them. Also of logs that are to stay broken: what they
+    /// have sent may still arrive.
+    fn logs_that_count(&self, living: GenesisId) -> Vec<Configuration> {
+        let committed = self.checkers.committed();
+        let disk = self.scenario.storage == Storage::Disk;
+        let of = |peer: usize| match self.view(peer) {
+            Some(view) => {
+                let counts = view.genesis == Some(living) && view.last.index >= committed;
+                counts.then(|| view.configuration.clone())
+            }
+            None if disk => {
+                let (last, configuration) = self.nodes[peer].kept.last()?;
+                (last >= committed).then(|| configuration.clone())
+            }
+            None => None,
+        };
+        (0..self.peers()).filter_map(of).collect()
+    }
+
+    /// Tells whether the fit voters decide also once the voters have grown by learners that were
+    /// heard until just now, and stay broken.
+    fn outlives_growth(
+        &self,
+        committed: &Configuration,
+        fit: &[Member],
+        healed: &BTreeSet<usize>,
+    ) -> bool {
+        let voters = &committed.voters;
+        let enter = 1 + voters.len() % 2;
+        let broken = (0..self.peers()).filter(|peer| !healed.contains(peer));
+        let learns = |peer: usize| {
+            let member = self.member(peer);
+            member.is_some_and(|member| !committed.is_voter(member))
+        };
+        let grows = voters.len() + enter <= self.scenario.profile.voters;
+        let fit = voters.iter().filter(|voter| fit.contains(voter)).count();
+        !grows || !broken.into_iter().any(learns) || fit > (voters.len() + enter) / 2
     }
 
     /// Tells whether a peer, once healed, can help to decide.
@@ -115,7 +159,7 @@ impl World {
         let in_effect = (0..self.peers()).filter_map(|peer| Some(self.view(peer)?.version()));
         let in_effect = in_effect.max().unwrap_or(1);
         let whole = match self.scenario.storage {
-            Storage::Disk => node.kept.hurt().is_none() && !node.kept.emptied,
+            Storage::Disk => node.kept.hurt().is_none(),
             Storage::Memory => {
                 let runs = |life: &Life| life.versions.contains(in_effect);
                 node.life.as_ref().is_some_and(runs) && !self.lacks_state(peer)

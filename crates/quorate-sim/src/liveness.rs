@@ -73,9 +73,7 @@ impl World {
             return self.missing("convergence", limit);
         }
         self.serve(timeout * LEADER_TIMEOUTS + PATIENCE);
-        if self.healed.len() == self.peers() {
-            self.serve_clients(timeout * LEADER_TIMEOUTS + PATIENCE * 2);
-        }
+        self.serve_clients(timeout * LEADER_TIMEOUTS + PATIENCE * 2);
         if !self.run_until(limit, |world| world.divided().is_none()) {
             return self.missing("convergence after fresh writes", limit);
         }
@@ -90,7 +88,7 @@ impl World {
     fn serve_clients(&mut self, limit: Duration) {
         if self.tested.is_some() {
             self.serve_registrations(limit);
-        } else if self.sides().len() == 1 {
+        } else if self.healed.len() == self.peers() && self.sides().len() == 1 {
             self.serve_named(FRESH_KEY, limit);
         }
         if self.sides().len() > 1 {
@@ -198,6 +196,12 @@ impl World {
             let others = outstanding.len() - 1;
             return Some(format!(
                 "request {number} of peer {peer} without an answer, and {others} others"
+            ));
+        }
+        if self.tries() > 0 {
+            return Some(format!(
+                "{} questions of named clients without an answer",
+                self.tries()
             ));
         }
         if self.errands() > 0 {

@@ -219,30 +219,41 @@ impl World {
         }
     }
 
-    /// Demands that a fresh client is registered through each peer, where the limits of the client
-    /// table leave room for it: a write that changes nothing of a user's machine, so that nothing
-    /// is found but what the scenario's commands did.
+    /// Demands that a fresh client is registered through each peer that is well, or beside peers
+    /// that stay broken at the second try, where the limits of the client table leave room for it:
+    /// a write that changes nothing of a user's machine, so that nothing is found but what the
+    /// scenario's commands did.
     pub(crate) fn serve_registrations(&mut self, limit: Duration) {
         if self.scenario.client_limits != ClientLimits::default() {
             return;
         }
-        let mut fresh = Vec::new();
-        for peer in 0..self.peers() {
-            let client = self.named.add_client();
-            self.named.clients[client].registering = true;
-            self.register(client, peer);
-            fresh.push(client);
+        let healed: Vec<usize> = self.healed.iter().copied().collect();
+        let mut refused = self.register_through(&healed, limit);
+        if self.healed.len() < self.peers() {
+            refused = self.register_through(&refused, limit);
         }
-        let first = fresh.first().copied().unwrap_or_default();
-        let without = move |world: &Self| {
-            let mut clients = world.named.clients[first..].iter();
-            clients.position(|client| client.id.is_none())
-        };
-        self.run_until(limit, |world| without(world).is_none());
-        if let Some(peer) = without(self) {
+        if let Some(peer) = refused.first() {
             let detail = format!("no client is registered through peer {peer}");
             self.found("liveness", detail);
         }
+    }
+
+    /// Registers a new client through each of these peers; returns through whom it is not.
+    fn register_through(&mut self, peers: &[usize], limit: Duration) -> Vec<usize> {
+        let mut fresh = Vec::new();
+        for peer in peers {
+            let client = self.named.add_client();
+            self.named.clients[client].registering = true;
+            self.register(client, *peer);
+            fresh.push((*peer, client));
+        }
+        let without = move |world: &Self| -> Vec<usize> {
+            let mut left = fresh.clone();
+            left.retain(|(_, client)| world.named.clients[*client].id.is_none());
+            left.into_iter().map(|(peer, _)| peer).collect()
+        };
+        self.run_until(limit, |world| without(world).is_empty());
+        without(self)
     }
 
     /// Does what a named client planned.
@@ -479,6 +490,13 @@ impl World {
         }
         self.again(operation);
         true
+    }
+
+    /// Returns how many questions of named clients wait for an answer of a peer that is well: of
+    /// one that asks to be registered no operation need know.
+    pub(crate) fn tries(&self) -> usize {
+        let peers = self.named.tries.values().map(|(_, peer)| peer);
+        peers.filter(|peer| self.healed.contains(peer)).count()
     }
 
     /// Returns the peers that an operation of a named client waits for.

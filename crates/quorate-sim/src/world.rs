@@ -430,7 +430,7 @@ impl World {
             Happening::Space { peer, life } => self.retry_disk(peer, life),
             Happening::State { peer, life } => self.work_state(peer, life),
             Happening::Tell { peer, life, input } => self.give(peer, life, *input),
-            Happening::Start(peer) => self.start(peer),
+            Happening::Start(peer) => self.carry_out_lift(Lift::Start(peer)),
             Happening::Fault(number) => {
                 if !self.calm {
                     let kind = self.scenario.faults[number].kind.clone();

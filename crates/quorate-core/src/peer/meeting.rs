@@ -356,7 +356,7 @@ impl Group {
         };
         if raft.is_leaving() || raft.has_left() {
             self.left = true;
-            if raft.is_leaving() {
+            if !raft.has_left() {
                 out.event(GroupEvent::Left);
             }
         }

@@ -125,7 +125,7 @@ impl Raft {
     ) {
         if self.poisoned.is_some() {
             out.reply(request, Reply::Closed);
-        } else if self.left && self.leader.is_none() {
+        } else if self.left && !self.is_seated_again() {
             out.reply(request, Reply::Done);
         } else if self.leaving.len() >= limits::WISHES {
             out.reply(request, Reply::Busy);
@@ -149,6 +149,12 @@ impl Raft {
     /// Tells whether this peer has left, in this life.
     pub(crate) fn has_left(&self) -> bool {
         self.left
+    }
+
+    /// Tells whether this peer has left and was let in again, as far as it knows.
+    fn is_seated_again(&self) -> bool {
+        let (index, configuration) = self.configurations.latest();
+        self.left && index > self.out_upto && configuration.contains(self.me)
     }
 
     /// Tells whether the group must be asked to let this peer go.
@@ -189,7 +195,7 @@ impl Raft {
         });
         if dissolved {
             out.mark("leave.dissolved");
-            self.be_gone(now, out);
+            self.be_gone(now, Index(u64::MAX), out);
         }
     }
 
@@ -204,8 +210,10 @@ impl Raft {
         })
     }
 
-    /// Ends this peer's part in the group; its clients are told.
-    fn be_gone(&mut self, now: Time, out: &mut Out) {
+    /// Ends this peer's part in the group, of which no configuration up to `upto` has it; its
+    /// clients are told.
+    fn be_gone(&mut self, now: Time, upto: Index, out: &mut Out) {
+        self.out_upto = self.out_upto.max(upto);
         let first = !std::mem::replace(&mut self.left, true);
         if self.role() != crate::event::Role::Follower {
             self.become_follower(now, (Cause::Left, self.ballot.term), None, out);
@@ -295,6 +303,8 @@ impl Raft {
     ///
     /// It counts only if it answers the wish that this peer has now, is about a configuration later
     /// than any that has this peer in it, and comes from a voter, as far as voters are known here.
+    /// A configuration of its own without this peer, which only it may have, is none to be later
+    /// than, if the word is of a later term.
     /// The word of a leader of an older term, or an answer to an earlier wish, may be about a time
     /// before this peer was let in.
     pub(super) fn on_left(
@@ -314,7 +324,8 @@ impl Raft {
         let (own, configuration) = self.configurations.latest();
         let believed =
             self.leader == Some(from) || configuration.is_voter(from) || self.log.is_empty();
-        let newer = index > own || (index == own && !configuration.contains(self.me));
+        let alone = self.log.term_at(own).is_some_and(|own| own < term);
+        let newer = index > own || (!configuration.contains(self.me) && (index == own || alone));
         let asked = wish == self.leave_wish;
         if !asked || !believed || !newer || term < self.ballot.term {
             out.mark("leave.late_word");
@@ -322,10 +333,10 @@ impl Raft {
         }
         if self.left {
             out.mark("leave.left_again");
-            self.be_gone(now, out);
+            self.be_gone(now, index, out);
         } else if self.is_leaving() {
             out.mark("leave.left");
-            self.be_gone(now, out);
+            self.be_gone(now, index, out);
         }
     }
 
@@ -417,7 +428,7 @@ impl Raft {
         out.mark("raft.removed_leader_steps_down");
         self.become_follower(now, (Cause::Removed, term), None, out);
         if self.is_leaving() {
-            self.be_gone(now, out);
+            self.be_gone(now, index, out);
         }
     }
 

@@ -155,6 +155,8 @@ pub(crate) struct Raft {
     leave_wish: u64,
     /// Whether this peer has given up its seat, in this life.
     left: bool,
+    /// Up to which configuration it is known to be out, since it has left.
+    out_upto: Index,
     /// Since when it has tried, in the lead, to hand over because it has to go.
     aside_since: Option<Time>,
     /// Set when the leader says that the entries needed here are gone there.
@@ -221,6 +223,7 @@ impl Raft {
             leaving: Vec::new(),
             leave_wish: 0,
             left: false,
+            out_upto: Index(0),
             aside_since: None,
             behind: None,
             prune_above: 0,

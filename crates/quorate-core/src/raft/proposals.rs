@@ -38,6 +38,8 @@ pub(crate) struct Proposals {
     queue_bytes: usize,
     /// Appended here, by index.
     waiters: VecDeque<Waiter>,
+    /// The term of the last applied entry, as of the last look at those who wait beyond it.
+    settled: Term,
     /// Passed on, by number.
     forwarded: BTreeMap<u64, Forwarded>,
     next_number: u64,
@@ -261,6 +263,28 @@ impl Proposals {
                 _ => ForwardOutcome::Unknown,
             };
             self.finish(waiter.origin, outcome, out);
+        }
+        self.supersede(last.term, out);
+    }
+
+    /// Answers those who wait for an entry beyond what is applied, of an earlier term than that: in
+    /// no log that holds the applied entry does such a one follow. Else they would wait for the
+    /// group's next writes.
+    fn supersede(&mut self, term: Term, out: &mut Out) {
+        if term <= self.settled {
+            return;
+        }
+        self.settled = term;
+        let mut gone = Vec::new();
+        self.waiters.retain(|waiter| {
+            let stays = waiter.term >= term;
+            if !stays {
+                gone.push(waiter.origin);
+            }
+            stays
+        });
+        for origin in gone {
+            self.finish(origin, ForwardOutcome::Superseded, out);
         }
     }
 

@@ -38,7 +38,9 @@ fn a_majority_comes_back_beside_any_two_that_stay_broken() {
                 });
                 world.come_back();
                 sound(&world);
-                assert_eq!(world.marks().get("liveness: a quorum alone"), Some(&1));
+                let marks = world.marks();
+                assert_eq!(marks.get("liveness: a quorum alone"), Some(&1));
+                assert_eq!(marks.get("liveness: too many to stay broken"), None);
             }
         }
     }

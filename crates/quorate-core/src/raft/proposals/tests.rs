@@ -199,3 +199,22 @@ fn the_client_table_of_a_snapshot_answers_what_was_in_doubt() {
     );
     assert_eq!((waiting.queue_bytes, waiting.forwarded_bytes), (0, 0));
 }
+
+#[test]
+fn who_waits_beyond_what_a_later_term_has_applied_is_told_that_it_never_will_be() {
+    let mut waiting = Proposals::starting_at(0, Planted::default());
+    for (index, term) in [(9, 3), (10, 4), (11, 5)] {
+        waiting.waiters.push_back(Waiter {
+            index: Index(index),
+            term: Term(term),
+            origin: Origin::Local(RequestId(index)),
+            deadline: LATE,
+            sent: false,
+        });
+    }
+    assert!(replies(|out| waiting.supersede(Term(3), out)).is_empty());
+    let gone = [(9, Reply::Superseded), (10, Reply::Superseded)];
+    assert_eq!(replies(|out| waiting.supersede(Term(5), out)), gone);
+    assert!(replies(|out| waiting.supersede(Term(5), out)).is_empty());
+    assert_eq!(waiting.len(), 1);
+}
