@@ -21,7 +21,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use quorate_core::{Configuration, Form, GenesisId, GroupView, Index, Member};
+use quorate_core::{Configuration, Form, Genesis, GenesisId, GroupView, Index, Member};
 
 use crate::{rot::Damage, scenario::Storage, world::World};
 
@@ -264,7 +264,10 @@ impl World {
     /// are complete before any of them sees a member: then there are two, until they meet.
     pub(crate) fn founders_remember(&self, number: usize) -> bool {
         let Some(living) = self.checkers.living_one() else {
-            return true;
+            // Who alone is to found must not forget that before it has.
+            let plan = &self.scenario.peers[number];
+            let once = plan.form == Form::Alone && plan.again == Form::Join;
+            return !once || self.checkers.committed() > Genesis::CURSOR.index;
         };
         let ignorant = |peer: usize| {
             let knows = |view: GroupView<'_>| view.genesis == Some(living) || view.has_met();

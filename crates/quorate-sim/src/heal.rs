@@ -268,6 +268,17 @@ impl World {
         })
     }
 
+    /// Returns a peer that was told meanwhile that it has left, and that nothing else starts anew.
+    pub(crate) fn left_over(&self) -> Option<usize> {
+        let started = |peer: usize| {
+            let mut lifts = self.lifts.values();
+            lifts.any(|lift| lift.peer() == Some(peer))
+        };
+        let left = |peer: &usize| self.view(*peer).is_some_and(|view| view.has_left());
+        let mut peers = self.healed.iter().copied();
+        peers.find(|peer| left(peer) && !started(*peer))
+    }
+
     fn runs_old_binary(&self, number: usize) -> bool {
         let newest = self.scenario.all_versions();
         let life = self.nodes[number].life.as_ref();

@@ -96,24 +96,26 @@ impl World {
         }
     }
 
-    /// Waits until the peers are one settled group; the operator meanwhile brings the newest binary
-    /// to one peer after another that could not be spared before, each of which may take `limit`.
+    /// Waits until the peers are one settled group; the operator meanwhile starts one peer after
+    /// another anew, each of which may take `limit`: with the newest binary, if it could not be
+    /// spared before, or because it has left, which is for the rest of its life.
     ///
     /// While a wish to leave may still be granted nothing is settled, whatever it looks like: who
     /// is let go may come back as a learner whose binary is too old to vote.
     fn converges(&mut self, limit: Duration) -> bool {
-        for _ in 0..=self.peers() {
+        for _ in 0..=self.peers() * 2 {
+            let due = |world: &Self| world.old_binary().or_else(|| world.left_over());
             let ready = |world: &Self| {
                 let settled = !world.is_anyone_leaving() && world.divided().is_none();
-                settled || world.old_binary().is_some()
+                settled || due(world).is_some()
             };
             if !self.run_until(limit, ready) {
                 return false;
             }
-            let Some(number) = self.old_binary() else {
+            let Some(number) = due(self) else {
                 return true;
             };
-            self.mark("operator: newest binary, later");
+            self.mark("operator: started anew, later");
             self.end(number, "stops", None);
             self.start(number);
         }
