@@ -265,7 +265,7 @@ impl World {
     pub(crate) fn founders_remember(&self, number: usize) -> bool {
         let Some(living) = self.checkers.living_one() else {
             // Who alone is to found must not forget that before it has.
-            let plan = &self.scenario.peers[number];
+            let plan = &self.nodes[number].plan;
             let once = plan.form == Form::Alone && plan.again == Form::Join;
             return !once || self.checkers.committed() > Genesis::CURSOR.index;
         };
