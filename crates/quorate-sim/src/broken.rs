@@ -5,7 +5,7 @@
 //! end of the safety phase each of them does, in this order, if those who are well can decide
 //! without it ([`crate::heal`]).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -62,12 +62,11 @@ pub(crate) fn draw(seed: u64, nodes: usize) -> Vec<StaysBroken> {
     let mut peers: Vec<usize> = (0..nodes).collect();
     dice.shuffle(&mut peers);
     peers.truncate(1 + dice.index(nodes));
-    let mut broken = Vec::new();
-    for peer in peers {
-        let how = Ailment::ALL[dice.index(Ailment::ALL.len())];
-        broken.push(StaysBroken { peer, how });
-    }
-    broken
+    let how = |peer| StaysBroken {
+        peer,
+        how: Ailment::ALL[dice.index(Ailment::ALL.len())],
+    };
+    peers.into_iter().map(how).collect()
 }
 
 /// Returns the list with other numbers; without the peers for which `change` gives none.
@@ -84,11 +83,7 @@ pub(crate) fn renumber(
 
 /// Returns the first peer that is listed twice.
 pub(crate) fn twice(list: &[StaysBroken]) -> Option<usize> {
-    let mut times = BTreeMap::new();
-    let again = list.iter().find(|one| {
-        let times = times.entry(one.peer).or_insert(0);
-        *times += 1;
-        *times > 1
-    });
-    again.map(|one| one.peer)
+    let mut seen = BTreeSet::new();
+    let mut peers = list.iter().map(|one| one.peer);
+    peers.find(|peer| !seen.insert(*peer))
 }

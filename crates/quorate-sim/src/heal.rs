@@ -57,7 +57,7 @@ impl World {
         self.trace.fault(self.at, || {
             let broken: Vec<String> = broken
                 .iter()
-                .map(|one| format!("{} {:?}", one.peer, one.how))
+                .map(|one| format!("peer {} {:?}", one.peer, one.how))
                 .collect();
             format!("mended, but for {}", broken.join(", "))
         });
@@ -66,6 +66,11 @@ impl World {
             self.break_for_good(one);
         }
         true
+    }
+
+    /// Tells whether nobody stays broken.
+    pub(crate) fn all_are_healed(&self) -> bool {
+        self.healed.len() == self.peers()
     }
 
     /// Returns who stays broken: of those that the scenario names each without which the others can
@@ -143,14 +148,14 @@ impl World {
     ) -> bool {
         let voters = &committed.voters;
         let enter = 1 + voters.len() % 2;
-        let broken = (0..self.peers()).filter(|peer| !healed.contains(peer));
+        let mut broken = (0..self.peers()).filter(|peer| !healed.contains(peer));
         let learns = |peer: usize| {
             let member = self.member(peer);
             member.is_some_and(|member| !committed.is_voter(member))
         };
         let grows = voters.len() + enter <= self.scenario.profile.voters;
         let fit = voters.iter().filter(|voter| fit.contains(voter)).count();
-        !grows || !broken.into_iter().any(learns) || fit > (voters.len() + enter) / 2
+        !grows || !broken.any(learns) || fit > (voters.len() + enter) / 2
     }
 
     /// Tells whether a peer, once healed, can help to decide.
@@ -221,8 +226,7 @@ impl World {
         if !matches!(how, Ailment::NoSpace | Ailment::SlowDisk) {
             self.gone.insert(peer);
         }
-        let into: Vec<(usize, usize)> = self.ways_into(&[peer]);
-        let from = || into.iter().map(|(from, to)| (*to, *from)).collect();
+        let into = self.ways_into(&[peer]);
         match how {
             Ailment::Down => self.end(peer, "dies", None),
             Ailment::Paused => self.pause(peer),
@@ -232,8 +236,8 @@ impl World {
             }
             Ailment::Deaf => self.cut(&into),
             Ailment::Mute => {
-                let ways: Vec<(usize, usize)> = from();
-                self.cut(&ways);
+                let from: Vec<_> = into.iter().map(|(from, to)| (*to, *from)).collect();
+                self.cut(&from);
             }
             Ailment::NoSpace => self.nodes[peer].disk.set_full(true),
             Ailment::SlowDisk => self.nodes[peer].slow_disk = Some(SLOW),

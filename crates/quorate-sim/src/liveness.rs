@@ -88,7 +88,7 @@ impl World {
     fn serve_clients(&mut self, limit: Duration) {
         if self.tested.is_some() {
             self.serve_registrations(limit);
-        } else if self.healed.len() == self.peers() && self.sides().len() == 1 {
+        } else if self.all_are_healed() && self.sides().len() == 1 {
             self.serve_named(FRESH_KEY, limit);
         }
         if self.sides().len() > 1 {
@@ -138,11 +138,10 @@ impl World {
         };
         // A user's machine is asked for nothing that its scenario does not hold.
         let write = Some(write).filter(|_| self.tested.is_none());
-        let whole = self.healed.len() == self.peers();
         for action in write.into_iter().chain([read]) {
             let all: Vec<usize> = self.healed.iter().copied().collect();
             let mut refused = self.ask_through(&all, &action, limit);
-            if !whole && !refused.is_empty() {
+            if !self.all_are_healed() && !refused.is_empty() {
                 self.mark("liveness: asked once more");
                 let again: Vec<usize> = refused.into_iter().map(|(peer, _)| peer).collect();
                 refused = self.ask_through(&again, &action, limit);
@@ -263,7 +262,8 @@ impl World {
 
     /// Tells whether the voters are not yet those that the profile wants, of so many peers.
     ///
-    /// While some stay broken nobody is demanded in their place, only that each is who it was last.
+    /// While some stay broken nobody is demanded in their place, only that no former life of one
+    /// that is healed still votes.
     fn lacks_voters(&self, view: &GroupView<'_>, peers: usize) -> Option<String> {
         let lives = |voter: &Member| match self.numbers.get(&voter.peer) {
             Some(number) if self.healed.contains(number) => self.member(*number) == Some(*voter),
@@ -277,7 +277,7 @@ impl World {
         if let Some(dead) = dead.filter(|_| heirs) {
             return Some(format!("{dead:?}, who is gone, still votes"));
         }
-        if self.healed.len() < self.peers() {
+        if !self.all_are_healed() {
             return None;
         }
         let wanted = self.scenario.profile.voters.min(peers);
@@ -294,18 +294,18 @@ impl World {
     fn outstanding(&self) -> Vec<(usize, usize)> {
         let mut outstanding = self.checkers.clients.outstanding();
         outstanding.retain(|(number, peer)| {
-            let asked = self.asked_of(*number).chain([*peer]);
-            asked.into_iter().all(|peer| self.healed.contains(&peer))
+            let mut asked = self.asked_of(*number).chain([*peer]);
+            asked.all(|peer| self.healed.contains(&peer))
         });
         outstanding
     }
 
     /// Says who is healed.
     fn mended(&self) -> &'static str {
-        if self.healed.len() < self.peers() {
-            "a quorum"
-        } else {
+        if self.all_are_healed() {
             "everything"
+        } else {
+            "a quorum"
         }
     }
 

@@ -229,7 +229,7 @@ impl World {
         }
         let healed: Vec<usize> = self.healed.iter().copied().collect();
         let mut refused = self.register_through(&healed, limit);
-        if self.healed.len() < self.peers() {
+        if !self.all_are_healed() {
             refused = self.register_through(&refused, limit);
         }
         if let Some(peer) = refused.first() {

@@ -11,7 +11,7 @@ use quorate_core::canary::Canary;
 
 use super::{
     action::Bounds,
-    explorations::{ORDERLY, wakes},
+    explorations::{ORDERLY, one_crash, wakes},
 };
 
 /// A planted bug, and where it is found.
@@ -46,15 +46,9 @@ const WRITES: Bounds = Bounds {
     ..wakes([0, 0, 1])
 };
 
-const CRASHES: Bounds = Bounds {
-    crashes: 1,
-    ..wakes([0, 0, 1])
-};
+const CRASHES: Bounds = one_crash([0, 0, 1]);
 
-const LEADER_CRASHES: Bounds = Bounds {
-    crashes: 1,
-    ..wakes([1, 0, 0])
-};
+const LEADER_CRASHES: Bounds = one_crash([1, 0, 0]);
 
 const WIPES: Bounds = Bounds {
     wipes: 1,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_core::{Form, GroupProfile, Role, canary::Planted};
+use quorate_core::{Form, GroupProfile, GroupView, Role, canary::Planted};
 
 use super::{
     action::{Bounds, HOSTS},
@@ -52,15 +52,20 @@ pub(super) const fn wakes(wakes: [u8; HOSTS]) -> Bounds {
     Bounds { wakes, ..ORDERLY }
 }
 
+/// The same, and one process dies.
+pub(super) const fn one_crash(awake: [u8; HOSTS]) -> Bounds {
+    Bounds {
+        crashes: 1,
+        ..wakes(awake)
+    }
+}
+
 /// Everything that is explored.
 pub(super) const ALL: [Exploration; 11] = [
     Exploration {
         name: "formation",
         from: "three machines that expect each other; nothing runs",
-        bounds: Bounds {
-            crashes: 1,
-            ..wakes([1, 0, 0])
-        },
+        bounds: one_crash([1, 0, 0]),
         small: ORDERLY,
         goal: is_whole,
         start: expect_three,
@@ -68,10 +73,7 @@ pub(super) const ALL: [Exploration; 11] = [
     Exploration {
         name: "rivals",
         from: "three machines that each expect one other; nothing runs",
-        bounds: Bounds {
-            crashes: 1,
-            ..wakes([1, 0, 0])
-        },
+        bounds: one_crash([1, 0, 0]),
         small: ORDERLY,
         goal: is_whole,
         start: expect_two,
@@ -79,10 +81,7 @@ pub(super) const ALL: [Exploration; 11] = [
     Exploration {
         name: "unasked",
         from: "three machines that were told nothing, one of which has the lock; nothing runs",
-        bounds: Bounds {
-            crashes: 1,
-            ..wakes([1, 1, 0])
-        },
+        bounds: one_crash([1, 1, 0]),
         small: wakes([1, 1, 0]),
         goal: is_whole,
         start: nobody_said_how,
@@ -95,38 +94,23 @@ pub(super) const ALL: [Exploration; 11] = [
             crashes: 1,
             ..wakes([1, 1, 0])
         },
-        small: Bounds {
-            crashes: 1,
-            ..wakes([1, 0, 0])
-        },
+        small: one_crash([1, 0, 0]),
         goal: is_whole,
         start: about_to_grow,
     },
     Exploration {
         name: "replacement",
         from: "three voters, one of which has lost its disk and is a learner again",
-        bounds: Bounds {
-            crashes: 1,
-            ..wakes([1, 1, 1])
-        },
-        small: Bounds {
-            crashes: 1,
-            ..wakes([1, 0, 0])
-        },
+        bounds: one_crash([1, 1, 1]),
+        small: one_crash([1, 0, 0]),
         goal: is_whole,
         start: about_to_replace,
     },
     Exploration {
         name: "departure",
         from: "the only voter is about to let itself go, for who gets its seat leaves, too",
-        bounds: Bounds {
-            crashes: 1,
-            ..wakes([1, 1, 1])
-        },
-        small: Bounds {
-            crashes: 1,
-            ..wakes([1, 0, 0])
-        },
+        bounds: one_crash([1, 1, 1]),
+        small: one_crash([1, 0, 0]),
         goal: is_led,
         start: about_to_leave,
     },
@@ -147,10 +131,7 @@ pub(super) const ALL: [Exploration; 11] = [
     Exploration {
         name: "dissolve",
         from: "a history of two meets that of another one, for which it is to be given up",
-        bounds: Bounds {
-            crashes: 1,
-            ..wakes([1, 1, 0])
-        },
+        bounds: one_crash([1, 1, 0]),
         small: wakes([1, 1, 0]),
         goal: apart::have_met,
         start: apart::two_go_to_one,
@@ -178,10 +159,7 @@ pub(super) const ALL: [Exploration; 11] = [
             crashes: 1,
             ..wakes([0, 0, 1])
         },
-        small: Bounds {
-            crashes: 1,
-            ..wakes([0, 0, 1])
-        },
+        small: one_crash([0, 0, 1]),
         goal: apart::have_met,
         start: apart::one_goes_to_two,
     },
@@ -224,12 +202,7 @@ pub(super) fn is_whole(cluster: &Cluster, state: &State) -> bool {
         && (0..HOSTS).filter_map(view).all(|one| {
             one.genesis.is_some()
                 && one.genesis == first.genesis
-                && one.leader.is_some()
-                && one.leader == first.leader
-                && one.commit == one.last.index
-                && one.applied == one.last
-                && one.last == first.last
-                && !one.configuration.is_joint()
+                && agree(&one, &first)
                 && one.configuration.voters.len() == HOSTS
                 && one.configuration.voters.contains(&one.me)
         })
@@ -244,14 +217,20 @@ fn is_led(cluster: &Cluster, state: &State) -> bool {
         return false;
     };
     views.len() == HOSTS
-        && views.iter().filter(|view| !view.has_left()).all(|view| {
-            view.leader == Some(leader.me)
-                && view.last == leader.last
-                && view.commit == view.last.index
-                && view.applied == view.last
-                && !view.configuration.is_joint()
-                && view.configuration.contains(view.me)
-        })
+        && views
+            .iter()
+            .filter(|view| !view.has_left())
+            .all(|view| agree(view, leader) && view.configuration.contains(view.me))
+}
+
+/// Two follow one leader, and have committed and applied all of one log, in no joint configuration.
+fn agree(one: &GroupView<'_>, other: &GroupView<'_>) -> bool {
+    one.leader.is_some()
+        && one.leader == other.leader
+        && one.commit == one.last.index
+        && one.applied == one.last
+        && one.last == other.last
+        && !one.configuration.is_joint()
 }
 
 fn nothing_runs(forms: [(Form, Form); HOSTS], planted: Planted) -> (Cluster, Result<State, Found>) {
@@ -327,20 +306,24 @@ fn is_joint(cluster: &Cluster, state: &State, number: usize) -> bool {
     view.is_some_and(|view| view.configuration.is_joint())
 }
 
-fn about_to_grow(planted: Planted) -> (Cluster, Result<State, Found>) {
+/// One machine founds alone, and two are to join; nothing runs.
+fn one_founds(profile: GroupProfile, planted: Planted) -> (Cluster, State) {
     let forms = [Form::Alone, Form::Join, Form::Join].map(|form| (form, Form::Join));
-    let (mut cluster, state) = Cluster::new(Ground::new(profile(), &forms, planted));
+    Cluster::new(Ground::new(profile, &forms, planted))
+}
+
+fn about_to_grow(planted: Planted) -> (Cluster, Result<State, Found>) {
+    let (mut cluster, state) = one_founds(profile(), planted);
     let state = brink(&mut cluster, state);
     (cluster, state)
 }
 
 fn about_to_leave(planted: Planted) -> (Cluster, Result<State, Found>) {
-    let forms = [Form::Alone, Form::Join, Form::Join].map(|form| (form, Form::Join));
     let profile = GroupProfile {
         voters: 1,
         ..profile()
     };
-    let (mut cluster, state) = Cluster::new(Ground::new(profile, &forms, planted));
+    let (mut cluster, state) = one_founds(profile, planted);
     let admitted = |cluster: &Cluster, state: &State| {
         let view = cluster.host(state, 0).view(&cluster.ground);
         let learners = view.map(|view| view.configuration.learners.len());
