@@ -331,11 +331,12 @@ impl Raft {
             out.mark("leave.late_word");
             return;
         }
-        if self.left {
-            out.mark("leave.left_again");
-            self.be_gone(now, index, out);
-        } else if self.is_leaving() {
-            out.mark("leave.left");
+        if self.left || self.is_leaving() {
+            out.mark(if self.left {
+                "leave.left_again"
+            } else {
+                "leave.left"
+            });
             self.be_gone(now, index, out);
         }
     }
