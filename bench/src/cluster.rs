@@ -1,5 +1,4 @@
-//! The group that is measured: peers of one process, each with its own endpoint on loopback, or
-//! linked within the process.
+//! The group that is measured: peers of one process, each with its own endpoint on loopback.
 
 use std::{
     collections::VecDeque,
@@ -27,11 +26,6 @@ const FILL: &str = match std::str::from_utf8(&[b'.'; ENTRY]) {
 /// Starts `peers` peers and waits until they have a leader.
 pub(crate) async fn start(peers: usize) -> anyhow::Result<Cluster> {
     Ok(Cluster::local(peers).await?)
-}
-
-/// Starts `peers` peers that have no endpoint, and waits until they have a leader.
-pub(crate) async fn start_within(peers: usize) -> anyhow::Result<Cluster> {
-    Ok(Cluster::memory(peers).await?)
 }
 
 /// Starts three peers whose log is too short for a late peer to catch up from.

@@ -2,19 +2,15 @@
 //! tasks that each wait for their write before they begin the next.
 //!
 //! Neither has a network: `openraft`'s nodes call each other, Quorate's peers are plugged in at one
-//! switchboard. The machines differ: Quorate's is its map on a Merkle tree, `openraft`'s a table of
-//! sums.
+//! switchboard. Both apply the same commands to sums and answer with the sum; where the sums are
+//! differs, as it does for whoever uses the libraries: in a table of `openraft`'s machine, in the
+//! group's Merkle tree here.
 
 use std::{sync::Arc, time::Instant};
 
-use quorate::Map;
-
-use crate::{cluster, openraft_nodes::Nodes, sample::median};
+use crate::{openraft_nodes::Nodes, sample::median, summing::Peers, sums::command};
 
 const ROUNDS: usize = 5;
-
-/// Keys of the map: as many as the other machine has sums.
-const KEYS: u64 = 1_024;
 
 /// Both libraries' writes per second.
 pub(crate) struct Pair {
@@ -24,18 +20,16 @@ pub(crate) struct Pair {
 
 /// Measures with this many clients.
 pub(crate) async fn per_s(clients: u64) -> anyhow::Result<Pair> {
-    let cluster = cluster::start_within(3).await?;
-    let (leader, _) = cluster.leader().await?;
-    let map: Map<u64, u64> = cluster.peer(leader).group.map("sums");
+    let peers = Peers::start().await?;
     let nodes = Arc::new(Nodes::start().await?);
     let each = (40_960 / clients).clamp(40, 4_000);
     let (mut quorate, mut openraft) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
-        let written = map.clone();
+        let written = peers.leader().clone();
         let one = run(clients, each, move |number| {
-            let map = written.clone();
+            let write = written.execute(command(number));
             async move {
-                map.insert(number % KEYS, number).await?;
+                write.await?.outcome?;
                 Ok(())
             }
         })
@@ -51,7 +45,7 @@ pub(crate) async fn per_s(clients: u64) -> anyhow::Result<Pair> {
             openraft.push(other);
         }
     }
-    cluster.close().await;
+    peers.close().await;
     if let Some(nodes) = Arc::into_inner(nodes) {
         nodes.close().await?;
     }

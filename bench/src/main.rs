@@ -21,6 +21,7 @@ mod raw;
 mod row;
 mod sample;
 mod start;
+mod summing;
 mod sums;
 mod table;
 mod version;

@@ -24,10 +24,9 @@ impl Sums {
 
     /// Applies a command; returns the sum that it made.
     pub(crate) fn apply(&mut self, command: [u8; COMMAND]) -> u64 {
-        let (which, added) = command.split_at(8);
-        let word = |half: &[u8]| u64::from_le_bytes(half.try_into().expect("half of a command"));
-        let sum = &mut self.sums[(word(which) % SUMS) as usize];
-        *sum = sum.wrapping_mul(3).wrapping_add(word(added));
+        let (which, added) = read_command(command);
+        let sum = &mut self.sums[which as usize];
+        *sum = added_to(*sum, added);
         *sum
     }
 }
@@ -48,6 +47,18 @@ pub(crate) fn check<'a>(
     let right = made.into_iter().all(|sums| *sums == expected);
     anyhow::ensure!(right, "the sums are not those of the commands");
     Ok(())
+}
+
+/// Returns which sum a command means, and what is added to it.
+pub(crate) fn read_command(command: [u8; COMMAND]) -> (u64, u64) {
+    let (which, added) = command.split_at(8);
+    let word = |half: &[u8]| u64::from_le_bytes(half.try_into().expect("half of a command"));
+    (word(which) % SUMS, word(added))
+}
+
+/// Returns what a sum becomes; the order of what is added to it shows.
+pub(crate) fn added_to(sum: u64, added: u64) -> u64 {
+    sum.wrapping_mul(3).wrapping_add(added)
 }
 
 /// Makes the `number`th command of a run.

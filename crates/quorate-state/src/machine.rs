@@ -66,6 +66,11 @@ impl<'a> View<'a> {
         self.tree.get(&own(key))
     }
 
+    /// As [`Self::get`], with the tree's own key.
+    pub(crate) fn get_own(&self, own: &[u8]) -> Option<ValueRef<'a>> {
+        self.tree.get(own)
+    }
+
     /// Returns how many items have keys that begin with `prefix`; O(log n).
     pub fn count(&self, prefix: &[u8]) -> u64 {
         let ranks = self.tree.prefix_ranks(&own(prefix));
@@ -286,7 +291,12 @@ impl<'a> ApplyContext<'a> {
     /// Reports the change of a key, as the tree has it.
     fn report(&mut self, own: Vec<u8>, value: Option<&[u8]>) {
         if let Some(feed) = &mut self.feed {
-            let mut key = Bytes::from(own);
+            // Room that is left over would cost one allocation more, and stay with the change.
+            let mut key = if own.capacity() == own.len() {
+                Bytes::from(own)
+            } else {
+                Bytes::copy_from_slice(&own)
+            };
             key.advance(1);
             feed.push(Change {
                 cursor: self.cursor,

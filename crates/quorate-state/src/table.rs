@@ -16,10 +16,14 @@ use std::{fmt, marker::PhantomData};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    collections::{Key, Lookup, decode_key, decode_value, encode_lookup, encode_value},
+    collections::{Key, Lookup, decode_key, decode_value, encode_lookup_after, encode_value},
     machine::{ApplyContext, View},
+    space::MACHINE,
     tree::InsertError,
 };
+
+/// Bytes that most keys fit into with what stands before them: growing costs more than they do.
+const KEY_ROOM: usize = 32;
 
 /// A map from `K` to `V` within a machine's items.
 ///
@@ -73,18 +77,19 @@ impl<K, V> Table<K, V> {
         self.len(state) == 0
     }
 
-    fn key(&self, key: &(impl Lookup<K> + ?Sized)) -> Vec<u8> {
-        let mut own = encode_lookup(key);
-        own.insert(0, self.number);
-        own
+    /// The tree's own key of an item.
+    fn own(&self, key: &(impl Lookup<K> + ?Sized)) -> Vec<u8> {
+        let mut own = Vec::with_capacity(KEY_ROOM);
+        own.extend_from_slice(&[MACHINE, self.number]);
+        encode_lookup_after(own, key)
     }
 }
 
 impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     /// Returns the value of `key`; O(log n).
     pub fn get(&self, state: View<'_>, key: &(impl Lookup<K> + ?Sized)) -> Option<V> {
-        let value = state.get(&self.key(key))?;
-        decode_value(&value.to_bytes()).ok()
+        let value = state.get_own(&self.own(key))?;
+        decode_value(&value.in_one_piece()).ok()
     }
 
     /// Puts `value` in the place of `key`'s; O(log n).
@@ -98,7 +103,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         value: &V,
     ) -> Result<(), ItemError> {
         let value = encode_value(value).map_err(|_| ItemError::Encoding)?;
-        match cx.put(&self.key(key), &value) {
+        match cx.put_own(self.own(key), &value) {
             Ok(()) => Ok(()),
             Err(InsertError::KeyTooLong { .. }) => Err(ItemError::Key),
             Err(InsertError::ValueTooLong { .. }) => Err(ItemError::Value),
@@ -107,7 +112,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
 
     /// Removes `key`; returns its value. O(log n).
     pub fn remove(&self, cx: &mut ApplyContext<'_>, key: &(impl Lookup<K> + ?Sized)) -> Option<V> {
-        let value = cx.remove(&self.key(key))?;
+        let value = cx.remove_own(self.own(key))?;
         decode_value(&value.into_bytes()).ok()
     }
 
@@ -115,7 +120,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     pub fn iter<'a>(&self, state: View<'a>) -> impl Iterator<Item = (K, V)> + use<'a, K, V> {
         state.prefix(&[self.number]).filter_map(|(key, value)| {
             let key = decode_key(key.get(1..)?)?;
-            Some((key, decode_value(&value.to_bytes()).ok()?))
+            Some((key, decode_value(&value.in_one_piece()).ok()?))
         })
     }
 }

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    collections::{ValueError, decode_value, encode_value},
+    collections::{ValueError, decode_value, encode_value, encode_value_after},
     machine::{ApplyContext, Machine, View},
 };
 
@@ -177,11 +177,8 @@ impl<M: StateMachine> Machine for Typed<M> {
         if !cx.is_heard() {
             return Bytes::new();
         }
-        match encode_value(&outcome) {
-            Ok(mut outcome) => {
-                outcome.insert(0, DONE);
-                outcome.into()
-            }
+        match encode_value_after(&[DONE], &outcome) {
+            Ok(outcome) => outcome.into(),
             Err(_) => Bytes::from_static(&[UNENCODABLE]),
         }
     }

@@ -8,6 +8,7 @@
 //! their own, and values, which only ever come back, are postcard.
 
 use bytes::Bytes;
+use postcard::ser_flavors::Size;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A type whose values can be keys.
@@ -75,7 +76,15 @@ impl Lookup<Bytes> for [u8] {
 
 /// Returns the encoding of the key that `key` is a borrowed form of.
 pub fn encode_lookup<K>(key: &(impl Lookup<K> + ?Sized)) -> Vec<u8> {
-    let mut out = KeyWriter::default();
+    encode_lookup_after(Vec::new(), key)
+}
+
+/// As [`encode_lookup`], behind what is there `before`.
+pub(crate) fn encode_lookup_after<K>(before: Vec<u8>, key: &(impl Lookup<K> + ?Sized)) -> Vec<u8> {
+    let mut out = KeyWriter {
+        bytes: before,
+        open: false,
+    };
     key.write(&mut out);
     out.bytes
 }
@@ -108,7 +117,21 @@ pub struct ValueError(#[from] postcard::Error);
 ///
 /// Refuses what postcard refuses: values that do not know their length.
 pub fn encode_value(value: &impl Serialize) -> Result<Vec<u8>, ValueError> {
-    Ok(postcard::to_allocvec(value)?)
+    encode_value_after(&[], value)
+}
+
+/// As [`encode_value`], behind what is there `before`.
+///
+/// Goes through the value twice, for its size first: counting costs less than a buffer that grows,
+/// and the result has no room left over, which would cost its [`Bytes`] one allocation more.
+pub(crate) fn encode_value_after(
+    before: &[u8],
+    value: &impl Serialize,
+) -> Result<Vec<u8>, ValueError> {
+    let size = postcard::serialize_with_flavor(value, Size::default())?;
+    let mut bytes = Vec::with_capacity(before.len() + size);
+    bytes.extend_from_slice(before);
+    Ok(postcard::to_extend(value, bytes)?)
 }
 
 /// Returns the value that `bytes` encode.

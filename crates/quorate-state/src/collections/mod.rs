@@ -26,6 +26,7 @@ pub use key::{
     Key, KeyReader, KeyWriter, Lookup, ValueError, decode_key, decode_value, encode_key,
     encode_lookup, encode_value,
 };
+pub(crate) use key::{encode_lookup_after, encode_value_after};
 pub use map::MapView;
 
 use crate::{

@@ -1,6 +1,6 @@
 //! Values: small ones inside the leaf, large ones as pieces beside it.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use bytes::Bytes;
 
@@ -85,6 +85,14 @@ impl<'a> ValueRef<'a> {
             Borrowed::Large { pieces, .. } => (None, &pieces[..]),
         };
         one.into_iter().chain(many.iter().map(|piece| &piece[..]))
+    }
+
+    /// Returns the value's bytes in one piece; copies those of a large value.
+    pub(crate) fn in_one_piece(&self) -> Cow<'a, [u8]> {
+        match self.0 {
+            Borrowed::Inline(bytes) => Cow::Borrowed(bytes),
+            Borrowed::Large { pieces, .. } => Cow::Owned(pieces.concat()),
+        }
     }
 
     /// Copies the value's bytes.
