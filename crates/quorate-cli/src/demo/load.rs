@@ -54,7 +54,7 @@ async fn load_through(
     let room = Semaphore::new(WINDOW_BYTES as usize);
     let numbers = (first..=entries.count()).step_by(usize::try_from(step)?);
     stream::iter(numbers)
-        .map(|i| write(&map, &entries, &room, i))
+        .map(|i| write_in(&room, &map, &entries, i))
         .buffer_unordered(WINDOW)
         .try_fold(
             Cursor::ZERO,
@@ -63,18 +63,28 @@ async fn load_through(
         .await
 }
 
-/// Writes one entry until it is acknowledged.
-///
-/// Writing the same entry again is harmless, so an unknown outcome is settled by doing it.
-async fn write(
+/// Writes one entry when there is room for its bytes.
+async fn write_in(
+    room: &Semaphore,
     map: &Map<u64, Line>,
     entries: &Entries,
-    room: &Semaphore,
     i: u64,
 ) -> anyhow::Result<Cursor> {
-    let mut line = entries.entry(i);
+    let line = entries.entry(i);
     let bytes = u32::try_from(line.len()).unwrap_or(u32::MAX);
     let _room = room.acquire_many(bytes.clamp(1, WINDOW_BYTES)).await?;
+    write(map, entries, i, line).await
+}
+
+/// Writes entry `i`, which is `line`, until it is acknowledged.
+///
+/// Writing the same entry again is harmless, so an unknown outcome is settled by doing it.
+pub(super) async fn write(
+    map: &Map<u64, Line>,
+    entries: &Entries,
+    i: u64,
+    mut line: Line,
+) -> anyhow::Result<Cursor> {
     loop {
         line = match map.insert(i, line).timeout(PATIENCE).await {
             Ok(done) => return Ok(done.cursor),

@@ -164,19 +164,16 @@ impl Demo {
                 .detail(format!("peer {} at {at} {role}", name(peer)));
         }
         let first = cluster.peer(0).group.map::<u64, Line>(ENTRIES);
-        let done = first
-            .insert(1, self.entries.entry(1))
-            .timeout(FORMING)
-            .await?;
+        let cursor = load::write(&first, &self.entries, 1, self.entries.entry(1)).await?;
         self.report.formation_ms = millis(self.started.elapsed());
-        tokio::time::timeout(SETTLING, cluster.applied(done.cursor))
+        tokio::time::timeout(SETTLING, cluster.applied(cursor))
             .await
             .with_context(|| {
                 format!("the first write is not everywhere after {}", span(SETTLING))
             })??;
         self.story.tell(format!(
-            "the first write is committed at cursor {}, {} ms after the process started",
-            done.cursor, self.report.formation_ms
+            "the first write is committed at cursor {cursor}, {} ms after the process started",
+            self.report.formation_ms
         ));
         Ok(cluster)
     }
