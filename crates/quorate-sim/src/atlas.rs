@@ -15,6 +15,11 @@
 //! A learner that is not whole counts like a voter: the leader may have heard from it just before,
 //! and give it a vote.
 //!
+//! While a copy of a directory is at large nobody else loses or leaves anything. It is refused by
+//! those who remember a later start of its original, and ends only by their word, which it may not
+//! be able to weigh: with a log that has no beginning it knows no voters. A peer that comes back as
+//! somebody else would believe it.
+//!
 //! A log that was restored begins behind a snapshot, and the state is in memory: whoever has such a
 //! log is nobody's source of the state once it ends. So a voter that has the state, or a log to
 //! make it of, stays, for everybody whose log begins no later than that one ends.
@@ -173,6 +178,9 @@ impl World {
             self.note_whole(peer);
         }
         let copied = self.at_large.map(|copy| copy.peer);
+        if copied.is_some_and(|copied| loses.or(leaves) != Some(copied)) {
+            return false;
+        }
         let is_hurt = |peer: usize| {
             [loses, copied].contains(&Some(peer)) || self.nodes[peer].kept.hurt.is_some()
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_core::{Form, Role};
-use quorate_sim::{Keep, Scenario, Storage, World};
+use quorate_sim::{FaultKind, Keep, Scenario, Storage, World};
 
 /// Five peers with disks, which have formed a group.
 fn cluster(seed: u64) -> World {
@@ -100,24 +100,53 @@ fn a_restart_is_no_copy() {
     assert_eq!(reached(&world, "boots.link_barred"), 0);
 }
 
-#[test]
-fn a_copy_that_is_refused_gets_nowhere_by_being_started_again() {
-    let mut world = cluster(3);
+/// Starts a copy that reaches nobody but the leader, whose word is too little to end its life.
+/// Returns the copy's machine and the ways that are cut.
+fn copy_at_large(world: &mut World) -> (usize, Vec<(usize, usize)>) {
     let leader = world.leader().expect("it has formed");
     let peer = (leader + 1) % 5;
-    let before = world.member(peer).expect("it runs");
     let away = Duration::from_millis(100);
     world.copy_directory(peer, away, Duration::from_secs(2), None);
     let started = world.run_until(Duration::from_secs(5), |world| {
         reached(world, "copy: started in the place of its original") == 1
     });
     assert!(started, "{:?}", world.marks());
-    // The word of one is too little to end its life.
     let others = (0..5).filter(|other| ![peer, leader].contains(other));
     let ways: Vec<(usize, usize)> = others
         .flat_map(|other| [(peer, other), (other, peer)])
         .collect();
     world.cut(&ways);
+    (peer, ways)
+}
+
+#[test]
+fn nobody_forgets_a_later_start_while_a_copy_is_at_large() {
+    const LEFT_OUT: &str = "fault left out: not survivable";
+    let mut world = cluster(3);
+    let (peer, ways) = copy_at_large(&mut world);
+    let other = (peer + 1) % 5;
+    let (before, left_out) = (world.member(other), reached(&world, LEFT_OUT));
+    let wipe = FaultKind::WipedDisk {
+        peer: other,
+        away: Duration::from_millis(50),
+    };
+    world.inject(wipe.clone());
+    assert_eq!(reached(&world, LEFT_OUT), left_out + 1);
+    assert_eq!(world.member(other), before);
+    world.mend(&ways);
+    settles(&mut world);
+    world.inject(wipe);
+    let renewed = world.run_until(Duration::from_secs(10), |world| {
+        world.member(other).is_some_and(|now| Some(now) != before)
+    });
+    assert!(renewed, "{:?}", world.marks());
+}
+
+#[test]
+fn a_copy_that_is_refused_gets_nowhere_by_being_started_again() {
+    let mut world = cluster(3);
+    let (peer, ways) = copy_at_large(&mut world);
+    let before = world.member(peer).expect("it runs");
     for start in 0..40 {
         let barred = reached(&world, "boots.link_barred");
         let refused = world.run_until(Duration::from_secs(5), |world| {
