@@ -15,7 +15,7 @@
 //! A learner that is not whole counts like a voter: the leader may have heard from it just before,
 //! and give it a vote.
 //!
-//! While a copy of a directory is at large nobody else loses or leaves anything. It is refused by
+//! While a copy of a directory is at large nobody else loses anything or leaves. It is refused by
 //! those who remember a later start of its original, and ends only by their word, which it may not
 //! be able to weigh: with a log that has no beginning it knows no voters. A peer that comes back as
 //! somebody else would believe it.

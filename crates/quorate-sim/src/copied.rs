@@ -4,8 +4,9 @@
 //! so nobody may count what it says. A peer believes it if it has not heard, or has forgotten, of a
 //! later boot of the original. So a disk is copied while its peer dies, and the copy is started
 //! only once the peer is back and every other one runs and remembers, durably, that it is; and only
-//! where a quorum stands without it, since the peer comes back as somebody else. What is left out
-//! is what the protocol does not claim to survive.
+//! where a quorum stands without it, since the peer comes back as somebody else; and none of them
+//! may forget until it has ended (see [`crate::atlas`]). What is left out is what the protocol does
+//! not claim to survive.
 
 use std::time::Duration;
 

@@ -63,7 +63,7 @@ impl<'a> View<'a> {
 
     /// Returns the value of `key`; O(log n).
     pub fn get(&self, key: &[u8]) -> Option<ValueRef<'a>> {
-        self.tree.get(&own(key))
+        self.get_own(&own(key))
     }
 
     /// As [`Self::get`], with the tree's own key.
