@@ -6,7 +6,8 @@
 //! run id, and never beyond what this leader has.
 //!
 //! A follower whose entries are gone here is told so and restores from a snapshot; so is one for
-//! which the entries would cost more than the whole state.
+//! which the committed entries would cost more than the whole state. What is not committed yet is
+//! in nobody's state and may wait for just this follower: it is sent in any case.
 
 use std::time::Duration;
 
@@ -139,17 +140,24 @@ impl Raft {
         self.confirm_reads(out);
     }
 
-    /// Tells whether the entries after `matched` cost more to ship than the whole state.
+    /// Tells whether the committed entries after `matched` cost more to ship than the whole state.
     fn state_is_cheaper(&self, matched: Index) -> bool {
         let Some(state_bytes) = self.state_bytes.filter(|_| !self.profile.keep_log) else {
             return false;
         };
         // A marker, offers and an install cost something too: short gaps are always replayed.
         let budget = state_bytes.max(REPLAY_ALWAYS_BYTES);
-        let missing = usize::try_from(self.log.last().index.since(matched)).unwrap_or(usize::MAX);
-        let entries = self.log.entries();
+        let place = |index: Index| usize::try_from(index.since(self.log.base().index)).ok();
+        let (Some(first), Some(end)) = (place(matched), place(self.commit)) else {
+            return false;
+        };
+        let missing = self
+            .log
+            .entries()
+            .iter_from(first)
+            .take(end.saturating_sub(first));
         let mut bytes = 0_u64;
-        entries.iter().rev().take(missing).any(|entry| {
+        missing.into_iter().any(|entry| {
             bytes += entry_size(entry) as u64;
             bytes > budget
         })

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_core::wire::{Address, Append, Message, Replication, encode_replication};
 use quorate_core::{
-    Body, ClientOp, Cursor, Entry, Event, Form, Freshness, GroupEvent, Index, Input, Lane, Reply,
-    RequestId, Role, Term,
+    Body, ClientOp, ClientSequence, Cursor, Entry, Event, Form, Freshness, GroupEvent, Index,
+    Input, Lane, Reply, RequestId, Role, Term,
 };
 
 use crate::common::{Wire, assert_committed};
@@ -131,6 +131,31 @@ fn a_leader_that_removes_itself_may_die_at_every_turn() {
         (1..39).contains(&removed),
         "{removed} of 39 removals got through"
     );
+}
+
+#[test]
+fn what_is_not_committed_yet_is_sent_however_small_the_state_is() {
+    let (mut wire, leader) = three();
+    wire.kill((leader + 1) % 3);
+    wire.lost_control = |message| matches!(message, Message::Ack { .. });
+    // Far more than is ever replayed where a restore is cheaper.
+    let text: &'static str = "x".repeat(500_000).leak();
+    let name = ClientSequence::ANONYMOUS;
+    let asked: Vec<_> = (0..16)
+        .map(|_| wire.ask_write(leader, name, text))
+        .collect();
+    // The leader asks once more how far the other has got, and hears of all that it has at once.
+    wire.run(Duration::from_millis(400), |_| false);
+    assert!(
+        wire.nodes[leader]
+            .marks
+            .contains("raft.entries_without_an_answer")
+    );
+    wire.lost_control = |_| false;
+    // It needs the other for its next commit, and so for any snapshot, too.
+    for request in asked {
+        assert_committed(&wire.answer(leader, request), text);
+    }
 }
 
 #[test]
