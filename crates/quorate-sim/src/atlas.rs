@@ -305,9 +305,14 @@ impl World {
         let Some(hurt) = self.nodes[number].kept.hurt else {
             return;
         };
-        let whole = self.view(number).is_some_and(|view| {
-            view.floor().is_none() && view.commit >= hurt && view.durable >= hurt
-        });
+        // A peer may have found out that its log lacks nothing, and not know that any more after a
+        // crash: then nobody can be elected by its vote but who has what it may once have had.
+        let member = self.nodes[number].kept.member;
+        let limited = member.is_some_and(|member| self.checkers.lacks_its_end(member));
+        let whole = !limited
+            && self.view(number).is_some_and(|view| {
+                view.floor().is_none() && view.commit >= hurt && view.durable >= hurt
+            });
         if whole {
             self.nodes[number].kept.hurt = None;
         }

@@ -47,6 +47,7 @@ use fold::Fold;
 use matching::{Matching, Mirror};
 pub(crate) use order::Cursors;
 use succession::Succession;
+use synced::DurableLog;
 pub(crate) use synced::Synced;
 use upgrades::Upgrades;
 
@@ -230,6 +231,16 @@ impl Checkers {
     pub(crate) fn committed(&self) -> Index {
         self.living()
             .map_or(Index(0), |history| history.matching.committed())
+    }
+
+    /// Tells whether a peer would start, from what its disk holds for sure, with the end of its log
+    /// missing.
+    pub(crate) fn lacks_its_end(&self, member: Member) -> bool {
+        let log = self
+            .synced
+            .get(&member)
+            .and_then(|book| book.log(self.group));
+        log.is_some_and(DurableLog::lacks_its_end)
     }
 
     /// Returns what the disk of a machine holds for sure.

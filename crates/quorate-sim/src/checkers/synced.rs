@@ -59,9 +59,7 @@ impl DurableLog {
     /// Tells whether the entry named by `cursor` is here, by itself or below the base, or was and
     /// is still voted for.
     pub(crate) fn covers(&self, cursor: Cursor) -> bool {
-        let voted_for = self
-            .floor
-            .is_some_and(|floor| self.end() < floor && cursor <= floor);
+        let voted_for = self.lacks_its_end() && self.floor.is_some_and(|floor| cursor <= floor);
         if cursor.index <= self.base.index || voted_for {
             return true;
         }
@@ -70,6 +68,11 @@ impl DurableLog {
             .ok()
             .and_then(|offset| self.terms.get(offset))
             .is_some_and(|term| *term == cursor.term)
+    }
+
+    /// Tells whether its end is missing, or may be: its peer votes as if it were there.
+    pub(crate) fn lacks_its_end(&self) -> bool {
+        self.floor.is_some_and(|floor| self.end() < floor)
     }
 
     fn apply(&mut self, write: &DiskWrite) {
