@@ -29,7 +29,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
+use iroh::endpoint::{
+    Connection, ConnectionError, RecvStream, SendStream, TransportErrorCode, VarInt,
+};
 use quorate_core::{CloseCode, GroupId, Lane, LinkId, PeerId};
 use tokio::{
     runtime::Handle,
@@ -319,12 +321,20 @@ pub(crate) async fn run(link: &Arc<Link>, startup: Startup) -> (Option<CloseCode
     let error = link.connection.closed().await;
     link.end_lanes();
     drop(guard);
-    match (&error, link.closing.get()) {
-        (ConnectionError::LocallyClosed, Some((closing, reason))) => {
-            (closing.core(), reason.clone())
-        }
+    match link.closing.get() {
+        Some((closing, reason)) if is_ours(&error) => (closing.core(), reason.clone()),
         // The peer, or the line, was first.
         _ => codes::read(&error),
+    }
+}
+
+/// Tells whether a connection ended because this side closed it. An endpoint that goes right after
+/// that ends it, too, and may be faster: with an error that says it is this side's.
+fn is_ours(error: &ConnectionError) -> bool {
+    match error {
+        ConnectionError::LocallyClosed => true,
+        ConnectionError::TransportError(error) => error.code == TransportErrorCode::INTERNAL_ERROR,
+        _ => false,
     }
 }
 
