@@ -256,7 +256,8 @@ impl World {
             let from_log = log.base == Index(0) && end.is_none_or(|(_, with_log)| with_log);
             let applied = self.view(*peer).map_or(Index(0), |view| view.applied.index);
             let applies = applied > Index(0) && applied >= log.base;
-            let has_state = end.is_none() && applies && !self.lacks_state(*peer);
+            let stays_up = end.is_none() && !self.is_about_to_end(*peer);
+            let has_state = stays_up && applies && !self.lacks_state(*peer);
             let is_copy = self.at_large.is_some_and(|copy| copy.peer == *peer);
             let whole = node.kept.hurt.is_none() && !is_copy;
             let source = from_log || has_state;

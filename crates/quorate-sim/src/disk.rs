@@ -260,6 +260,11 @@ impl Disk {
         self.ills.fails = Some(fails);
     }
 
+    /// Tells whether the store has failed, or will at the next write or sync.
+    pub(crate) fn fails(&self) -> bool {
+        self.ills.fails.is_some() || self.has_failed()
+    }
+
     /// Mends everything but what is lost.
     pub(crate) fn mend(&mut self) {
         self.ills = Ills::default();

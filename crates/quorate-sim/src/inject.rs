@@ -270,6 +270,13 @@ impl World {
                 .is_some_and(|view| view.state_lost.is_some())
     }
 
+    /// Tells whether a peer's process will end by itself, sooner or later, because its disk or its
+    /// machine fails.
+    pub(crate) fn is_about_to_end(&self, number: usize) -> bool {
+        let node = &self.nodes[number];
+        node.disk.fails() || node.fails_for.is_some()
+    }
+
     /// Ends a process whose disk has failed under it, and starts it again some time later.
     fn disk_lost(&mut self, number: usize, life: u64) {
         if self.nodes[number].living(life).is_none() {

@@ -108,7 +108,7 @@ impl World {
     pub(crate) fn alone_with_genesis(&self, number: usize) -> bool {
         let mine = self.view(number).and_then(|view| view.genesis);
         let elsewhere = (0..self.peers())
-            .filter(|peer| *peer != number)
+            .filter(|peer| *peer != number && !self.is_about_to_end(*peer))
             .filter_map(|peer| self.view(peer)?.genesis)
             .any(|genesis| mine.is_none_or(|mine| mine == genesis));
         let founds = self.founder() == Some(number);
