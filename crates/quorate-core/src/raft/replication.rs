@@ -151,13 +151,13 @@ impl Raft {
         let (Some(first), Some(end)) = (place(matched), place(self.commit)) else {
             return false;
         };
-        let missing = self
+        let mut missing = self
             .log
             .entries()
             .iter_from(first)
             .take(end.saturating_sub(first));
         let mut bytes = 0_u64;
-        missing.into_iter().any(|entry| {
+        missing.any(|entry| {
             bytes += entry_size(entry) as u64;
             bytes > budget
         })
