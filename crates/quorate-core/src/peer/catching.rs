@@ -164,6 +164,11 @@ impl Group {
         self.applier.installed(anchor, version, (items, bytes));
         raft.install(anchor, configuration, out);
         raft.note_version(anchor.index, version, out);
+        if anchor.index < raft.log().base().index {
+            // The log begins later: another state is needed, at a later anchor.
+            out.mark("install.below_the_log");
+            self.syncing.session = None;
+        }
         raft.passed_over(anchor, out);
         self.markers.retain(|index, _| *index > anchor.index);
         self.on_fate(now, fate, out);

@@ -366,6 +366,11 @@ impl Group {
                         raft.stage_from(anchor, out);
                     }
                 }
+                SyncOut::Replay { to, after } => {
+                    if let Some(raft) = &mut self.raft {
+                        raft.replay(to, after, out);
+                    }
+                }
             }
         }
         if !self.syncing.wishes.is_empty() {

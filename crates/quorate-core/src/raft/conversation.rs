@@ -203,6 +203,12 @@ impl Conversation {
         self.restart(Mode::Stage(anchor), anchor.index.next());
     }
 
+    /// Returns up to where it has staged, if nothing is on its way of what follows an anchor.
+    pub(crate) fn silent_stage(&self, last: Index) -> Option<Index> {
+        let silent = matches!(self.mode, Mode::Stage(_)) && self.is_idle() && self.next > last;
+        silent.then_some(self.staged)
+    }
+
     /// Takes note of what is staged.
     pub(crate) fn staged(&mut self, upto: Index, now: Time, patience: Duration) {
         if matches!(self.mode, Mode::Stage(_)) {

@@ -15,7 +15,11 @@ use crate::{
     wire::{Append, Message},
 };
 
-use super::{Raft, role::Cause, staging::Stage};
+use super::{
+    Raft,
+    role::Cause,
+    staging::{Stage, Staging},
+};
 
 impl Raft {
     /// Takes a message of a leader; returns whether it is the leader of this term.
@@ -120,7 +124,10 @@ impl Raft {
             entries,
             ..
         } = append;
-        if let Some(staging) = &mut self.staging {
+        // A log that holds the anchor takes what follows it: only the state is restored.
+        let held = |staging: &Staging| self.log.matches(staging.anchor());
+        let apart = !self.staging.as_ref().is_some_and(held);
+        if let Some(staging) = self.staging.as_mut().filter(|_| apart) {
             match staging.take(previous, &entries) {
                 Stage::Taken => {
                     self.ack_due |= self.planted.has(Canary::StagedIsAcked);

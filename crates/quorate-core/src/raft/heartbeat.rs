@@ -10,7 +10,14 @@
 
 use std::time::Duration;
 
-use crate::{canary::Canary, out::Out, time::Time, wire::Message};
+use crate::{
+    canary::Canary,
+    cursor::Cursor,
+    entries::Entries,
+    out::Out,
+    time::Time,
+    wire::{Append, Message, Replication},
+};
 
 use super::{Raft, conversation::Mode, role::RoleState};
 
@@ -54,6 +61,25 @@ impl Raft {
                     read,
                 },
             );
+            // Who stages nothing any more says so when it is sent something.
+            if let Some(staged) = conversation.silent_stage(last)
+                && conversation.behind_due(now, behind_every)
+                && let Some(before) = self.log.term_at(staged)
+            {
+                let previous = Cursor::new(before, staged);
+                let entries = Entries::default();
+                out.frame(
+                    *member,
+                    Replication::Append(Append {
+                        term,
+                        run,
+                        previous,
+                        commit,
+                        read,
+                        entries,
+                    }),
+                );
+            }
             if conversation.mode == Mode::Behind && conversation.behind_due(now, behind_every) {
                 conversation.requested = last;
                 out.send(

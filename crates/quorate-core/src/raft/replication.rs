@@ -147,8 +147,10 @@ impl Raft {
         };
         // A marker, offers and an install cost something too: short gaps are always replayed.
         let budget = state_bytes.max(REPLAY_ALWAYS_BYTES);
+        // Never more than the state here holds: a leader may have lost it.
+        let held = self.commit.min(self.in_effect.upto);
         let place = |index: Index| usize::try_from(index.since(self.log.base().index)).ok();
-        let (Some(first), Some(end)) = (place(matched), place(self.commit)) else {
+        let (Some(first), Some(end)) = (place(matched), place(held)) else {
             return false;
         };
         let mut missing = self
@@ -176,6 +178,22 @@ impl Raft {
         conversation.fall_behind(last);
         let run = conversation.run;
         self.say_behind(member, run, out);
+    }
+
+    /// Sends entries again to a follower that was to restore and has all that the state here has.
+    pub(crate) fn replay(&mut self, to: Member, after: Cursor, out: &mut Out) {
+        if !self.log.matches(after) {
+            return;
+        }
+        let RoleState::Leader(leader) = &mut self.role else {
+            return;
+        };
+        if let Some(conversation) = leader.conversations.get_mut(&to)
+            && matches!(conversation.mode, Mode::Behind | Mode::Stage(_))
+        {
+            out.mark("raft.level_follower_is_sent_entries");
+            conversation.restart(Mode::Probe, after.index.next());
+        }
     }
 
     /// Tells a follower again that it is behind.

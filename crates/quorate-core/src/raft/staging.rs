@@ -50,6 +50,11 @@ impl Staging {
         }
     }
 
+    /// Returns the anchor.
+    pub(super) fn anchor(&self) -> Cursor {
+        self.anchor
+    }
+
     pub(super) fn last(&self) -> Cursor {
         self.entries.last().map_or(self.anchor, |entry| {
             Cursor::new(
@@ -206,7 +211,9 @@ impl Raft {
         if self.hear_follower(now, from, term, run, out).is_none() {
             return;
         }
-        let good = anchor.index <= self.commit && self.log.matches(anchor);
+        // Whether the anchor is committed is not known to every leader at once; whoever restores
+        // asks for that apart.
+        let good = self.log.matches(anchor);
         let RoleState::Leader(leader) = &mut self.role else {
             return;
         };

@@ -63,7 +63,7 @@ pub(super) struct InEffect {
     /// The version after the entry at `upto`.
     version: u32,
     /// The last entry that the state was given.
-    upto: Index,
+    pub(super) upto: Index,
     /// Where the last upgrade stands that this peer has proposed.
     proposed: Index,
 }

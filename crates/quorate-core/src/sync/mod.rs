@@ -32,7 +32,7 @@
 //! | a snapshot is not fetched from | provider | `snapshot_ttl`, from its offer |
 //! | nothing came of a request | session | `request_timeout` |
 //! | the leader did not answer about an anchor | session | the longest election timeout |
-//! | nobody confirms the leader's digest | session | twice the longest election timeout |
+//! | nobody confirms the leader's digest | session | two election timeouts, or half a TTL |
 //! | a fetch is not answered | session | `fetch_timeout` after the provider's last answer |
 //! | a busy provider is left alone | session | 50 ms, doubling to 1 s |
 //! | a silent provider is set aside | session | 1 s, doubling to 30 s |
@@ -129,6 +129,13 @@ pub enum SyncOut {
     Propose(Marker),
     /// Ask the leader for what follows this anchor, and stage it.
     StageFrom(Cursor),
+    /// Send this member entries again, if the log holds what it has: a leader has no newer state.
+    Replay {
+        /// Whom.
+        to: Member,
+        /// What it has.
+        after: Cursor,
+    },
 }
 
 /// What a leader adds to its own offers: its permission to use the anchor.

@@ -227,6 +227,13 @@ impl Requests {
             out.push(SyncOut::Mark("requests.own_offer"));
         }
         for requester in refused {
+            if requester.have.index >= applied.index {
+                // No snapshot would bring it on: entries do, whatever was said before.
+                out.push(SyncOut::Replay {
+                    to: requester.member,
+                    after: requester.have,
+                });
+            }
             let wait = (Refusal::Busy, self.patience);
             refuse_request(requester.member, requester.session, wait, out);
         }

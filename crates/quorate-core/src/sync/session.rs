@@ -509,9 +509,11 @@ impl Session {
 }
 
 /// How long the leader's word waits for a second one: others learn of the commit within a
-/// heartbeat and hash the same state in about the same time.
+/// heartbeat and hash the same state in about the same time. It never waits until the snapshot is
+/// forgotten: where the leader alone has the state, no other word would ever come.
 fn confirm_patience(profile: &GroupProfile) -> Duration {
-    profile.election_max.saturating_mul(2)
+    let second = profile.election_max.saturating_mul(2);
+    second.min(profile.snapshot_ttl / 2)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use quorate_core::wire::{Address, Append, Message, Replication, encode_replication};
 use quorate_core::{
     Body, ClientOp, ClientSequence, Cursor, Entry, Event, Form, Freshness, GroupEvent, Index,
-    Input, Lane, Reply, RequestId, Role, Term,
+    Input, Lane, Reply, RequestId, Role, StateDone, Term,
 };
 
 use crate::common::{Wire, assert_committed};
@@ -156,6 +156,86 @@ fn what_is_not_committed_yet_is_sent_however_small_the_state_is() {
     for request in asked {
         assert_committed(&wire.answer(leader, request), text);
     }
+}
+
+/// Has a leader write `count` times half a mebibyte, and returns the requests.
+fn write_much(wire: &mut Wire, leader: usize, count: usize) -> Vec<RequestId> {
+    let text: &'static str = MUCH.repeat(500_000).leak();
+    let name = ClientSequence::ANONYMOUS;
+    (0..count)
+        .map(|_| wire.ask_write(leader, name, text))
+        .collect()
+}
+
+const MUCH: &str = "x";
+
+/// Waits until all of these are written.
+fn written(wire: &mut Wire, leader: usize, asked: Vec<RequestId>) {
+    for request in asked {
+        let reply = wire.answer(leader, request);
+        assert!(matches!(reply, Reply::Committed { .. }), "{reply:?}");
+    }
+}
+
+#[test]
+fn who_has_all_and_was_to_restore_is_sent_entries_again() {
+    let (mut wire, leader) = three();
+    let (dies, stays) = ((leader + 1) % 3, (leader + 2) % 3);
+    let asked = write_much(&mut wire, leader, 16);
+    written(&mut wire, leader, asked);
+    // It gets and applies everything, and the leader does not hear so.
+    wire.mute = Some(stays);
+    let asked = write_much(&mut wire, leader, 8);
+    written(&mut wire, leader, asked);
+    let applied = |wire: &Wire, number: usize| {
+        let view = wire.nodes[number].peer.view(wire.group).expect("open");
+        view.applied
+    };
+    assert!(wire.run(Duration::from_millis(200), |wire| {
+        applied(wire, stays) == applied(wire, leader)
+    }));
+    wire.kill(dies);
+    wire.cut(stays);
+    wire.mute = None;
+    assert_committed(&wire.write(leader, "after it"), "after it");
+    let marks = &wire.nodes[leader].marks;
+    for mark in [
+        "raft.restore_is_cheaper",
+        "raft.level_follower_is_sent_entries",
+    ] {
+        assert!(marks.contains(mark), "{mark} is not among {marks:?}");
+    }
+}
+
+#[test]
+fn a_leader_without_a_state_sends_entries_and_hands_over() {
+    let (mut wire, leader) = three();
+    let (dies, stays) = ((leader + 1) % 3, (leader + 2) % 3);
+    let asked = write_much(&mut wire, leader, 24);
+    written(&mut wire, leader, asked);
+    wire.isolate(stays);
+    let asked = write_much(&mut wire, leader, 6);
+    written(&mut wire, leader, asked);
+    let group = wire.group;
+    let view = wire.nodes[leader].peer.view(group).expect("open");
+    assert!(view.base > Cursor::ZERO, "its log alone makes no state");
+    let (at, text) = (view.applied, "it failed".to_owned());
+    let done = StateDone::Failed { at, text };
+    wire.nodes[leader]
+        .inbox
+        .push_back(Input::State { group, done });
+    wire.kill(dies);
+    // It leads no more; only by its log can anybody be elected, and what it commits first needs the
+    // other.
+    let deposed = |wire: &Wire| wire.leader().is_none();
+    assert!(wire.run(Duration::from_secs(2), deposed));
+    wire.isolated.remove(&stays);
+    let led = |wire: &Wire| wire.leader() == Some(stays);
+    assert!(wire.run(Duration::from_secs(10), led));
+    assert_committed(&wire.write(stays, "after it"), "after it");
+    // Nobody was to restore what nobody has.
+    let marks = &wire.nodes[leader].marks;
+    assert!(!marks.contains("raft.restore_is_cheaper"), "{marks:?}");
 }
 
 #[test]

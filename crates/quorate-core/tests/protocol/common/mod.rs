@@ -100,6 +100,8 @@ pub struct Wire {
     pub lost: fn(&Replication) -> bool,
     /// Which messages of the control lanes get lost.
     pub lost_control: fn(&Message) -> bool,
+    /// Whose acks get lost.
+    pub mute: Option<usize>,
     /// After how many turns of peers which one dies.
     pub fuse: Option<(u64, usize)>,
     /// What was sent on control lanes: frames, and messages of groups in them.
@@ -125,6 +127,7 @@ impl Wire {
             isolated: BTreeSet::new(),
             lost: |_| false,
             lost_control: |_| false,
+            mute: None,
             fuse: None,
             control: (0, 0),
         };
@@ -282,7 +285,10 @@ impl Wire {
                 let ours = group == self.group;
                 let node = &mut self.nodes[number];
                 let done = match op {
-                    StateOp::Begin { genesis } => StateDone::Begun { genesis },
+                    StateOp::Begin { genesis } => {
+                        node.applied = if ours { 0 } else { node.applied };
+                        StateDone::Begun { genesis }
+                    }
                     StateOp::Apply { first, entries, .. } if ours => node.apply(first, &entries),
                     StateOp::Apply { first, entries, .. } => applied_elsewhere(first, &entries),
                     _ => return,
@@ -307,7 +313,11 @@ impl Wire {
         self.control.0 += 1;
         self.control.1 += messages.iter().filter(|one| grouped(one)).count() as u64;
         messages.retain(|message| match message {
-            Control::Group(envelope) => !(self.lost_control)(&envelope.message),
+            Control::Group(envelope) => {
+                let ack = matches!(envelope.message, Message::Ack { .. });
+                let muted = ack && self.mute == Some(number);
+                !muted && !(self.lost_control)(&envelope.message)
+            }
             _ => true,
         });
         if let Some((a, b)) = self.links.get(&link) {

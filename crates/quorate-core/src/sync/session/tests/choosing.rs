@@ -7,6 +7,7 @@ use crate::{
     event::{GroupEvent, Refusal},
     id::SessionId,
     limits,
+    profile::GroupProfile,
     state_op::{Restored, StateOp},
     sync::{
         Phase,
@@ -133,6 +134,20 @@ fn the_leaders_word_alone_counts_after_a_while_is_reported_and_compared_later() 
     assert!(!rig.session.progress().confirmed);
     rig.offer(1, 20, 1);
     assert!(rig.session.progress().confirmed);
+}
+
+#[test]
+fn the_leaders_word_alone_counts_while_its_snapshot_is_still_kept() {
+    let mut rig = Rig::with(&GroupProfile {
+        snapshot_ttl: Duration::from_millis(300),
+        ..GroupProfile::lan()
+    });
+    rig.authorize(20);
+    rig.offer(0, 20, 1);
+    rig.pass(149);
+    assert!(rig.started().is_empty());
+    rig.pass(1);
+    assert_eq!(rig.started(), vec![(at(20), false)]);
 }
 
 #[test]

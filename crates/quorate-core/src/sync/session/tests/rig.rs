@@ -38,6 +38,10 @@ pub(super) struct Asked {
 
 impl Rig {
     pub(super) fn new() -> Self {
+        Self::with(&GroupProfile::lan())
+    }
+
+    pub(super) fn with(profile: &GroupProfile) -> Self {
         let start = SessionStart {
             session: SessionId(7),
             genesis: GenesisId([1; 16]),
@@ -47,7 +51,7 @@ impl Rig {
             term: Term(2),
         };
         let mut out = Vec::new();
-        let session = Session::new(ms(0), start, &GroupProfile::lan(), &mut out);
+        let session = Session::new(ms(0), start, profile, &mut out);
         let now = ms(0);
         Self { session, out, now }
     }

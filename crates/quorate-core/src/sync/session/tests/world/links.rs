@@ -101,7 +101,9 @@ impl World {
                     self.marks.insert(mark);
                 }
                 SyncOut::Event(_) => {}
-                other @ SyncOut::StageFrom(_) => panic!("not a provider's: {other:?}"),
+                other @ (SyncOut::StageFrom(_) | SyncOut::Replay { .. }) => {
+                    panic!("not a provider's: {other:?}")
+                }
             }
         }
     }
