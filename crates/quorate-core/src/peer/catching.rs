@@ -112,6 +112,9 @@ impl Group {
             anchor,
             chunk,
         } = chunk;
+        if self.is_poisoned() {
+            return;
+        }
         let Syncing {
             session: catching,
             wishes,

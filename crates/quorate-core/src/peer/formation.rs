@@ -7,6 +7,9 @@
 //! | join | waits | joins it |
 //! | auto | one of them looks around for a moment, then founds alone; the others wait | joins it |
 //!
+//! Nobody is asked before a genesis is proposed: everybody says unasked where it stands, and again
+//! whenever that changes, so the last word of each of the n is the answer.
+//!
 //! Messages: `Standing` says where a peer stands, to everybody who has proven the key; `Propose`,
 //! `Accept`, `Refuse`. A peer accepts at most one genesis, durably, before it says so; its log
 //! starts with it, and elections do the rest: the group exists once a quorum of the genesis'
@@ -16,11 +19,17 @@
 //! What can go wrong: two proposers with different peers in sight. Each peer holds at most one of
 //! the two; those that hold the other one refuse, and a refusal is durable. Once refusals (or newer
 //! lives of members) leave a genesis without a quorum, and nothing follows it in the log, its
-//! holders drop it, durably, and are free again. A peer that sees an established history, one with
-//! entries after its genesis, never founds and accepts nothing else from then on, in this life,
-//! also when that peer is out of sight again: founders in memory that come back one after the
-//! other, and are cut off together, would found the group a second time beside the one that goes
-//! on. It says so, or those who expect it would go on proposing.
+//! holders drop it, durably, and are free again. Two that hold nothing after their genesis do not
+//! drop it so easily: one whose log lost its end to damage never does, for it may have held
+//! everything; and one that has voted may have made a leader, with whom those who refused took part
+//! after all. It drops only while each of those is in sight and says that it takes no part. And
+//! whoever comes back to a genesis that it dropped does so with the ballot it had.
+//!
+//! A peer that sees an established history, one with entries after its genesis, never founds and
+//! accepts nothing else from then on, in this life, also when that peer is out of sight again:
+//! founders in memory that come back one after the other, and are cut off together, would found the
+//! group a second time beside the one that goes on. It says so, or those who expect it would go on
+//! proposing.
 //!
 //! What no rule here prevents: founders in memory who come back so many at once that they are
 //! complete before any of them sees a member of the history that they have forgotten. They found
@@ -94,7 +103,10 @@ struct Held {
     /// The write that makes the acceptance durable, until it is done.
     write: Option<DiskId>,
     accepted: BTreeSet<Member>,
+    /// Who said that it never will.
     refused: BTreeSet<Member>,
+    /// Of whose peers another life was seen since they were.
+    renewed: BTreeSet<Member>,
     /// Who proposed it and waits for an answer.
     proposers: BTreeSet<Member>,
     mine: bool,
@@ -190,6 +202,7 @@ impl Formation {
             write: None,
             accepted: BTreeSet::from([self.me]),
             refused: BTreeSet::new(),
+            renewed: BTreeSet::new(),
             proposers: BTreeSet::new(),
             mine: false,
         });
@@ -203,13 +216,23 @@ impl Formation {
     /// Takes note of where a peer stands.
     pub(crate) fn on_standing(&mut self, from: Member, standing: Standing) {
         self.sight.insert(from.peer, (from, standing));
-        if let Some(held) = &mut self.held {
+        let Some(held) = &mut self.held else {
+            return;
+        };
+        let mut members = held.genesis.voters.iter();
+        let Some(member) = members.find(|member| member.peer == from.peer) else {
+            return;
+        };
+        if *member != from {
             // A newer life of a member cannot keep the word of the older one.
-            for member in &held.genesis.voters {
-                if member.peer == from.peer && *member != from {
-                    held.refused.insert(*member);
-                }
-            }
+            held.renewed.insert(*member);
+            return;
+        }
+        // What was heard of another life was old news.
+        held.renewed.remove(member);
+        if standing.genesis == Some(held.id) {
+            // A leader had it join, though it had refused.
+            held.refused.remove(member);
         }
     }
 
@@ -301,6 +324,7 @@ impl Formation {
             write: Some(write),
             accepted: BTreeSet::from([self.me]),
             refused: BTreeSet::new(),
+            renewed: BTreeSet::new(),
             proposers: BTreeSet::new(),
             mine,
         });
@@ -342,12 +366,13 @@ impl Formation {
 
     /// Does what is due: founds, proposes again, drops a genesis that can have no quorum.
     ///
-    /// `holds` is what the log here holds, `bare` whether it holds nothing after its genesis.
+    /// `holds` is what the log here holds, `bare` whether it holds nothing after its genesis, and
+    /// `voted` whether a vote was given, or may have been, to whoever was to lead it.
     pub(crate) fn tick(
         &mut self,
         now: Time,
         holds: Option<GenesisId>,
-        bare: bool,
+        (bare, voted): (bool, bool),
         random: &mut Random,
         out: &mut Out,
     ) -> Option<Step> {
@@ -358,9 +383,13 @@ impl Formation {
         }
         let held = self.held.as_ref()?;
         let configuration = held.genesis.configuration();
-        if !configuration.quorum(|member| !held.refused.contains(&member))
-            && (bare || self.planted.has(Canary::FollowedGenesisDropped))
-        {
+        let planted = self.planted.has(Canary::FollowedGenesisDropped);
+        let voted = voted && !planted;
+        let is_out = |member: Member| {
+            let gone = held.refused.contains(&member) || held.renewed.contains(&member);
+            gone && (!voted || self.is_seen_outside(member, held.id))
+        };
+        if !configuration.quorum(|member| !is_out(member)) && (bare || planted) {
             let id = held.id;
             let started = held.write.is_none();
             out.mark("formation.genesis_dropped");
@@ -379,6 +408,12 @@ impl Formation {
             }
         }
         None
+    }
+
+    /// Tells whether a member's peer is in sight and says that it takes no part in a history.
+    fn is_seen_outside(&self, member: Member, id: GenesisId) -> bool {
+        let seen = self.sight.get(&member.peer);
+        seen.is_some_and(|(_, standing)| standing.genesis != Some(id))
     }
 
     /// Tells whether nobody can have given this peer a seat that it did not ask for: founders that
@@ -461,3 +496,6 @@ impl Formation {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

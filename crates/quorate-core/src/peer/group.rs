@@ -12,7 +12,7 @@ use crate::{
     client::{ClientOp, Reply, RequestId},
     configuration::Configuration,
     cursor::{Cursor, Index},
-    disk_op::{DiskError, DiskId, DiskWrite, RecoveredGroup},
+    disk_op::{Ballot, DiskError, DiskId, DiskWrite, RecoveredGroup},
     entry::{Body, Entry, Genesis},
     event::{GroupEvent, Role},
     fate::Fate,
@@ -44,6 +44,8 @@ pub(crate) struct Group {
     seed: u64,
     pub(super) planted: Planted,
     pub(super) random: Random,
+    /// The ballot in a history that was dropped, should this peer come back to it.
+    given_up: Ballot,
     pub(super) formation: Formation,
     pub(super) genesis: Option<GenesisId>,
     pub(super) raft: Option<Raft>,
@@ -109,6 +111,7 @@ impl Group {
             planted,
             random: Random::new(seed, me.peer),
             formation: Formation::new(id, me, (open.form, planted), refused),
+            given_up: Ballot::default(),
             genesis: None,
             raft: None,
             meeting,
@@ -141,9 +144,12 @@ impl Group {
 
     fn recover(&mut self, recovered: RecoveredGroup, now: Time, out: &mut Out) {
         let Some(genesis) = recovered.genesis else {
+            self.given_up = recovered.ballot;
             return;
         };
-        if let Some(founding) = recovered.founding {
+        // A log that damage cut back to its genesis may have held much more.
+        let bare = recovered.founding.filter(|_| recovered.floor.is_none());
+        if let Some(founding) = bare {
             self.formation.resume(founding);
         }
         self.start(now, genesis, out, |start| RaftStart {
@@ -173,7 +179,7 @@ impl Group {
             profile: self.profile.clone(),
             versions: self.applier.versions(),
             random: Random::new(self.seed.rotate_left(17), self.me.peer),
-            ballot: crate::disk_op::Ballot::default(),
+            ballot: Ballot::default(),
             base: Cursor::ZERO,
             configuration: Configuration::default(),
             entries: Vec::new(),
@@ -194,7 +200,7 @@ impl Group {
         };
         let me = self.me;
         self.start(now, genesis.id(), out, |start| RaftStart {
-            ballot: crate::disk_op::Ballot {
+            ballot: Ballot {
                 term: Genesis::CURSOR.term,
                 voted_for: genesis.voters.first().copied(),
             },
@@ -221,6 +227,9 @@ impl Group {
         message: Message,
         out: &mut Out,
     ) {
+        if self.is_poisoned() {
+            return;
+        }
         match message {
             Message::Standing(standing) => self.on_standing(now.time, from, standing, out),
             Message::Met { genesis, used } => self.on_met(now.time, from, genesis, used),
@@ -272,6 +281,9 @@ impl Group {
         out: &mut Out,
     ) {
         let leads = matches!(message, Replication::Append(_));
+        if self.is_poisoned() {
+            return;
+        }
         if !self.takes_part_in(now.time, address.genesis, leads, out) {
             self.tell_of_tombstone(from, address.genesis, out);
             out.mark("group.other_history");
@@ -307,7 +319,12 @@ impl Group {
             genesis,
             keep: false,
         });
-        self.start(now, genesis, out, |start| start);
+        let ballot = if self.formation.has_refused(genesis) {
+            self.given_up
+        } else {
+            Ballot::default()
+        };
+        self.start(now, genesis, out, |start| RaftStart { ballot, ..start });
         true
     }
 
@@ -349,6 +366,7 @@ impl Group {
                     out.belongs_to(genesis);
                     self.genesis = None;
                     if let Some(mut raft) = self.raft.take() {
+                        self.given_up = raft.ballot();
                         raft.disband(out);
                     }
                     self.forget_history();
@@ -455,10 +473,10 @@ impl Group {
 
     /// Does what is due.
     pub(crate) fn tick(&mut self, now: Now, out: &mut Out) {
-        let bare = self.is_bare();
+        let log = (self.is_bare(), self.has_voted());
         let step = self
             .formation
-            .tick(now.time, self.genesis, bare, &mut self.random, out);
+            .tick(now.time, self.genesis, log, &mut self.random, out);
         if let Some(step) = step {
             self.take_step(now.time, step, out);
         }
@@ -519,12 +537,16 @@ impl Group {
             self.formation.established();
         }
         if self.raft.is_none() || bare {
+            let log = (bare, self.has_voted());
             let step = self
                 .formation
-                .tick(now.time, self.genesis, bare, &mut self.random, out);
+                .tick(now.time, self.genesis, log, &mut self.random, out);
             if let Some(step) = step {
                 self.take_step(now.time, step, out);
             }
+        }
+        if self.is_poisoned() {
+            return;
         }
         self.follow_sync(now, out);
         self.feed_state(now, out);
@@ -537,9 +559,18 @@ impl Group {
         })
     }
 
+    /// Tells whether a vote was given, or may have been, after that which founders begin with.
+    fn has_voted(&self) -> bool {
+        let raft = self.raft.as_ref();
+        raft.is_some_and(|raft| raft.ballot().term > Genesis::CURSOR.term)
+    }
+
     /// Drops what the log need not hold any more: all but a reserve of what the state has applied,
     /// and what live snapshots, sessions elsewhere and slow followers still need.
     pub(super) fn prune(&mut self, out: &mut Out) {
+        if self.is_poisoned() {
+            return;
+        }
         let oldest_anchor = self.syncing.oldest_anchor();
         let Some(raft) = self.raft.as_mut().filter(|_| !self.profile.keep_log) else {
             return;

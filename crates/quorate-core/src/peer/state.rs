@@ -78,6 +78,12 @@ impl Group {
         }
     }
 
+    /// Tells whether what is durable here is in doubt: this peer takes no part any more.
+    pub(super) fn is_poisoned(&self) -> bool {
+        let raft = self.raft.as_ref();
+        raft.is_some_and(|raft| raft.poisoned().is_some())
+    }
+
     /// Takes the news that the machine failed at the entry after `at`.
     fn on_state_failed(&mut self, now: Now, at: Cursor, text: String, out: &mut Out) {
         let (Some(genesis), Some(raft)) = (self.genesis, &mut self.raft) else {

@@ -10,6 +10,11 @@
 //!   sources; meanwhile the leader streams what follows the anchor, which is staged, not acked.
 //! - Nothing is promised before it is durable: votes, acks and the leader's own share of a commit
 //!   are built from tokens of finished disk operations.
+//! - A leader that is removed, or whose disk is slow, hands over first; writes and reads that come
+//!   meanwhile wait for the next leader instead of being refused.
+//! - A candidate that is not elected asks for pre-votes again before it raises its term once more.
+//! - Whoever is let go by the last configuration in its own log alone still campaigns, for it may
+//!   be the only one whose log can win (D 4.2.2 has the leader do so).
 //!
 //! Where to look for what, in the paper's order (its sections; D is the dissertation):
 //!
@@ -29,6 +34,11 @@
 //! | [`reserve`], [`staging`] | what is kept of the log, and what replaces it | 7; staging ours |
 //! | [`proposal`], [`proposals`], [`outcome`] | clients' commands | 8; D 6.3 |
 //! | [`read`] | linearizable reads | 8; D 6.4 |
+//! | [`receive`] | who is heard at all, by run, term and life | 5.1; runs and lives ours |
+//! | [`disk`] | votes and acks after damage, and without space | ours |
+//! | [`stateless`] | a member whose state is lost, its log whole | ours |
+//! | [`ending`] | poisoned, closed, disbanded | ours |
+//! | [`planted`] | where planted bugs are asked about | - |
 //! | [`upgrade`] | by which version of the machine commands are applied | ours |
 //!
 //! What can go wrong is answered where it is handled: lost and late messages in [`conversation`],

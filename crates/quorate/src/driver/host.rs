@@ -5,7 +5,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use quorate_core::{
-    Cursor, Event, GroupId, GroupView, MemberView, Now, OpenGroup, Reply, StateDone, StateOp,
+    Cursor, Event, GroupEvent, GroupId, GroupView, MemberView, Now, OpenGroup, Reply, StateDone,
+    StateOp,
 };
 use quorate_net::rendezvous::FounderLock;
 use quorate_state::{Machine, Replica, space, tree::Tree};
@@ -52,6 +53,8 @@ pub(super) struct Host {
     meter: Meter,
     items: u64,
     bytes: u64,
+    /// Whether this peer takes no part in the group any more.
+    poisoned: bool,
     /// Held as long as this peer has the group open, if it may found it.
     founder: Option<FounderLock>,
 }
@@ -89,6 +92,7 @@ impl Host {
             meter: Meter::new(&hall.meters, label),
             items: 0,
             bytes: 0,
+            poisoned: false,
             founder: None,
         }
     }
@@ -183,6 +187,9 @@ impl Host {
     /// Answers a query from the state as it is, and publishes it for the next ones; not if it is
     /// the state of a newer machine than this one, which would read it wrongly, or if it is lost.
     pub(super) fn answer(&mut self, query: &Query) -> Result<Answer, Reply> {
+        if self.poisoned {
+            return Err(Reply::Closed);
+        }
         if self.replica.has_failed() {
             return Err(Reply::Unavailable);
         }
@@ -211,6 +218,11 @@ impl Host {
             self.sessions.on_event(event, now.time, Clock::date(now));
             self.meter.on_event(event);
             trace::group(&self.seat.label, event);
+            if matches!(event, GroupEvent::Poisoned { .. }) {
+                // It serves nobody any more, not even from memory.
+                self.poisoned = true;
+                self.seat.published.take_back();
+            }
         }
         if let Event::PeerRefused { peer, code } = event {
             let refused = Some((*peer, *code));
