@@ -1,5 +1,10 @@
 //! Runs seeds and prints what became of them: `seeds A B NODES SECONDS [more]`.
 #![allow(clippy::print_stdout, reason = "an example is for people")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "it measures how long seeds take, and decides nothing by it"
+)]
 use std::ops::ControlFlow;
 
 /// A run allocates and frees all the time, in one thread.
@@ -22,6 +27,7 @@ fn main() {
         );
         return;
     }
+    let began = std::time::Instant::now();
     let batch = quorate_sim::run_batch(from..to, nodes as usize, seconds, |report| {
         println!(
             "seed {} events {} simulated {:?} {:?} compared {:?} {:x}",
@@ -43,6 +49,12 @@ fn main() {
         }
     });
     println!("{:#?} {:#?}", batch.marks, batch.faults);
+    // One thread: seconds are core-seconds.
+    let took = began.elapsed().as_secs_f64();
+    println!(
+        "{:.0} simulated seconds per core-second",
+        batch.simulated.as_secs_f64() / took
+    );
     println!(
         "{} seeds, {} events, {:?}, {} failures: {:?}",
         batch.seeds,

@@ -142,13 +142,13 @@ impl World {
         let spares = self.spares(number) && self.keeps_state(number, false);
         let fits = self.scenario.storage == Storage::Disk && finds_back && spares;
         if !fits || !self.crash(number, away) {
-            self.mark("fault left out: not survivable");
+            self.leave_out("fault left out: not survivable");
             return;
         }
         let committed = self.checkers.committed();
         let node = &mut self.nodes[number];
         if !node.disk.damage(damage) {
-            self.mark("fault left out: nothing to damage");
+            self.leave_out("fault left out: nothing to damage");
             return;
         }
         node.kept.hurt = Some(committed);
@@ -238,15 +238,7 @@ impl World {
         peers: &BTreeSet<usize>,
         ends: Option<(usize, bool)>,
     ) -> bool {
-        let log = |peer: usize| match self.view(peer) {
-            Some(view) => Some(LastLog::of(&view)),
-            None => self.nodes[peer].kept.log.clone(),
-        };
-        let logs: Vec<(usize, LastLog)> = peers
-            .iter()
-            .filter_map(|peer| Some((*peer, log(*peer)?)))
-            .filter(|(_, log)| log.genesis == Some(genesis))
-            .collect();
+        let logs = self.logs_of(genesis, peers);
         let begins = logs.iter().map(|(_, log)| log.base).max();
         logs.iter().any(|(peer, log)| {
             let node = &self.nodes[*peer];
@@ -263,6 +255,28 @@ impl World {
             let source = from_log || has_state;
             votes && stays && whole && source && Some(log.last) >= begins
         })
+    }
+
+    /// Tells whether the state of a history can be made of a voter's log alone, for everybody.
+    pub(crate) fn has_whole_log(&self, genesis: GenesisId, voters: &[Member]) -> bool {
+        let logs = self.logs_of(genesis, &self.healed);
+        let begins = logs.iter().map(|(_, log)| log.base).max();
+        logs.iter().any(|(peer, log)| {
+            let member = self.nodes[*peer].kept.member;
+            let votes = member.is_some_and(|one| voters.contains(&one));
+            votes && log.base == Index(0) && Some(log.last) >= begins
+        })
+    }
+
+    /// Returns the logs of a history that `peers` have, whether they run or not.
+    fn logs_of(&self, genesis: GenesisId, peers: &BTreeSet<usize>) -> Vec<(usize, LastLog)> {
+        let log = |peer: usize| match self.view(peer) {
+            Some(view) => Some(LastLog::of(&view)),
+            None => self.nodes[peer].kept.log.clone(),
+        };
+        let logs = peers.iter().filter_map(|peer| Some((*peer, log(*peer)?)));
+        logs.filter(|(_, log)| log.genesis == Some(genesis))
+            .collect()
     }
 
     /// Tells whether those who expect each other could not found the group once more, beside the

@@ -53,7 +53,7 @@ impl World {
         let (Storage::Disk, Some((member, boot)), Some(configuration)) =
             (self.scenario.storage, boot, configuration)
         else {
-            return self.mark("fault left out: not survivable");
+            return self.leave_out("fault left out: not survivable");
         };
         let image = Image {
             peer,
@@ -78,7 +78,7 @@ impl World {
         };
         let spares = self.spares(image.peer) && self.keeps_state(image.peer, false);
         if !self.disowns(&image) || !spares {
-            return self.mark("fault left out: not survivable");
+            return self.leave_out("fault left out: not survivable");
         }
         let Image { peer, member, .. } = image;
         self.at_large = Some(AtLarge { peer, member });

@@ -106,6 +106,31 @@ pub enum FaultKind {
         /// How long.
         lasts: Duration,
     },
+    /// A peer sends frames that nobody can read.
+    GarbledFrames {
+        /// Which peer.
+        peer: usize,
+        /// How many of a million.
+        chance: u32,
+        /// How long.
+        lasts: Duration,
+    },
+    /// A peer serves chunks that are not of the snapshot that was asked for.
+    WrongChunks {
+        /// Which peer.
+        peer: usize,
+        /// How many of a million.
+        chance: u32,
+        /// How long.
+        lasts: Duration,
+    },
+    /// The power of all machines fails at once.
+    Darkness {
+        /// How long the first one is away.
+        away: Duration,
+        /// How much longer each one is away than the one before.
+        apart: Duration,
+    },
     /// A peer's disk is slow.
     SlowDisk {
         /// Which peer.
@@ -333,7 +358,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// The name of each kind, in order.
-    pub const NAMES: [&'static str; 37] = [
+    pub const NAMES: [&'static str; 40] = [
         "crash",
         "crash-within",
         "pause",
@@ -371,7 +396,17 @@ impl FaultKind {
         "copied-directory",
         "restored-directory",
         "machine-failure",
+        "garbled-frames",
+        "wrong-chunks",
+        "darkness",
     ];
+
+    /// Says for people what goes wrong, by the name that it is chosen by.
+    pub(crate) fn tell(&self) -> String {
+        let fields = format!("{self:?}");
+        let fields = fields.split_once(' ').map_or("", |(_, fields)| fields);
+        format!("{} {fields}", self.name())
+    }
 
     /// Returns the kind's name.
     pub fn name(&self) -> &'static str {
@@ -413,6 +448,9 @@ impl FaultKind {
             Self::CopiedDirectory { .. } => 34,
             Self::RestoredDirectory { .. } => 35,
             Self::MachineFailure { .. } => 36,
+            Self::GarbledFrames { .. } => 37,
+            Self::WrongChunks { .. } => 38,
+            Self::Darkness { .. } => 39,
         };
         Self::NAMES[number]
     }

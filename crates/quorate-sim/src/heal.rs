@@ -198,6 +198,7 @@ impl World {
             node.slow_disk = None;
             node.late_reports = None;
             node.slow_steps = None;
+            node.hostile.end();
             if node.paused > 0 {
                 node.paused = 1;
                 self.resume(number);
@@ -318,7 +319,7 @@ impl World {
     }
 
     /// Tells whether a peer takes part in a history, or will once it is started.
-    fn comes_back(&self, number: usize) -> bool {
+    pub(crate) fn comes_back(&self, number: usize) -> bool {
         let node = &self.nodes[number];
         match &node.life {
             Some(_) => self.view(number).is_some_and(|view| view.genesis.is_some()),

@@ -37,6 +37,7 @@ pub(crate) enum Lift {
     DiskLost(usize, u64),
     Copy(u64),
     Unplug,
+    Hostile(usize),
 }
 
 impl Lift {
@@ -50,7 +51,8 @@ impl Lift {
             | Self::Reports(peer)
             | Self::Steps(peer)
             | Self::Full(peer)
-            | Self::Unreadable(peer) => Some(*peer),
+            | Self::Unreadable(peer)
+            | Self::Hostile(peer) => Some(*peer),
             // Whose disk is lost has ended; only that it starts again is left out.
             Self::DiskLost(..) => None,
             Self::Mend(_)
@@ -64,12 +66,50 @@ impl Lift {
     }
 }
 
+impl Lift {
+    /// Says for people what is over.
+    fn tell(&self) -> String {
+        match self {
+            Self::Start(peer) => format!("peer {peer} starts"),
+            Self::Stop(peer, ..) => format!("peer {peer} stops if it has left"),
+            Self::Resume(peer) => format!("peer {peer} goes on"),
+            Self::Mend(ways) => format!("ways are mended {ways:?}"),
+            Self::Weather => "the storm is over".to_owned(),
+            Self::Widen(one, other) => format!("{one} and {other} are at full speed again"),
+            Self::Disk(peer) => format!("the disk of peer {peer} is fast again"),
+            Self::Reports(peer) => format!("the disk of peer {peer} reports at once again"),
+            Self::Steps(peer) => format!("peer {peer} is fast again"),
+            Self::Found(peer) => format!("peer {peer} is found again"),
+            Self::Dials => "dials succeed again".to_owned(),
+            Self::Full(peer) => format!("peer {peer} has space again"),
+            Self::Unreadable(peer) => format!("the disk of peer {peer} can be read again"),
+            Self::DiskLost(peer, _) => format!("peer {peer} ends, for its disk has failed"),
+            Self::Copy(_) => "a copied directory is started".to_owned(),
+            Self::Unplug => "the machine with the copy is gone".to_owned(),
+            Self::Hostile(peer) => format!("peer {peer} is hostile no more"),
+        }
+    }
+}
+
 impl World {
     /// Makes something go wrong now.
     pub fn inject(&mut self, kind: FaultKind) {
-        let name = kind.name();
-        *self.faults.entry(name).or_insert(0) += 1;
-        self.trace.fault(self.at, || format!("{kind:?}"));
+        let (name, left_out) = (kind.name(), self.left_out);
+        self.trace.fault(self.at, || kind.tell());
+        self.carry_out_fault(kind);
+        if self.left_out == left_out {
+            *self.faults.entry(name).or_insert(0) += 1;
+        }
+    }
+
+    /// Takes note that a fault is not carried out, and why.
+    pub(crate) fn leave_out(&mut self, why: &'static str) {
+        self.left_out += 1;
+        self.trace.fault(self.at, || why.to_owned());
+        self.mark(why);
+    }
+
+    fn carry_out_fault(&mut self, kind: FaultKind) {
         match kind {
             FaultKind::Crash { peer, away } => {
                 self.crash(peer, away);
@@ -148,6 +188,23 @@ impl World {
             FaultKind::MachineFailure { peer, times, away } => {
                 self.fail_machine(peer, times, away);
             }
+            FaultKind::GarbledFrames {
+                peer,
+                chance,
+                lasts,
+            } => {
+                self.nodes[peer].hostile.garble(chance);
+                self.lift_after(lasts, Lift::Hostile(peer));
+            }
+            FaultKind::WrongChunks {
+                peer,
+                chance,
+                lasts,
+            } => {
+                self.nodes[peer].hostile.lie(chance);
+                self.lift_after(lasts, Lift::Hostile(peer));
+            }
+            FaultKind::Darkness { away, apart } => self.fail_power(away, apart),
             kind => self.have_operator(kind),
         }
     }
@@ -180,7 +237,7 @@ impl World {
     /// Has something go wrong with a disk.
     fn harm_disk(&mut self, kind: FaultKind) {
         if self.scenario.storage == Storage::Memory {
-            return self.mark("fault left out: no disk");
+            return self.leave_out("fault left out: no disk");
         }
         match kind {
             FaultKind::ReadError { peer, lasts } => {
@@ -220,7 +277,7 @@ impl World {
 
     fn fail_disk(&mut self, number: usize, fails: Fails, power: bool, away: Duration) {
         if self.nodes[number].life.is_none() || !self.outlives(number) {
-            return self.mark("fault left out: not survivable");
+            return self.leave_out("fault left out: not survivable");
         }
         self.nodes[number].failing = Some((power, away));
         self.nodes[number].disk.fail(fails);
@@ -235,7 +292,7 @@ impl World {
         // Whoever is let go meanwhile may be the last one that has the state.
         let spared = self.lacks_state(number) || self.is_shrinking();
         if !here || spared || !self.outlives(number) {
-            return self.mark("fault left out: not survivable");
+            return self.leave_out("fault left out: not survivable");
         }
         let times = if memory { 1 } else { times };
         if times > 1 {
@@ -304,7 +361,7 @@ impl World {
     pub fn crash(&mut self, number: usize, away: Duration) -> bool {
         self.nodes[number].doomed = None;
         if self.is_shrinking() {
-            self.mark("fault left out: not survivable");
+            self.leave_out("fault left out: not survivable");
             return false;
         }
         let killed = self.kill(number);
@@ -319,10 +376,11 @@ impl World {
     /// Nothing starts it again.
     pub fn kill(&mut self, number: usize) -> bool {
         if self.nodes[number].life.is_none() {
+            self.leave_out("fault left out: nothing runs there");
             return false;
         }
         if !self.outlives(number) {
-            self.mark("fault left out: not survivable");
+            self.leave_out("fault left out: not survivable");
             return false;
         }
         self.killed_at = self.at;
@@ -439,7 +497,7 @@ impl World {
     /// Ends a fault, if it was not ended before.
     pub(crate) fn lift(&mut self, number: u64) {
         if let Some(lift) = self.lifts.remove(&number) {
-            self.trace.fault(self.at, || format!("over: {lift:?}"));
+            self.trace.fault(self.at, || lift.tell());
             self.carry_out_lift(lift);
         }
     }
@@ -473,6 +531,7 @@ impl World {
             Lift::DiskLost(peer, life) => self.disk_lost(peer, life),
             Lift::Copy(image) => self.start_copy(image),
             Lift::Unplug => self.unplug(),
+            Lift::Hostile(peer) => self.nodes[peer].hostile.end(),
         }
     }
 

@@ -8,7 +8,7 @@ pub const FILE_BYTES: usize = 64 << 20;
 /// Peers of a cluster: all of them may found the group, and a group has no more voters.
 pub const PEERS: usize = quorate_core::limits::VOTERS;
 
-/// Faults of a scenario: thirty-six kinds, each of them twice a second, for twenty minutes.
+/// Faults of a scenario: forty kinds, each of them twice a second, for twenty minutes.
 pub const FAULTS: usize = 100_000;
 
 /// Operations of a scenario: a hundred a second for some hours; more do not fit the file.

@@ -153,6 +153,8 @@ pub(crate) struct Network {
     dice: Vec<Vec<Dice>>,
     /// When the last frame that has lost its place arrives, as far as is known.
     astray_until: u64,
+    /// Whether single frames were ever lost, doubled or reordered on a living link.
+    was_foul: bool,
 }
 
 impl Network {
@@ -171,6 +173,7 @@ impl Network {
             rates: vec![vec![plan.rate; peers]; peers],
             dice,
             astray_until: 0,
+            was_foul: plan.weather != Weather::FAIR,
             plan,
         }
     }
@@ -179,6 +182,11 @@ impl Network {
     /// not do, and what the other side may close a link for.
     pub(crate) fn astray_until(&self) -> u64 {
         self.astray_until
+    }
+
+    /// Tells whether links ever did to single frames what those of QUIC do not.
+    pub(crate) fn was_foul(&self) -> bool {
+        self.was_foul
     }
 
     /// Ends all bad weather, cuts and narrow ways, for good.
@@ -201,6 +209,7 @@ impl Network {
     /// Changes what happens to single frames; nothing restores the plan's weather.
     pub(crate) fn set_weather(&mut self, weather: Option<Weather>) {
         self.weather = weather.unwrap_or(self.plan.weather);
+        self.was_foul |= self.weather != Weather::FAIR;
     }
 
     /// Makes `chance` dials of a million fail.

@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     dice::{Dice, Span},
     disk::{Disk, Loses},
+    hostile::Hostile,
     machine::Failures,
     scenario::{PeerPlan, Scenario},
 };
@@ -45,6 +46,8 @@ pub(crate) struct Node {
     pub(crate) loses: Loses,
     pub(crate) slow_steps: Option<Span>,
     pub(crate) late_reports: Option<Span>,
+    /// What it makes of what it sends.
+    pub(crate) hostile: Hostile,
     pub(crate) dice: NodeDice,
 }
 
@@ -60,6 +63,7 @@ pub(crate) struct NodeDice {
     pub(crate) crash: Dice,
     pub(crate) reports: Dice,
     pub(crate) operator: Dice,
+    pub(crate) hostile: Dice,
 }
 
 /// One start of a peer.
@@ -115,6 +119,7 @@ impl Node {
             loses: Loses::default(),
             slow_steps: None,
             late_reports: None,
+            hostile: Hostile::default(),
             dice: NodeDice {
                 steps: dice("steps"),
                 disk: dice("disk"),
@@ -125,6 +130,7 @@ impl Node {
                 crash: dice("crash"),
                 reports: dice("reports"),
                 operator: dice("operator"),
+                hostile: dice("hostile"),
             },
         }
     }

@@ -130,7 +130,7 @@ impl World {
             }
         };
         if !survives {
-            self.mark("fault left out: not survivable");
+            self.leave_out("fault left out: not survivable");
         }
         survives
     }
@@ -191,7 +191,7 @@ impl World {
                 if free {
                     self.say_goodbye(peer, away);
                 } else {
-                    self.mark("fault left out: not survivable");
+                    self.leave_out("fault left out: not survivable");
                 }
             }
             _ => {}

@@ -89,6 +89,8 @@ pub(crate) fn damage(files: &mut MemoryFiles, damage: Damage) -> bool {
             let most = length_of(&sealed, to) - at;
             let end = (start + MISDIRECTED.min(most)).min(source.len());
             let piece = source[start..end].to_vec();
+            // Where it was meant to be is what had been there before: nothing yet.
+            edit(files, from, |content| content[start..end].fill(0));
             edit(files, to, |content| {
                 content[at..at + piece.len()].copy_from_slice(&piece);
             });

@@ -339,8 +339,11 @@ fn check_founders(peers: &[PeerPlan]) -> Result<(), ScenarioError> {
             .to_owned()
     } else {
         format!(
-            "{together} peers wait for more founders than there are; give them the form \
-             {{\"expect\": {together}}}"
+            "{} for more founders than there are; write {{\"expect\": {together}}}",
+            match together {
+                1 => "one peer waits".to_owned(),
+                more => format!("{more} peers wait"),
+            }
         )
     }))
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate_core::{
-    ClientOp, Command, Effect, Effects, Event, Freshness, GroupEvent, Input, LinkId, Reply,
+    ClientOp, Command, Effect, Effects, Event, Freshness, GroupEvent, Input, Lane, LinkId, Reply,
     RequestId,
 };
 
@@ -213,23 +214,7 @@ impl World {
     fn carry_out(&mut self, number: usize, life: u64, effect: Effect) {
         let at = self.at;
         match effect {
-            Effect::Send { link, lane, frame } => {
-                let Some(living) = self.nodes[number].living(life) else {
-                    return;
-                };
-                let Some((link, side)) = living.links.get(&link).copied() else {
-                    return;
-                };
-                let spot = self.spot(number);
-                self.checkers.count_frame(spot);
-                if let Some(end) = self.network.far_end(link, side) {
-                    let to = self.nodes[end].peer;
-                    self.checkers.sent(spot, to, lane, &frame);
-                }
-                self.network
-                    .send(at, link, side, lane, frame, &mut self.later);
-                self.schedule_network();
-            }
+            Effect::Send { link, lane, frame } => self.send(number, life, (link, lane, frame)),
             Effect::Disk(op) => {
                 let spot = self.spot(number);
                 self.checkers.submitted(spot, &op);
@@ -268,13 +253,38 @@ impl World {
                     self.schedule_network();
                 }
             }
-            Effect::Close { link, code } => self.close(number, life, link, code),
+            Effect::Close { link, code } => {
+                self.judge_close(number, link, code);
+                self.close(number, life, link, code);
+            }
             Effect::Event(event) => {
+                self.judge_blame(number, &event);
                 self.mark_event(&event);
                 self.take_event(number, event);
             }
             Effect::Mark(name) => self.mark(name),
             Effect::Authenticated(_) => {}
+        }
+    }
+
+    fn send(&mut self, number: usize, life: u64, (link, lane, frame): (LinkId, Lane, Bytes)) {
+        let Some(living) = self.nodes[number].living(life) else {
+            return;
+        };
+        let Some((link, side)) = living.links.get(&link).copied() else {
+            return;
+        };
+        let spot = self.spot(number);
+        self.checkers.count_frame(spot);
+        if let Some(end) = self.network.far_end(link, side) {
+            let to = self.nodes[end].peer;
+            self.checkers.sent(spot, to, lane, &frame);
+        }
+        if let Some(frame) = self.as_sent(number, lane, frame) {
+            let at = self.at;
+            self.network
+                .send(at, link, side, lane, frame, &mut self.later);
+            self.schedule_network();
         }
     }
 

@@ -52,6 +52,8 @@ pub struct World {
     pub(crate) group: GroupId,
     pub(crate) marks: BTreeMap<&'static str, u64>,
     pub(crate) faults: BTreeMap<&'static str, u64>,
+    /// Faults that were not carried out.
+    pub(crate) left_out: u64,
     heard: Option<Vec<Heard>>,
     pub(crate) lifts: BTreeMap<u64, Lift>,
     pub(crate) next_lift: u64,
@@ -192,6 +194,7 @@ impl World {
             group,
             marks: BTreeMap::new(),
             faults: BTreeMap::new(),
+            left_out: 0,
             heard: None,
             lifts: BTreeMap::new(),
             next_lift: 0,

@@ -16,7 +16,6 @@ use quorate_sim::{
 };
 
 use super::summary::ShrunkDetail;
-use crate::outcome::Failure;
 
 /// How long shrinking takes at most: what somebody waits for.
 const PATIENCE: Duration = Duration::from_secs(110);
@@ -51,17 +50,15 @@ pub(crate) fn write_history(path: &Path, events: &[history::Event]) -> anyhow::R
 }
 
 /// Returns where a failing scenario is written when it is cut down; what is there stays there.
-pub(crate) fn place(report: &Report, violation: &Violation) -> Result<PathBuf, Failure> {
+pub(crate) fn place(report: &Report, violation: &Violation) -> anyhow::Result<PathBuf> {
     let name = format!("seed-{}-{}.json", report.seed, violation.invariant);
     let file = PathBuf::from(name);
     match file.symlink_metadata() {
-        Ok(_) => Err(Failure::usage(
-            format!(
-                "{} is there already, and is not overwritten",
-                file.display()
-            ),
-            "move it away, or run this in another directory",
-        )),
+        Ok(_) => anyhow::bail!(
+            "{} is there already, and is not overwritten: move it away, or run this in another \
+             directory",
+            file.display()
+        ),
         Err(_) => Ok(file),
     }
 }
@@ -101,8 +98,12 @@ pub(crate) fn shrink_and_write(
     let mut smaller = run_told(&shrunk.scenario);
     smaller.replay = format!("quorate simulate --scenario {}", file.display());
     eprintln!(
-        "shrunk in {} trials from {} faults and {} operations to {faults} and {operations}:",
-        shrunk.trials, before.0, before.1,
+        "shrunk in {} trials from {} faults and {} operations to {faults} and {operations}, and \
+         written to {}:",
+        shrunk.trials,
+        before.0,
+        before.1,
+        file.display(),
     );
     eprintln!("{smaller}");
     Ok(ShrunkDetail {

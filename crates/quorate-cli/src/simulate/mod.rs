@@ -73,33 +73,48 @@ fn carry_out(args: &SimulateArgs, work: &Work) -> anyhow::Result<Outcome> {
         }
         Work::One(scenario, replay) => run_one(scenario, replay.clone(), args.history.as_deref())?,
     };
-    let mut summary = Summary::of(&batch, began.elapsed());
+    let threads = THREADS.min(usize::try_from(batch.seeds).unwrap_or(THREADS));
+    let mut summary = Summary::of(&batch, began.elapsed(), threads);
     for report in batch.failures.iter().take(TOLD) {
         eprintln!("{report}");
     }
     if batch.failures.len() > TOLD {
         eprintln!("and {} more seeds that failed", batch.failures.len() - TOLD);
     }
-    let failed = batch.failures.first().filter(|_| args.shrink);
-    let broken = failed.and_then(|report| Some((report, report.violations.first()?)));
-    if let Some((report, violation)) = broken {
-        let scenario = match work {
-            Work::Seeds(_, drawing) => Scenario::draw_for(report.seed, drawing),
-            Work::One(scenario, _) => Scenario::clone(scenario),
-        };
-        let file = match keep::place(report, violation) {
-            Ok(file) => file,
-            Err(taken) => return Ok(taken.into()),
-        };
-        let failure = (report, violation.clone());
-        summary.shrunk = Some(keep::shrink_and_write(scenario, failure, &file, args.json)?);
-    }
+    // What was found is told whatever becomes of the file.
+    let shrunk = if args.shrink {
+        shrink(args, work, &batch)
+    } else {
+        Ok(None)
+    };
+    let shrunk = shrunk.map(|shrunk| summary.shrunk = shrunk);
     summary.print(args.json)?;
+    shrunk?;
     Ok(if summary.violations == 0 {
         Outcome::Well
     } else {
         Outcome::Bad
     })
+}
+
+/// Cuts the first seed that failed down, if one has, and writes what is left.
+fn shrink(
+    args: &SimulateArgs,
+    work: &Work,
+    batch: &Batch,
+) -> anyhow::Result<Option<summary::ShrunkDetail>> {
+    let failed = batch.failures.first();
+    let broken = failed.and_then(|report| Some((report, report.violations.first()?)));
+    let Some((report, violation)) = broken else {
+        return Ok(None);
+    };
+    let scenario = match work {
+        Work::Seeds(_, drawing) => Scenario::draw_for(report.seed, drawing),
+        Work::One(scenario, _) => Scenario::clone(scenario),
+    };
+    let file = keep::place(report, violation)?;
+    let failure = (report, violation.clone());
+    keep::shrink_and_write(scenario, failure, &file, args.json).map(Some)
 }
 
 /// Runs one scenario, and writes its history where that is wanted.

@@ -161,7 +161,7 @@ fn nodes(text: &str) -> Result<usize, String> {
 fn seconds(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(0) => Err("nothing happens in no time: use --seconds 1 or more".to_owned()),
-        Ok(n) if n > MOST_SECONDS => Err(format!("at most {MOST_SECONDS} seconds: run more seeds")),
+        Ok(n) if n > MOST_SECONDS => Err(format!("at most {MOST_SECONDS}, a day: run more seeds")),
         Ok(n) => Ok(n),
         Err(_) => Err("expected a number of seconds, such as 60".to_owned()),
     }
@@ -170,7 +170,7 @@ fn seconds(text: &str) -> Result<u64, String> {
 fn hours(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(0) => Err("nothing happens in no time: use --hours 1 or more".to_owned()),
-        Ok(n) if n > MOST_SECONDS / 3_600 => Err("at most a year: run more seeds".to_owned()),
+        Ok(n) if n > MOST_SECONDS / 3_600 => Err("at most 24, a day: run more seeds".to_owned()),
         Ok(n) => Ok(n),
         Err(_) => Err("expected a number of hours, such as 2".to_owned()),
     }
@@ -186,8 +186,8 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
     }
 }
 
-/// Simulated seconds of one seed: a year.
-const MOST_SECONDS: u64 = 31_536_000;
+/// Simulated seconds of one seed: a day, whose operations (five million) fit in memory.
+const MOST_SECONDS: u64 = 86_400;
 
 #[cfg(test)]
 mod tests {

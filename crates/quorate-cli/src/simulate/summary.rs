@@ -21,7 +21,7 @@ pub(crate) struct Summary {
     pub(crate) violations: u64,
     /// What did not hold, of the first seeds that failed.
     details: Vec<Detail>,
-    /// Simulated seconds per second.
+    /// Simulated seconds per second of a core: of each thread that ran seeds.
     speed: f64,
     trace_hash: String,
     /// What `--shrink` made of the first seed that failed.
@@ -53,8 +53,8 @@ pub(crate) struct ShrunkDetail {
 }
 
 impl Summary {
-    /// Sums a batch up that took so long.
-    pub(crate) fn of(batch: &Batch, took: Duration) -> Self {
+    /// Sums a batch up that took so long on so many threads.
+    pub(crate) fn of(batch: &Batch, took: Duration, threads: usize) -> Self {
         let simulated = batch.simulated.as_secs_f64();
         let violations = batch.failures.iter().map(|report| report.violations.len());
         Self {
@@ -70,7 +70,7 @@ impl Summary {
                 .flat_map(details)
                 .take(LISTED)
                 .collect(),
-            speed: simulated / took.as_secs_f64().max(1e-9),
+            speed: simulated / (took.as_secs_f64() * threads.max(1) as f64).max(1e-9),
             trace_hash: format!("{:032x}", batch.trace_hash),
             shrunk: None,
         }
@@ -90,7 +90,7 @@ impl Summary {
         println!("marks            {} situations reached", self.marks.len());
         println!("violations       {}", self.violations);
         println!(
-            "speed            {:.0} simulated seconds per second",
+            "speed            {:.0} simulated seconds per core-second",
             self.speed
         );
         println!("trace_hash       {}", self.trace_hash);

@@ -162,12 +162,27 @@ fn what_is_left_of_a_failing_seed_is_written_once_and_never_written_over() {
     let invariant = &again["details"][0]["invariant"];
     assert_eq!(invariant, &summary["shrunk"]["invariant"]);
 
-    refused(home.path(), shrink, &[name, "another directory"]);
+    let keeps = || {
+        // What was found is told all the same.
+        let output = in_directory(home.path(), shrink);
+        assert_eq!(output.status.code(), Some(1));
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            (&summary["violations"], summary.get("shrunk")),
+            (&1.into(), None)
+        );
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            told.contains(name) && told.contains("another directory"),
+            "{told}"
+        );
+    };
+    keeps();
     assert_eq!(fs::read(&file).unwrap(), written);
     // Whatever it is that has the name.
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
-    refused(home.path(), shrink, &[name, "another directory"]);
+    keeps();
 }
 
 /// Checks a completed operation of a history against its beginning.

@@ -1,8 +1,13 @@
-//! At most one leader per term (Raft, figure 3: Election Safety).
+//! At most one leader per term, and every one has what was committed before (Raft, figure 3:
+//! Election Safety, Leader Completeness).
+//!
+//! Which term an entry was committed in is what its leader's commit index says: so each term's
+//! leader is asked how far it has committed, and whoever is first seen to lead a later term must
+//! have that in its log. Whether it is the same entry is for the checker of logs to say.
 
 use std::collections::BTreeMap;
 
-use quorate_core::{GroupView, Member, Role, Term};
+use quorate_core::{GroupView, Index, Member, Role, Term};
 
 use super::Found;
 
@@ -10,6 +15,8 @@ use super::Found;
 #[derive(Debug, Default)]
 pub(crate) struct Elections {
     leaders: BTreeMap<Term, Member>,
+    /// How far each term's leader has committed.
+    committed: BTreeMap<Term, Index>,
 }
 
 impl Elections {
@@ -18,15 +25,40 @@ impl Elections {
         if view.role != Role::Leader {
             return Ok(());
         }
-        let first = *self.leaders.entry(view.ballot.term).or_insert(view.me);
-        if first == view.me {
+        let term = view.ballot.term;
+        let first = match self.leaders.get(&term) {
+            Some(first) => *first,
+            None => {
+                self.leaders.insert(term, view.me);
+                self.is_complete(term, view.last.index, view.me)?;
+                view.me
+            }
+        };
+        if first != view.me {
+            return Err(Found::new(
+                "one-leader-per-term",
+                format!("{:?} leads {term:?}, which {first:?} has led", view.me),
+            ));
+        }
+        let committed = self.committed.entry(term).or_default();
+        *committed = view.commit.max(*committed);
+        Ok(())
+    }
+
+    /// Compares where the log of a new leader ends with what was committed in earlier terms.
+    fn is_complete(&self, term: Term, last: Index, leader: Member) -> Result<(), Found> {
+        let earlier = self.committed.range(..term);
+        let Some((by, committed)) = earlier.max_by_key(|(_, committed)| **committed) else {
+            return Ok(());
+        };
+        if last >= *committed {
             return Ok(());
         }
         Err(Found::new(
-            "one-leader-per-term",
+            "leader-complete",
             format!(
-                "{:?} leads {:?}, which {first:?} has led",
-                view.me, view.ballot.term
+                "{leader:?} leads {term:?} with a log up to {last:?}; in {by:?} {committed:?} was \
+                 committed"
             ),
         ))
     }

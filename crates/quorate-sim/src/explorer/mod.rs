@@ -2,8 +2,9 @@
 //!
 //! The simulator draws runs at random and runs them long. What lies in no paper (how a group forms,
 //! how two of them become one, how a new life of a voter takes its old one's place, what an install
-//! does to a log) deserves to be looked at from all sides: three peers, few faults, and *every*
-//! order in which frames arrive, writes finish and timers fire.
+//! does to a log) deserves to be looked at from all sides: three peers, few faults, and every order
+//! in which peers take what has come, writes finish and timers fire. How many frames may be held
+//! back while others overtake them is a bound, too.
 //!
 //! A state is three hosts (the real `Peer`, the real `Replica`, a logical disk, a clock), the
 //! frames in flight, what may still happen unasked, and the books that the invariants need. From

@@ -94,6 +94,27 @@ impl FaultKind {
                 times: 1 + u32::from(dice.below(4) == 0),
                 away: lasts,
             },
+            name => Self::draw_hostile(name, peer, lasts, dice),
+        }
+    }
+
+    /// Draws what a hostile peer sends, or what befalls all.
+    fn draw_hostile(name: &str, peer: usize, lasts: Duration, dice: &mut Dice) -> Self {
+        match name {
+            "garbled-frames" => Self::GarbledFrames {
+                peer,
+                chance: dice.scaled(500, u64::from(MILLION)) as u32,
+                lasts,
+            },
+            "wrong-chunks" => Self::WrongChunks {
+                peer,
+                chance: dice.scaled(50_000, u64::from(MILLION)) as u32,
+                lasts,
+            },
+            "darkness" => Self::Darkness {
+                away: lasts,
+                apart: dice.span(Span::micros(1, 500_000)),
+            },
             name => Self::draw_disk(name, peer, lasts, dice),
         }
     }
