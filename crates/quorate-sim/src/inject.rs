@@ -105,7 +105,7 @@ impl World {
     /// Takes note that a fault is not carried out, and why.
     pub(crate) fn leave_out(&mut self, why: &'static str) {
         self.left_out += 1;
-        self.trace.fault(self.at, || why.to_owned());
+        self.trace.fault(self.at, || why.replace(": ", ", "));
         self.mark(why);
     }
 

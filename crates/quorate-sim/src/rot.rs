@@ -87,7 +87,8 @@ pub(crate) fn damage(files: &mut MemoryFiles, damage: Damage) -> bool {
             };
             let source = files.content(from).unwrap_or_default();
             let most = length_of(&sealed, to) - at;
-            let end = (start + MISDIRECTED.min(most)).min(source.len());
+            // What is not sealed must not be harmed, too: nobody would know of it.
+            let end = (start + MISDIRECTED.min(most)).min(length_of(&sealed, from));
             let piece = source[start..end].to_vec();
             // Where it was meant to be is what had been there before: nothing yet.
             edit(files, from, |content| content[start..end].fill(0));

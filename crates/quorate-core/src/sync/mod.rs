@@ -37,6 +37,7 @@
 //! | a busy provider is left alone | session | 50 ms, doubling to 1 s |
 //! | a silent provider is set aside | session | 1 s, doubling to 30 s |
 //! | a provider that sent a wrong chunk is set aside | session | 30 s, doubling to 5 min |
+//! | the same, when nobody else is left to ask | session | 1 s |
 //!
 //! What can go wrong, and what happens then:
 //!

@@ -11,6 +11,10 @@ use crate::{event::Refusal, id::Member, limits, profile::GroupProfile, time::Tim
 /// How long a provider whose chunk was wrong is set aside at first, and at most.
 const WRONG: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
 
+/// How long a provider whose chunk was wrong is set aside when nobody else is left to ask: what it
+/// sends is verified, so that trying costs a chunk, and a group may be waiting for its only source.
+const PAROLE: Duration = Duration::from_secs(1);
+
 /// How long a provider that did not answer is set aside at first, and at most.
 const SILENT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -89,6 +93,14 @@ impl Sources {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Member, &Source)> {
         self.known.iter().map(|(member, source)| (*member, source))
+    }
+
+    /// Has everybody who is set aside return soon, because nobody else is left.
+    pub(super) fn pardon(&mut self, now: Time) {
+        let soon = now.after(PAROLE);
+        for (until, _) in self.known.values_mut().filter_map(|one| one.aside.as_mut()) {
+            *until = soon.min(*until);
+        }
     }
 
     /// Returns when the next provider set aside may be asked again.
@@ -225,6 +237,25 @@ mod tests {
         assert!(sources.admit(member(1), &GroupProfile::lan()));
         assert!(!sources.get(member(1)).unwrap().is_open(Time(1)));
         assert_eq!(sources.next_return(Time(1)), Some(Time(1).after(WRONG.0)));
+    }
+
+    #[test]
+    fn a_liar_returns_soon_if_nobody_else_is_left() {
+        let mut sources = one();
+        let set_aside = |sources: &mut Sources, now| {
+            let source = sources.get_mut(member(1)).unwrap();
+            source.set_aside(now, Refusal::WrongChunk);
+        };
+        set_aside(&mut sources, Time(0));
+        sources.pardon(Time(0));
+        let back = Time(0).after(PAROLE);
+        assert_eq!(sources.next_return(Time(0)), Some(back));
+        // It is no pardon for the next lie, nor does it keep anybody away for longer.
+        set_aside(&mut sources, back);
+        assert_eq!(sources.next_return(back), Some(back.after(2 * WRONG.0)));
+        sources.pardon(back);
+        sources.pardon(back.after(PAROLE / 2));
+        assert_eq!(sources.next_return(back), Some(back.after(PAROLE)));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::{
 impl Session {
     /// Asks the leader for a snapshot, and again if nothing comes of it.
     pub(super) fn ask(&mut self, out: &mut Vec<SyncOut>) {
+        self.sources.pardon(self.now);
         self.ask_at = Some(self.now.after(self.profile.request_timeout));
         if let Some(leader) = self.leader.filter(|leader| *leader != self.start.me) {
             out.push(SyncOut::Send {
