@@ -216,6 +216,8 @@ impl World {
 
     /// Has a peer be broken from now on, whatever else was wrong with it.
     fn break_for_good(&mut self, StaysBroken { peer, how }: StaysBroken) {
+        // Only those who are healed are asked for anything, and they may need it.
+        self.nodes[peer].hostile.end();
         let here = self.view(peer).is_some_and(|view| view.genesis.is_some());
         let disk = self.scenario.storage == Storage::Disk;
         let how = match how {

@@ -16,7 +16,7 @@ use quorate_core::{
     wire::{BulkChunk, decode_bulk, decode_control, decode_replication, encode_bulk},
 };
 
-use crate::{dice::Dice, world::World};
+use crate::{dice::Dice, network::Sent, world::World};
 
 /// Bytes of nonsense in a frame, at most.
 const NONSENSE: u64 = 2_048;
@@ -115,20 +115,22 @@ fn flip(bytes: &mut [u8], dice: &mut Dice) {
 
 impl World {
     /// Returns what a peer sends instead of a frame; nothing if that must not arrive.
-    pub(crate) fn as_sent(&mut self, number: usize, lane: Lane, frame: Bytes) -> Option<Bytes> {
+    pub(crate) fn as_sent(&mut self, number: usize, lane: Lane, frame: Bytes) -> Option<Sent> {
         let node = &mut self.nodes[number];
         let hostile = node.hostile;
         if hostile.garbles == 0 && hostile.lies == 0 {
-            return Some(frame);
+            let garbled = false;
+            return Some(Sent { frame, garbled });
         }
-        let sent = hostile.alter(lane, frame.clone(), &mut node.dice.hostile);
-        match &sent {
-            Some(sent) if *sent == frame => {}
-            Some(_) if lane == Lane::Bulk => self.mark("hostile: a chunk is another"),
-            Some(_) => self.mark("hostile: a frame is garbled"),
-            None => {}
+        let sent = hostile.alter(lane, frame.clone(), &mut node.dice.hostile)?;
+        let garbled = sent != frame;
+        match lane {
+            _ if !garbled => {}
+            Lane::Bulk => self.mark("hostile: a chunk is another"),
+            _ => self.mark("hostile: a frame is garbled"),
         }
-        sent
+        let frame = sent;
+        Some(Sent { frame, garbled })
     }
 
     /// Looks at a link that a peer closes.

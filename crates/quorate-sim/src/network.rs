@@ -107,8 +107,15 @@ struct Way {
     free: u64,
     /// No frame arrives before the receiving end was told of the link.
     opens: u64,
-    held: Vec<(Lane, Bytes)>,
+    held: Vec<(Lane, Sent)>,
     held_bytes: u64,
+}
+
+/// A frame, and whether its link may be closed for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) frame: Bytes,
+    pub(crate) garbled: bool,
 }
 
 /// What the network does at a later time.
@@ -151,7 +158,7 @@ pub(crate) struct Network {
     cuts: Vec<Vec<u32>>,
     rates: Vec<Vec<u64>>,
     dice: Vec<Vec<Dice>>,
-    /// When the last frame that has lost its place arrives, as far as is known.
+    /// When the last frame arrives that has lost its place or is garbled, as far as is known.
     astray_until: u64,
     /// Whether single frames were ever lost, doubled or reordered on a living link.
     was_foul: bool,
@@ -178,8 +185,8 @@ impl Network {
         }
     }
 
-    /// Returns when the last frame arrives that is late, or a second copy: what a link of QUIC does
-    /// not do, and what the other side may close a link for.
+    /// Returns when the last frame arrives that is late, a second copy, or garbled: what the other
+    /// side may close a link for.
     pub(crate) fn astray_until(&self) -> u64 {
         self.astray_until
     }
@@ -270,8 +277,8 @@ impl Network {
             let side = usize::from(link.ends[0].node != from);
             let held = std::mem::take(&mut link.ways[side].held);
             link.ways[side].held_bytes = 0;
-            for (lane, frame) in held {
-                self.send(now, number, side, lane, frame, later);
+            for (lane, sent) in held {
+                self.send(now, number, side, (lane, sent), later);
             }
         }
     }
@@ -361,8 +368,7 @@ impl Network {
         now: u64,
         number: u64,
         side: usize,
-        lane: Lane,
-        frame: Bytes,
+        (lane, sent): (Lane, Sent),
         later: &mut Later,
     ) {
         let Some(link) = self.links.get_mut(&number) else {
@@ -374,38 +380,39 @@ impl Network {
         if dice.chance(weather.loss) {
             return;
         }
-        let size = frame.len() as u64;
         let rate = self.rates[from][to].max(1);
         let way = &mut link.ways[side];
         if self.cuts[from][to] > 0 {
-            way.held_bytes += size;
-            way.held.push((lane, frame));
-            if way.held_bytes > QUEUE_BYTES {
+            if !way.hold(lane, sent) {
                 self.overflow(now, number, later);
             }
             return;
         }
         let start = way.free.max(now);
-        let busy = u128::from(size) * 1_000_000_000 / u128::from(rate);
+        let busy = sent.frame.len() as u128 * 1_000_000_000 / u128::from(rate);
         way.free = start + busy as u64;
         if u128::from(way.free - now) * u128::from(rate) / 1_000_000_000 > u128::from(QUEUE_BYTES) {
             self.overflow(now, number, later);
             return;
         }
         let arrival = (way.free + dice.nanos(self.plan.delay)).max(way.opens);
+        let Sent { frame, garbled } = sent;
+        if garbled {
+            // On the lanes that keep an order it may arrive a little later still.
+            self.astray_until = self.astray_until.max(arrival + self.plan.delay.high);
+        }
         let twice = dice.chance(weather.duplication);
         let astray = dice.chance(weather.reordering);
         let side = 1 - side;
+        let link = number;
         let mut arrive = |at: u64, frame: Bytes| {
-            later.push((
-                at,
-                NetworkEvent::Arrive {
-                    link: number,
-                    side,
-                    lane,
-                    frame,
-                },
-            ));
+            let event = NetworkEvent::Arrive {
+                link,
+                side,
+                lane,
+                frame,
+            };
+            later.push((at, event));
         };
         let mut late = |dice: &mut Dice| {
             let lateness = dice.nanos(weather.lateness);
@@ -543,6 +550,15 @@ impl Network {
                 },
             ));
         }
+    }
+}
+
+impl Way {
+    /// Holds a frame until the way is mended; tells whether there was room.
+    fn hold(&mut self, lane: Lane, sent: Sent) -> bool {
+        self.held_bytes += sent.frame.len() as u64;
+        self.held.push((lane, sent));
+        self.held_bytes <= QUEUE_BYTES
     }
 }
 

@@ -280,10 +280,10 @@ impl World {
             let to = self.nodes[end].peer;
             self.checkers.sent(spot, to, lane, &frame);
         }
-        if let Some(frame) = self.as_sent(number, lane, frame) {
+        if let Some(sent) = self.as_sent(number, lane, frame) {
             let at = self.at;
-            self.network
-                .send(at, link, side, lane, frame, &mut self.later);
+            let sent = (lane, sent);
+            self.network.send(at, link, side, sent, &mut self.later);
             self.schedule_network();
         }
     }
