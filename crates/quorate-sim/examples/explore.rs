@@ -1,5 +1,6 @@
 //! Explores and prints what was seen: `explore [--small] [NAME...] [wakes=2,1,1] [crashes=1] ...`;
-//! everything without a name. Bounds that are named replace those of the exploration. `--bugs`
+//! everything without a name, and within three sets of bounds: with a crash, with something held
+//! back, with a link that ends. Bounds that are named replace those of the exploration. `--bugs`
 //! plants each bug that is to be found where it is to be found, and fails if one stays hidden.
 #![allow(clippy::print_stdout, reason = "an example is for people")]
 use std::process::ExitCode;
@@ -47,10 +48,16 @@ fn main() -> ExitCode {
             println!("bounds are wakes=A,B,C and elapses, writes, crashes, wipes, cuts, holds=N");
             return ExitCode::from(2);
         }
-        if let Some(explored) = quorate_sim::explore(name, bounds, bug) {
-            print!("{explored}");
-            // One that was cut off has not seen what it is to have seen.
-            good &= explored.violation.is_none() && explored.complete;
+        let mut sets = vec![bounds];
+        if changes.is_empty() && !small {
+            sets.extend(quorate_sim::other_bounds(name).into_iter().flatten());
+        }
+        for bounds in sets {
+            if let Some(explored) = quorate_sim::explore(name, bounds, bug) {
+                print!("{explored}");
+                // One that was cut off has not seen what it is to have seen.
+                good &= explored.violation.is_none() && explored.complete;
+            }
         }
     }
     if good {

@@ -63,7 +63,9 @@ pub use broken::{Ailment, StaysBroken};
 pub use canaries::{BUDGET, Hunt, SHORT, family_of, hunt, planted};
 pub use checkers::{Told, Violation};
 pub use dice::{Dice, Span};
-pub use explorer::{Bounds, Explored, Lapse, Planting, bounds, explorations, explore, plantings};
+pub use explorer::{
+    Bounds, Explored, Lapse, Planting, bounds, explorations, explore, other_bounds, plantings,
+};
 pub use families::Family;
 pub use fault::{Fault, FaultKind};
 pub use findings::{Finding, Findings};

@@ -5,6 +5,10 @@
 //! has died since its ack counts, because it kept its word as long as it could. An entry of an
 //! earlier term may be on a majority and still be replaced; it is committed only together with one
 //! of the leader's own term, so the index that a leader moves to names one of those.
+//!
+//! Whoever has buried the history has dropped its log, after the entry that gives it up was
+//! committed. What it acknowledged behind that entry it holds no more, and need not: nothing there
+//! has an effect.
 
 use quorate_core::{Cursor, GroupId, GroupView, Index, Member, Role, Term};
 
@@ -45,7 +49,10 @@ impl Copies {
         let holds = |member: Member| {
             book(member)
                 .and_then(|synced| synced.log(group))
-                .is_some_and(|log| log.covers(cursor))
+                .is_some_and(|log| {
+                    let buried = |genesis| log.tombstones.contains(&genesis);
+                    log.covers(cursor) || view.genesis.is_some_and(buried)
+                })
         };
         if view.configuration.quorum(holds) {
             return Ok(());

@@ -342,7 +342,12 @@ impl Books {
                 .find(|other| other.me == member)
                 .map(|other| &other.durable)
                 .or_else(|| self.lost.get(&member));
-            durable.is_some_and(|log| log.genesis == facts.genesis && log.covers(cursor))
+            durable.is_some_and(|log| {
+                // Nothing behind the entry that gives a history up has an effect.
+                let buried = |genesis| log.tombstones.contains(&genesis);
+                (log.genesis == facts.genesis && log.covers(cursor))
+                    || facts.genesis.is_some_and(buried)
+            })
         };
         if facts.configuration.quorum(holds) {
             return Ok(());

@@ -71,6 +71,21 @@ pub fn bounds(name: &str) -> Option<(Bounds, Bounds)> {
     Some((exploration.bounds, exploration.small))
 }
 
+/// Returns what else is explored from a named start: nobody dies, but one queue (a lane, a disk, a
+/// state) is held back for any length of time, or one link ends with all that is on it.
+pub fn other_bounds(name: &str) -> Option<[Bounds; 2]> {
+    let bounds = Bounds {
+        crashes: 0,
+        ..named(name)?.bounds
+    };
+    let held = Bounds {
+        holds: Some(1),
+        ..bounds
+    };
+    let cut = Bounds { cuts: 1, ..bounds };
+    Some([held, cut])
+}
+
 /// Explores from a named start; nothing if there is none of that name.
 ///
 /// Within its own bounds it takes up to a minute and two gigabytes; the figures are the same on
