@@ -349,8 +349,8 @@ impl World {
 
     /// Makes the way between two peers slow, both ways.
     fn narrow(&mut self, (one, other): (usize, usize), rate: u64, lasts: Duration) {
-        self.network.set_rate(one, other, Some(rate));
-        self.network.set_rate(other, one, Some(rate));
+        self.network.set_rate(self.at, one, other, Some(rate));
+        self.network.set_rate(self.at, other, one, Some(rate));
         self.lift_after(lasts, Lift::Widen(one, other));
     }
 
@@ -518,8 +518,8 @@ impl World {
             Lift::Mend(ways) => self.mend(&ways),
             Lift::Weather => self.network.set_weather(None),
             Lift::Widen(one, other) => {
-                self.network.set_rate(one, other, None);
-                self.network.set_rate(other, one, None);
+                self.network.set_rate(self.at, one, other, None);
+                self.network.set_rate(self.at, other, one, None);
             }
             Lift::Disk(peer) => self.nodes[peer].slow_disk = None,
             Lift::Reports(peer) => self.nodes[peer].late_reports = None,

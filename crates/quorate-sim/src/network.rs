@@ -158,7 +158,8 @@ pub(crate) struct Network {
     cuts: Vec<Vec<u32>>,
     rates: Vec<Vec<u64>>,
     dice: Vec<Vec<Dice>>,
-    /// When the last frame arrives that has lost its place or is garbled, as far as is known.
+    /// When the last frame arrives that has lost its place, is garbled, or stood before a slow way,
+    /// as far as is known.
     astray_until: u64,
     /// Whether single frames were ever lost, doubled or reordered on a living link.
     was_foul: bool,
@@ -185,8 +186,8 @@ impl Network {
         }
     }
 
-    /// Returns when the last frame arrives that is late, a second copy, or garbled: what the other
-    /// side may close a link for.
+    /// Returns when the last frame arrives that is late, a second copy, or garbled, what the other
+    /// side may close a link for, or that stood in a queue before a way that was made slow.
     pub(crate) fn astray_until(&self) -> u64 {
         self.astray_until
     }
@@ -204,7 +205,7 @@ impl Network {
         let peers = self.cuts.len();
         for from in 0..peers {
             for to in 0..peers {
-                self.rates[from][to] = self.plan.rate;
+                self.set_rate(now, from, to, None);
                 if self.cuts[from][to] > 0 {
                     self.cuts[from][to] = 1;
                     self.mend(now, from, to, later);
@@ -225,8 +226,21 @@ impl Network {
     }
 
     /// Sets how many bytes a second go from one peer to another; nothing restores the plan's rate.
-    pub(crate) fn set_rate(&mut self, from: usize, to: usize, rate: Option<u64>) {
-        self.rates[from][to] = rate.unwrap_or(self.plan.rate);
+    ///
+    /// What stands in the queue before a slow way has its time of arrival already, and keeps it.
+    pub(crate) fn set_rate(&mut self, now: u64, from: usize, to: usize, rate: Option<u64>) {
+        let rate = rate.unwrap_or(self.plan.rate);
+        let before = std::mem::replace(&mut self.rates[from][to], rate);
+        if rate <= before {
+            return;
+        }
+        let slowest = self.plan.delay.high;
+        for link in self.links.values().filter(|link| link.joins(from, to)) {
+            let way = &link.ways[usize::from(link.ends[0].node != from)];
+            if way.free > now {
+                self.astray_until = self.astray_until.max(way.free + slowest);
+            }
+        }
     }
 
     /// Cuts the way from one peer to another once more.

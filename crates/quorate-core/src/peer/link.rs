@@ -9,6 +9,11 @@
 //! Two peers that dial each other at once have two links. The one dialed by the lower key survives;
 //! both sides see both links and decide alike. Of two links dialed by the same side, or of two
 //! lives of the peer, the newer survives: the older one belongs to a process or path that is gone.
+//!
+//! What is on its way on the link that loses still counts: an outcome that a client waits for is
+//! sent once, and what became of a forward whose answer is lost nobody knows. So of two links to
+//! one life of a peer the loser is *superseded*: nothing more is sent on it, what comes is read,
+//! and it is closed when all that was sent before has had the time to arrive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -35,6 +40,10 @@ const LAST_PAUSE: Duration = Duration::from_secs(2);
 /// How long a stranger may take to prove a group's key.
 const STRANGER_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a superseded link is still read: a round trip of a slow way, for what was sent on it
+/// and for the other side to know the link that survives.
+const DRAINING: Duration = Duration::from_secs(1);
+
 /// One connection.
 #[derive(Clone, Hash, Debug)]
 pub(crate) struct Link {
@@ -47,6 +56,8 @@ pub(crate) struct Link {
     lineage: Option<Lineage>,
     /// Whether the other side is a copy: nothing but its handshake is read.
     barred: bool,
+    /// Since when another link to the same life carries what is said.
+    superseded: Option<Time>,
     /// Proofs that came, also of groups not opened here yet.
     proofs: Vec<Proof>,
     /// Groups both sides have.
@@ -73,6 +84,15 @@ impl Link {
     /// Tells whether the link was barred.
     pub(crate) fn is_barred(&self) -> bool {
         self.barred
+    }
+
+    /// Returns when the link is to be closed, and why, if nothing changes until then.
+    fn overdue_at(&self) -> Option<(Time, CloseCode)> {
+        if let Some(since) = self.superseded {
+            return Some((since.after(DRAINING), CloseCode::Duplicate));
+        }
+        let ends = self.up_at.after(STRANGER_PATIENCE);
+        self.is_idle().then_some((ends, CloseCode::Stranger))
     }
 
     /// Judges the proofs from the one at `since` on, for some groups.
@@ -140,10 +160,10 @@ pub(crate) struct Links {
     /// The link that carries messages to a peer: authenticated, and the survivor.
     routes: BTreeMap<PeerId, LinkId>,
     known: BTreeMap<PeerId, Known>,
-    /// When the next dial and the end of the next stranger's time are due, as of the last change:
-    /// asked after every step, while links change rarely.
+    /// When the next dial is due, and the next link is to be closed, as of the last change: asked
+    /// after every step, while links change rarely.
     dial_at: Time,
-    strangers_at: Time,
+    overdue_at: Time,
     /// Whether a message waits on a link: asked at the end of every turn, and mostly none does.
     speaks: bool,
 }
@@ -153,7 +173,7 @@ pub(crate) struct Links {
 pub(crate) struct Rerouted {
     /// The peer and its life.
     pub(crate) member: Member,
-    /// A link that lost against another one and is to be closed.
+    /// A link to close at once: to a life that is gone, or one that was superseded before another.
     pub(crate) close: Option<LinkId>,
     /// Whether there was no route before.
     pub(crate) new: bool,
@@ -169,23 +189,22 @@ impl Links {
             routes: BTreeMap::new(),
             known: BTreeMap::new(),
             dial_at: Time::NEVER,
-            strangers_at: Time::NEVER,
+            overdue_at: Time::NEVER,
             speaks: false,
         }
     }
 
     /// Looks what is due next; whatever changes links, or who is known, ends with it.
     fn plan(&mut self) {
-        let linked: BTreeSet<PeerId> = self.links.values().map(|link| link.peer).collect();
+        let linked = self.linked();
         let dials = self
             .known
             .iter()
             .filter(|(peer, known)| !known.dialing && !linked.contains(*peer))
             .map(|(_, known)| known.dial_at);
         self.dial_at = dials.min().unwrap_or(Time::NEVER);
-        let strangers = self.links.values().filter(|link| link.is_idle());
-        let ends = strangers.map(|link| link.up_at.after(STRANGER_PATIENCE));
-        self.strangers_at = ends.min().unwrap_or(Time::NEVER);
+        let ends = self.links.values().filter_map(Link::overdue_at);
+        self.overdue_at = ends.map(|(at, _)| at).min().unwrap_or(Time::NEVER);
         self.speaks = self.links.values().any(|link| !link.outbox.is_empty());
     }
 
@@ -208,6 +227,7 @@ impl Links {
             incarnation: None,
             lineage: None,
             barred: false,
+            superseded: None,
             proofs: Vec::new(),
             proven: BTreeSet::new(),
             outbox: Vec::new(),
@@ -295,7 +315,7 @@ impl Links {
 
     /// Decides which link carries messages to the peer at the other end of `id`, which has just
     /// proven its first group.
-    pub(crate) fn route(&mut self, id: LinkId) -> Option<Rerouted> {
+    pub(crate) fn route(&mut self, id: LinkId, now: Time) -> Option<Rerouted> {
         let link = self.links.get(&id)?;
         let member = Member {
             peer: link.peer,
@@ -306,11 +326,12 @@ impl Links {
             .get(&member.peer)
             .copied()
             .filter(|before| *before != id);
+        let mut same_life = false;
         let survivor = match before.and_then(|before| Some((before, self.links.get(&before)?))) {
             None => id,
             Some((old_id, old)) => {
                 let boot = |link: &Link| link.lineage.as_ref().map(Lineage::present);
-                let same_life = old.incarnation == link.incarnation && boot(old) == boot(link);
+                same_life = old.incarnation == link.incarnation && boot(old) == boot(link);
                 let lower_dials = self.identity.me.peer < member.peer;
                 let differ = old.tls.dialed != link.tls.dialed;
                 if same_life && differ && old.tls.dialed == lower_dials {
@@ -320,7 +341,11 @@ impl Links {
                 }
             }
         };
-        let close = before.map(|before| if survivor == id { before } else { id });
+        let loser = before.map(|before| if survivor == id { before } else { id });
+        let close = match loser {
+            Some(loser) if same_life => self.supersede(loser, now),
+            loser => loser,
+        };
         self.routes.insert(member.peer, survivor);
         if let Some(known) = self.known.get_mut(&member.peer) {
             known.pause = FIRST_PAUSE;
@@ -333,6 +358,18 @@ impl Links {
         })
     }
 
+    /// Says nothing more on a link; returns the one of that peer that was superseded before.
+    fn supersede(&mut self, loser: LinkId, now: Time) -> Option<LinkId> {
+        let peer = self.links.get(&loser)?.peer;
+        let before = |(_, link): &(&LinkId, &Link)| link.peer == peer && link.superseded.is_some();
+        let before = self.links.iter().find(before).map(|(id, _)| *id);
+        if let Some(link) = self.links.get_mut(&loser) {
+            link.superseded = Some(now);
+        }
+        self.plan();
+        before.filter(|before| *before != loser)
+    }
+
     /// Forgets a link; returns the member that has no route any more because of it.
     pub(crate) fn down(&mut self, id: LinkId, now: Time, random: &mut Random) -> Option<Member> {
         let link = self.links.remove(&id)?;
@@ -340,7 +377,7 @@ impl Links {
         if routed {
             self.routes.remove(&link.peer);
         }
-        if !self.has_link(link.peer) {
+        if link.superseded.is_none() && !self.linked().contains(&link.peer) {
             self.dial_later(link.peer, now, random);
         }
         self.plan();
@@ -404,8 +441,11 @@ impl Links {
         }
     }
 
-    fn has_link(&self, peer: PeerId) -> bool {
-        self.links.values().any(|link| link.peer == peer)
+    /// Returns the peers to which there are links.
+    fn linked(&self) -> BTreeSet<PeerId> {
+        let links = self.links.values();
+        let links = links.filter(|link| link.superseded.is_none());
+        links.map(|link| link.peer).collect()
     }
 
     /// Returns the peers to dial now.
@@ -413,7 +453,7 @@ impl Links {
         if now < self.dial_at {
             return Vec::new();
         }
-        let linked: BTreeSet<PeerId> = self.links.values().map(|link| link.peer).collect();
+        let linked = self.linked();
         let mut due = Vec::new();
         for (peer, known) in &mut self.known {
             if !known.dialing && known.dial_at <= now && !linked.contains(peer) {
@@ -425,19 +465,18 @@ impl Links {
         due
     }
 
-    /// Returns the links whose other sides have not proven a key in time, or are barred.
-    pub(crate) fn strangers(&self, now: Time) -> Vec<LinkId> {
-        self.links
-            .iter()
-            .filter(|(_, link)| link.is_idle())
-            .filter(|(_, link)| now.since(link.up_at) >= STRANGER_PATIENCE)
-            .map(|(id, _)| *id)
-            .collect()
+    /// Returns the links to close, and why: the other side has not proven a key in time or is
+    /// barred, or the link is superseded and has been read long enough.
+    pub(crate) fn overdue(&self, now: Time) -> Vec<(LinkId, CloseCode)> {
+        let links = self.links.iter();
+        let ends = links.filter_map(|(id, link)| Some((*id, link.overdue_at()?)));
+        let over = ends.filter(|(_, (at, _))| *at <= now);
+        over.map(|(id, (_, code))| (id, code)).collect()
     }
 
-    /// Returns when a stranger's time is over.
-    pub(crate) fn strangers_at(&self) -> Time {
-        self.strangers_at
+    /// Returns when the next link is to be closed.
+    pub(crate) fn overdue_at(&self) -> Time {
+        self.overdue_at
     }
 
     /// Returns when [`Links::due`] has something.

@@ -255,7 +255,7 @@ impl Peer {
         } else {
             self.links.deadline()
         };
-        let at = self.due.next().min(dial).min(self.links.strangers_at());
+        let at = self.due.next().min(dial).min(self.links.overdue_at());
         (at != Time::NEVER).then_some(at)
     }
 
@@ -306,8 +306,8 @@ impl Peer {
         for id in self.due.at(now.time) {
             self.with_group(now, id, effects, |group, out| group.tick(now, out));
         }
-        for link in self.links.strangers(now.time) {
-            self.refuse(now, link, CloseCode::Stranger, effects);
+        for (link, code) in self.links.overdue(now.time) {
+            self.refuse(now, link, code, effects);
         }
     }
 
@@ -530,7 +530,7 @@ impl Peer {
                 return;
             }
             effects.push(Effect::Authenticated(link));
-            let Some(rerouted) = self.links.route(link) else {
+            let Some(rerouted) = self.links.route(link, now.time) else {
                 return;
             };
             if rerouted.new {

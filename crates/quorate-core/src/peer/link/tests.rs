@@ -57,9 +57,31 @@ impl Side {
     }
 
     fn up(&mut self, other: u8, dialed: bool) {
+        self.up_as(LINK, other, dialed);
+    }
+
+    fn up_as(&mut self, id: LinkId, other: u8, dialed: bool) {
         let peer = PeerId([other; 32]);
         let session = ([7; 32], Time(1));
-        self.links.up(LINK, peer, dialed, session, &self.keys);
+        self.links.up(id, peer, dialed, session, &self.keys);
+    }
+
+    /// Has a link to `other` prove the group that both have, and routes by it.
+    fn meet(&mut self, id: LinkId, other: &mut Self, dialed: bool, now: Time) -> Rerouted {
+        let (me, them) = (self.number(), other.number());
+        self.up_as(id, them, dialed);
+        other.up_as(id, me, !dialed);
+        for message in other.said() {
+            if let Control::Hello(hello) = message {
+                self.links.on_hello(id, hello, &self.keys).unwrap();
+            }
+        }
+        self.said();
+        self.links.route(id, now).unwrap()
+    }
+
+    fn number(&self) -> u8 {
+        self.links.identity.me.peer.0[0]
     }
 
     /// Returns what it has said since the last call.
@@ -125,4 +147,67 @@ fn a_wrong_key_among_more_groups_than_a_hello_holds_is_not_the_last_word() {
         }
         assert_eq!(heard(&mut one, &mut other), Ok(1), "{secret}");
     }
+}
+
+fn pair() -> (Side, Side) {
+    let groups = [("red", 1, "map")];
+    (Side::new(1, &groups), Side::new(2, &groups))
+}
+
+#[test]
+fn a_link_that_loses_is_read_until_what_was_sent_on_it_has_come() {
+    let second = |n: u64| Time(n * 1_000_000_000);
+    // The one dialed by the lower key survives, whichever comes first.
+    for (first, survivor) in [(false, LinkId(2)), (true, LinkId(1))] {
+        let (mut one, mut other) = pair();
+        let member = Member {
+            peer: PeerId([2; 32]),
+            incarnation: Incarnation(2),
+        };
+        one.meet(LinkId(1), &mut other, first, second(1));
+        let rerouted = one.meet(LinkId(2), &mut other, !first, second(2));
+        assert_eq!((rerouted.close, rerouted.new), (None, false));
+        assert_eq!(one.links.route_of(member.peer), Some(survivor));
+        let loser = LinkId(3 - survivor.0);
+        assert!(
+            one.links
+                .get(loser)
+                .is_some_and(|link| !link.proven.is_empty())
+        );
+        assert_eq!(one.links.overdue_at(), second(3));
+        assert_eq!(one.links.overdue(Time(second(3).0 - 1)), []);
+        assert_eq!(
+            one.links.overdue(second(3)),
+            [(loser, CloseCode::Duplicate)]
+        );
+        // Once more, before that: only the latest one is waited for.
+        let third = one.meet(LinkId(3), &mut other, true, second(2));
+        assert_eq!(third.close, Some(loser));
+    }
+}
+
+#[test]
+fn a_superseded_link_is_no_link_for_whoever_dials() {
+    let (mut one, mut other) = pair();
+    let peer = PeerId([2; 32]);
+    let mut random = Random::new(1, peer);
+    one.links.found(peer, Time(1));
+    one.meet(LinkId(1), &mut other, false, Time(2));
+    one.meet(LinkId(2), &mut other, true, Time(3));
+    assert!(one.links.due(Time(1 << 40)).is_empty());
+    assert!(one.links.down(LinkId(2), Time(4), &mut random).is_some());
+    assert_eq!(one.links.due(Time(1 << 40)), [peer]);
+    // And its end is nobody's.
+    assert!(one.links.down(LinkId(1), Time(5), &mut random).is_none());
+}
+
+#[test]
+fn a_link_to_a_life_that_is_gone_is_closed_at_once() {
+    let (mut one, mut other) = pair();
+    one.meet(LinkId(1), &mut other, true, Time(1));
+    let mut again = Side::new(2, &[("red", 1, "map")]);
+    again.links.identity.me.incarnation = Incarnation(9);
+    let rerouted = one.meet(LinkId(2), &mut again, true, Time(2));
+    assert_eq!(rerouted.close, Some(LinkId(1)));
+    assert_eq!(one.links.route_of(PeerId([2; 32])), Some(LinkId(2)));
 }
