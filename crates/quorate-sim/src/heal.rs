@@ -8,7 +8,8 @@
 //! of. Then every committed entry is on a fit voter's log, one of them has the longest log among
 //! those whose votes are needed, and nothing of the rest is. It stays so if the group grows by
 //! learners that break just when they are to vote, or that have no space for what makes them
-//! voters: leaders do not know.
+//! voters, or if such a learner takes the place of a voter that has only just come back: leaders do
+//! not know.
 //!
 //! Peers that are in no history are down when they are broken: cut off together they might found a
 //! second one, as in any partition. Groups that were founded apart are healed as a whole, for what
@@ -16,7 +17,7 @@
 
 use std::collections::BTreeSet;
 
-use quorate_core::{Configuration, Form, Genesis, GenesisId, Member};
+use quorate_core::{Configuration, Form, Genesis, GenesisId, Member, Role};
 
 use crate::{
     broken::{Ailment, StaysBroken},
@@ -115,6 +116,7 @@ impl World {
         decided(committed)
             && self.logs_that_count(living).iter().all(decided)
             && self.outlives_growth(committed, &fit, healed)
+            && self.outlives_replacement(committed, &fit, healed)
             && self.has_source((living, &committed.all_voters()), healed, None)
     }
 
@@ -148,14 +150,49 @@ impl World {
     ) -> bool {
         let voters = &committed.voters;
         let enter = 1 + voters.len() % 2;
-        let mut broken = (0..self.peers()).filter(|peer| !healed.contains(peer));
-        let learns = |peer: usize| {
-            let member = self.member(peer);
-            member.is_some_and(|member| !committed.is_voter(member))
-        };
         let grows = voters.len() + enter <= self.scenario.profile.voters;
         let fit = voters.iter().filter(|voter| fit.contains(voter)).count();
-        !grows || !broken.any(learns) || fit > (voters.len() + enter) / 2
+        !grows || self.broken_learners(committed, healed) == 0 || fit > (voters.len() + enter) / 2
+    }
+
+    /// Tells whether the fit voters decide also once a leader has put learners that stay broken in
+    /// the places of those that it has missed for long, and that are only just healed.
+    fn outlives_replacement(
+        &self,
+        committed: &Configuration,
+        fit: &[Member],
+        healed: &BTreeSet<usize>,
+    ) -> bool {
+        let patience = self.scenario.profile.replace_after / 2;
+        let missed_by = |leader: usize| -> Option<usize> {
+            let life = self.nodes[leader].life.as_ref()?;
+            let view = life.peer.view(self.group)?;
+            if view.role != Role::Leader {
+                return None;
+            }
+            let now = life.clock.now(self.at).time;
+            let members = view.members().into_iter();
+            let missed = members.filter(|one| {
+                let heard = one.heard.is_some_and(|heard| now.since(heard) < patience);
+                one.member != view.me && fit.contains(&one.member) && !heard
+            });
+            Some(missed.filter(|one| committed.is_voter(one.member)).count())
+        };
+        let missed = (0..self.peers()).filter_map(missed_by).max().unwrap_or(0);
+        let replaced = missed.min(self.broken_learners(committed, healed));
+        let voters = &committed.voters;
+        let fit = voters.iter().filter(|voter| fit.contains(voter)).count();
+        replaced == 0 || fit - replaced > voters.len() / 2
+    }
+
+    /// Counts the peers that stay broken and do not vote: a leader may have heard them until now.
+    fn broken_learners(&self, committed: &Configuration, healed: &BTreeSet<usize>) -> usize {
+        let learns = |peer: &usize| {
+            let member = self.member(*peer);
+            member.is_some_and(|member| !committed.is_voter(member))
+        };
+        let broken = (0..self.peers()).filter(|peer| !healed.contains(peer));
+        broken.filter(learns).count()
     }
 
     /// Tells whether a peer, once healed, can help to decide.

@@ -306,6 +306,11 @@ impl fmt::Display for Report {
         }
         if !self.lanes.is_empty() {
             writeln!(f, "what each peer did last:")?;
+            writeln!(
+                f,
+                "  (p2> came from peer 2, >p2 goes to it, > is told to it or done, 3x so many in a \
+                 row, * a situation reached, ---- across all: what goes wrong)"
+            )?;
             for line in &self.lanes {
                 writeln!(f, "{line}")?;
             }

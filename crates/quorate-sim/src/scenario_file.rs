@@ -173,8 +173,15 @@ fn value_of(data: &impl Serialize) -> Value {
 
 /// Reads a part, and says which one if it is not as it should be.
 fn read_at<T: DeserializeOwned>(place: &str, value: Value) -> Result<T, ScenarioError> {
-    serde_json::from_value(value)
-        .map_err(|error| ScenarioError::Malformed(format!("{place}: {error}")))
+    serde_json::from_value(value).map_err(|error| malformed(place, &error))
+}
+
+/// Says where a part is not as it should be, and how.
+fn malformed(place: &str, error: &serde_json::Error) -> ScenarioError {
+    // What is expected is told by the names of types, which are not how things are written here.
+    let duration = "a duration such as \"50ms\"";
+    let what = error.to_string().replace("struct Duration", duration);
+    ScenarioError::Malformed(format!("{place}: {what}"))
 }
 
 fn read_scenario(value: Value) -> Result<Scenario, ScenarioError> {
@@ -194,7 +201,7 @@ fn read_scenario(value: Value) -> Result<Scenario, ScenarioError> {
     }
     let whole = match Scenario::deserialize(&value) {
         Ok(scenario) => return Ok(scenario),
-        Err(error) => ScenarioError::Malformed(format!("the scenario: {error}")),
+        Err(error) => malformed("the scenario", &error),
     };
     // Which of a thousand lines is wrong is worth a second look.
     each_at::<PeerPlan>("peers", &value)?;
@@ -207,7 +214,8 @@ fn each_at<T: DeserializeOwned>(list: &str, value: &Value) -> Result<(), Scenari
     let items = value.get(list).and_then(Value::as_array);
     for (number, item) in items.into_iter().flatten().enumerate() {
         T::deserialize(item).map_err(|error| {
-            ScenarioError::Malformed(format!("{list}[{number}]: {error} in {item}"))
+            let place = format!("{list}[{number}], {item}");
+            malformed(&place, &error)
         })?;
     }
     Ok(())

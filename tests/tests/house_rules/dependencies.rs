@@ -162,6 +162,35 @@ fn only_net_depends_on_the_transport() {
 }
 
 #[test]
+fn bugs_can_be_planted_by_the_simulator_only() {
+    const FEATURE: &str = "canary";
+    let workspace = Workspace::read();
+    let mut violations = Vec::new();
+    for (name, package) in &workspace.members {
+        let turned_on = list(&package["dependencies"])
+            .filter(|dependency| list(&dependency["features"]).any(|it| text(it) == FEATURE));
+        for dependency in turned_on.filter(|_| name != "quorate-sim") {
+            violations.push(format!(
+                "{name} turns it on in {}",
+                text(&dependency["name"])
+            ));
+        }
+        let features = package["features"].as_object().into_iter().flatten();
+        for (feature, implied) in features.filter(|(feature, _)| *feature != FEATURE) {
+            let plants = list(implied).map(text).any(|it| it.ends_with(FEATURE));
+            if plants {
+                violations.push(format!("feature {feature} of {name} turns it on"));
+            }
+        }
+    }
+    report(
+        "only quorate-sim turns the feature `canary` on, so that nothing else can plant a bug",
+        "plant it from quorate-sim, by a scenario that names it",
+        &violations,
+    );
+}
+
+#[test]
 fn crates_say_who_they_are() {
     let workspace = Workspace::read();
     let mut violations = Vec::new();

@@ -107,6 +107,9 @@ fn what_is_malformed_is_refused_with_its_place() {
     refused_with("peers[1]", |file| {
         file["scenario"]["peers"][1]["start"] = "soon".into()
     });
+    refused_with("a duration such as \"50ms\"", |file| {
+        file["scenario"]["profile"]["heartbeat"] = 50.into();
+    });
     refused_with("no range of durations", |file| {
         file["scenario"]["network"]["delay"] = "2ms..1ms".into();
     });
