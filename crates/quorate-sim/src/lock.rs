@@ -80,9 +80,14 @@ impl World {
     /// Lets one of those that try have the lock, and tells the holder what it may do.
     pub(crate) fn try_lock(&mut self) {
         self.lock.scheduled = false;
-        if self.lock.holder.is_none() && !self.lock.wanted.is_empty() {
-            let place = self.lock.dice.index(self.lock.wanted.len());
-            self.lock.holder = Some(self.lock.wanted.remove(place));
+        // Not to one that ends at what it writes next: it would come back with a genesis that
+        // nobody saw, after another one has founded.
+        let lasts = |(number, _): &&(usize, u64)| !self.is_about_to_end(*number);
+        let able: Vec<(usize, u64)> = self.lock.wanted.iter().filter(lasts).copied().collect();
+        if self.lock.holder.is_none() && !able.is_empty() {
+            let place = self.lock.dice.index(able.len());
+            self.lock.wanted.retain(|one| *one != able[place]);
+            self.lock.holder = Some(able[place]);
         }
         let formed = (0..self.peers())
             .filter_map(|peer| self.view(peer))

@@ -26,6 +26,8 @@ pub(crate) struct Errand {
     peer: usize,
     member: Member,
     what: What,
+    /// How many configurations were committed in its peer's history before.
+    since: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,7 +109,15 @@ impl World {
         }
         let number = ERRANDS + self.next_errand;
         self.next_errand += 1;
-        self.errands.insert(number, Errand { peer, member, what });
+        let genesis = self.view(peer).and_then(|view| view.genesis);
+        let since = genesis.map_or(0, |one| self.checkers.configurations_in(one).len());
+        let errand = Errand {
+            peer,
+            member,
+            what,
+            since,
+        };
+        self.errands.insert(number, errand);
         let input = Input::Client {
             group: self.group,
             request: RequestId(number),
@@ -154,10 +164,16 @@ impl World {
 
     /// Takes the answer to a wish.
     pub(crate) fn errand_done(&mut self, number: usize, request: u64, reply: Reply) {
-        let Some(Errand { peer, member, what }) = self.errands.remove(&request) else {
+        let Some(errand) = self.errands.remove(&request) else {
             let detail = format!("request {request} is answered again: {reply:?}");
             return self.found_at(number, "answered-once", detail);
         };
+        let Errand {
+            peer,
+            member,
+            what,
+            since,
+        } = errand;
         self.mark(match (&what, &reply) {
             (What::Transfer(_), Reply::Done) => "operator: lead handed over",
             (What::Transfer(_), _) => "operator: lead not handed over",
@@ -173,7 +189,7 @@ impl World {
             What::Leave { .. } | What::LeaveFor(_) => true,
         };
         if done && leaves && what != (What::Leave { dissolve: true }) {
-            self.check_left(peer, member);
+            self.check_left(peer, member, since);
         }
         match what {
             What::LeaveFor(away) if done => {
@@ -202,17 +218,24 @@ impl World {
     ///
     /// A peer that has no history yet gives up no seat; the group may list it as a learner that it
     /// asked to be before it was started again. So may another history which it has asked. And who
-    /// has left may be a learner again by a late wish of its own, and not know yet: it never votes.
-    fn check_left(&mut self, peer: usize, member: Member) {
+    /// has left, or was let go since it wished to, may be a learner again by a late question of its
+    /// own, and not know yet: it never votes, and gives that seat up, too.
+    fn check_left(&mut self, peer: usize, member: Member, since: usize) {
         let again = self.nodes[peer].left.replace(member) == Some(member);
         let here = self.view(peer).and_then(|view| view.genesis);
         let committed = match here {
-            Some(genesis) => self.checkers.configuration_in(genesis),
-            None => self.checkers.configuration(),
+            Some(genesis) => self.checkers.configurations_in(genesis),
+            None => self.checkers.configuration().into_iter().collect(),
         };
-        let seated = committed.is_some_and(|committed| {
-            let matters = here.is_some() && !again;
-            committed.is_voter(member) || (matters && committed.contains(member))
+        let let_go = || {
+            committed
+                .iter()
+                .skip(since)
+                .any(|one| !one.contains(member))
+        };
+        let seated = committed.last().is_some_and(|last| {
+            let matters = here.is_some() && !again && !let_go();
+            last.is_voter(member) || (matters && last.contains(member))
         });
         if seated {
             let detail = format!("{member:?} was told that it has left, and is a member");

@@ -509,6 +509,14 @@ impl Checkers {
             .next_back()
     }
 
+    /// Returns every committed configuration of one history, in order.
+    pub(crate) fn configurations_in(&self, genesis: GenesisId) -> Vec<&Configuration> {
+        let history = self.histories.get(&genesis).into_iter();
+        history
+            .flat_map(|history| history.fold.configurations())
+            .collect()
+    }
+
     /// Returns every committed configuration of the history that lives, in order.
     pub(crate) fn configurations(&self) -> Vec<Configuration> {
         let fold = self.living().map(|history| &history.fold);
