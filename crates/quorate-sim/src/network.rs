@@ -187,7 +187,8 @@ impl Network {
     }
 
     /// Returns when the last frame arrives that is late, a second copy, or garbled, what the other
-    /// side may close a link for, or that stood in a queue before a way that was made slow.
+    /// side may close a link for, or that stood in a queue before a way that was made slow; and
+    /// when both ends of each link that was reset know it.
     pub(crate) fn astray_until(&self) -> u64 {
         self.astray_until
     }
@@ -517,6 +518,8 @@ impl Network {
         for number in between {
             self.break_link(now, number, None, later);
         }
+        // Until both have heard of it, what is said is lost with the links.
+        self.astray_until = self.astray_until.max(now + self.plan.delay.high);
     }
 
     /// Closes every link of a peer whose process has ended, with what it says to the others.
