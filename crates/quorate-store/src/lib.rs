@@ -7,7 +7,8 @@
 //! ([`MemoryStore`]) and on the simulator's disk, where power fails between any two requests.
 //!
 //! Read in this order: [`mod@file`] (the seam), [`record`] and [`superblock`] (the formats),
-//! [`store`] (writing), [`recovery`] (reading), [`memory`] (the twin), [`limits`].
+//! [`store`] (writing), [`recovery`] (reading), [`inspection`] (looking), [`memory`] (the twin),
+//! [`limits`].
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ mod batch;
 pub mod file;
 mod flight;
 mod found;
+pub mod inspection;
 pub mod limits;
 pub mod memory;
 mod memory_store;
@@ -29,6 +31,7 @@ pub mod store;
 pub mod superblock;
 
 pub use file::{FileDone, FileError, FileId, FileOp, FileOpId, FileRequest, FileResult, Listed};
+pub use inspection::{GroupFound, Inspection, SegmentFound, inspect, segment_number};
 pub use memory::{Fate, MemoryFiles, Unsynced};
 pub use memory_store::{MemoryStore, recover};
 pub use record::Position;

@@ -8,6 +8,11 @@ use std::time::Duration;
 /// smaller ones cost a file creation and a directory sync more often.
 pub const SEGMENT_BYTES: u64 = 4 << 20;
 
+/// Bytes of the longest segment there can be: one that was not full took a last batch, and that a
+/// last operation, of the largest entry. A file with more is none of ours.
+pub const LONGEST_SEGMENT: u64 =
+    SEGMENT_BYTES + (BATCH_BYTES + RECORD_BYTES + ENTRY_BYTES) as u64 + (1 << 20);
+
 /// Bytes of records after which a batch takes no further operation.
 ///
 /// One batch is one write and one sync: large enough that the sync is the smaller part, small
