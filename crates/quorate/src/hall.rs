@@ -1,8 +1,12 @@
 //! What all handles of one network share with its driver.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use quorate_core::{NetworkId, PeerId};
+use tokio::sync::Semaphore;
 
 use crate::{
     driver::{clock::Clock, door::Door},
@@ -30,4 +34,10 @@ pub(crate) struct Hall {
     pub(crate) invited: bool,
     /// How long an operation waits unless it is told otherwise.
     pub(crate) timeout: Duration,
+    /// Whether its log is on a disk, so that it comes back as itself.
+    pub(crate) on_disk: bool,
+    /// Whether its incarnation has ended: it was refused as a copy.
+    pub(crate) over: AtomicBool,
+    /// Closed once the driver has done its last.
+    pub(crate) finished: Semaphore,
 }

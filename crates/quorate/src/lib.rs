@@ -108,16 +108,18 @@
 //!
 //! # Stopping
 //!
-//! [`Network::close`] hands leadership over, gives up this peer's seats and says goodbye, within
-//! two seconds. [`Group::leave`] gives up one seat, [`Group::transfer_leader`] only the lead.
+//! [`Network::close`] hands leadership over and says goodbye, within two seconds; a peer without a
+//! data directory gives up its seats, too. [`Group::leave`] gives up one seat,
+//! [`Group::transfer_leader`] only the lead.
 //! Dropping all handles of a network is a crash to the others.
 //!
 //! # What happens
 //!
 //! What happens is said as [`Events`], and to whoever listens to `tracing`, under targets that
 //! stay: `quorate::group` (histories, leaders, members), `quorate::link` (links to peers),
-//! `quorate::sync` (snapshots and catch-ups); `quorate` for the rest of this crate, and
-//! `quorate_net` for the transport. INFO and above are rare; DEBUG follows a peer step by step.
+//! `quorate::sync` (snapshots and catch-ups), `quorate::disk` (data directories); `quorate` for
+//! the rest of this crate, and `quorate_net` for the transport. INFO and above are rare; DEBUG
+//! follows a peer step by step.
 //!
 //! # Futures, queues and tests
 //!
@@ -130,6 +132,7 @@
 mod ask;
 mod changes;
 mod client;
+pub mod data_dir;
 mod driver;
 mod event;
 mod feed;
@@ -147,6 +150,7 @@ mod position;
 pub mod prelude;
 mod progress;
 mod read;
+mod recovery;
 pub mod rendezvous;
 mod replacement;
 mod sight;
@@ -180,6 +184,7 @@ pub use quorate_net::{ALPN, Address, Switchboard, Transport, Tuning, iroh, prese
 pub use quorate_state::collections::{Key, KeyReader, KeyWriter, Lookup, Refusal as WriteRefusal};
 pub use quorate_state::{ApplyContext, Collections, ItemError, StateMachine, Table, View};
 pub use read::{Read, ReadError, Reading};
+pub use recovery::RecoveryReport;
 pub use sight::{LinkState, PeerStatus};
 pub use snapshot::{MapIter, Snapshot};
 pub use standstill::{Standstill, StandstillCause};

@@ -84,6 +84,14 @@ pub const FORGET_DIALS: u32 = 16;
 /// busy for a few round trips; beyond it whoever feeds waits.
 pub const FED_COMMANDS: usize = 4_096;
 
+/// Segments of the log that are open at a time: those of a start that reads one after another, and
+/// the two that are written. A process has a few hundred files to open, and its sockets first.
+pub const OPEN_SEGMENTS: usize = 16;
+
+/// Messages between the driver and the thread of its disk, each way: the store has at most a batch
+/// and a rewrite of the superblock under way, and removals of segments.
+pub const DISK_MESSAGES: usize = 64;
+
 /// How long a stop tries to hand over and to give up this peer's seats, of [`CLOSE_TIME`]; the
 /// rest is for goodbyes.
 pub const LEAVE_TIME: Duration = Duration::from_millis(1_200);

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use quorate_core::{Form, GroupKey, GroupProfile, OpenGroup, Versions};
+use quorate_core::{Form, GroupId, GroupKey, GroupProfile, OpenGroup, Versions};
 use quorate_state::{Collections, Machine, StateMachine, Typed};
 
 use crate::{
@@ -125,6 +125,11 @@ impl<M> GroupBuilder<M> {
     pub fn snapshot_ttl(mut self, ttl: Duration) -> Self {
         self.profile.snapshot_ttl = ttl;
         self
+    }
+
+    /// Returns the id of the group: it follows from the key and the machine's name.
+    pub fn id(&self) -> GroupId {
+        self.key.group_id(self.runs.name())
     }
 
     /// Opens the group and returns its handle, without waiting for peers: see [`Group::when`].

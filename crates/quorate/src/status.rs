@@ -75,6 +75,9 @@ pub struct GroupStatus {
     pub conflict: Option<GenesisId>,
     /// The history that this peer waits for since its own was given up for that one.
     pub awaits: Option<GenesisId>,
+    /// Whether the log finds no space on its disk: until there is some, this peer does not lead,
+    /// takes no entries, and goes on serving reads.
+    pub lacks_space: bool,
     /// Why this peer takes no part in the group any more, if so.
     pub poisoned: Option<&'static str>,
     /// Whether the network was closed here.
@@ -123,6 +126,7 @@ impl GroupStatus {
             left: false,
             conflict: None,
             awaits: None,
+            lacks_space: false,
             poisoned: None,
             closed: false,
             stands: None,
@@ -219,6 +223,7 @@ impl GroupStatus {
             left: view.has_left(),
             conflict: view.conflicts().first().copied(),
             awaits: view.awaits(),
+            lacks_space: view.lacks_space(),
             poisoned: view.poisoned,
             stands: self.stands.clone(),
             ..Self::new(self.peer, self.group, self.form)

@@ -9,6 +9,7 @@ mod common;
 
 mod catch_up;
 mod clients;
+mod data_dir;
 mod faults;
 mod formation;
 mod hostile;

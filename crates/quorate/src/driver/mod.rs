@@ -19,6 +19,7 @@ pub(crate) mod door;
 mod founder;
 mod history;
 mod host;
+pub(crate) mod log;
 pub(crate) mod request;
 mod trace;
 mod turn;
@@ -36,7 +37,7 @@ use quorate_net::{
     Address, Carrier,
     rendezvous::{Registration, Rendezvous, Sighting, Sightings},
 };
-use quorate_store::{DiskCompletion, MemoryStore};
+use quorate_store::DiskCompletion;
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
     time::{Instant, Sleep},
@@ -51,6 +52,7 @@ use crate::{
 use acquaintances::Acquaintances;
 use clock::Clock;
 use host::Host;
+use log::Log;
 use request::{Answer, Query, Request};
 use waiters::Waiters;
 
@@ -59,7 +61,7 @@ use waiters::Waiters;
 pub(crate) struct Driver {
     hall: Arc<Hall>,
     peer: Peer,
-    store: MemoryStore,
+    log: Log,
     carrier: Carrier,
     events: quorate_net::Events,
     finding: Option<Finding>,
@@ -81,8 +83,8 @@ pub(crate) struct Driver {
     sighted: Option<Sighting>,
     /// Ends when the driver may go on, if it is to do nothing now.
     pause: Option<oneshot::Receiver<()>>,
-    /// Whether the peer's incarnation has ended. A peer whose log is in memory is another at each
-    /// start, so its next one is that of the network that the application opens next.
+    /// Whether the peer's incarnation has ended: its next one is that of the network that the
+    /// application opens next, in the same data directory or in memory.
     over: bool,
     /// When the present round of the turn began.
     now: Now,
@@ -131,7 +133,7 @@ pub(crate) struct Finding {
 pub(crate) struct Parts {
     pub(crate) hall: Arc<Hall>,
     pub(crate) peer: Peer,
-    pub(crate) store: MemoryStore,
+    pub(crate) log: Log,
     pub(crate) carrier: Carrier,
     pub(crate) events: quorate_net::Events,
     pub(crate) finding: Option<Finding>,
@@ -154,7 +156,7 @@ impl Driver {
             done: done.collect(),
             hall: parts.hall,
             peer: parts.peer,
-            store: parts.store,
+            log: parts.log,
             carrier: parts.carrier,
             events: parts.events,
             finding: parts.finding,
@@ -189,6 +191,8 @@ impl Driver {
                 break Some(done);
             }
             if self.over {
+                // That it is must be durable before anybody can know.
+                self.log.close(self.hall.clock.time()).await;
                 break None;
             }
             if let Some(until) = self.pause.take() {
@@ -213,11 +217,13 @@ impl Driver {
 
     /// Waits until there is something to do.
     async fn wait(&mut self, alarm: &mut Alarm) {
-        alarm.set(self.peer.deadline(), &self.hall);
+        let due = self.peer.deadline().into_iter().chain(self.log.deadline());
+        alarm.set(due.min(), &self.hall);
         let finding = self.finding.as_mut();
         tokio::select! {
             () = poll_fn(|cx| self.hall.door.poll_ready(cx)) => {}
             event = self.events.recv() => self.first = event,
+            () = self.log.ready() => {}
             sighting = next_sighting(finding) => self.sighted = Some(sighting),
             () = alarm.ring() => {}
         }
@@ -244,11 +250,13 @@ impl Driver {
         self.waiters = Waiters::default();
         self.finding = None;
         self.carrier.shutdown().await;
+        self.log.close(self.hall.clock.time()).await;
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
+        self.hall.finished.close();
         self.hall.door.close();
         for host in std::mem::take(&mut self.hosts).into_values() {
             host.close();

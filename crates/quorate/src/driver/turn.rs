@@ -1,11 +1,11 @@
 //! One turn of the driver: inputs in, effects out, until nothing follows.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use quorate_core::{
     ClientOp, Command, Effect, Event, Form, GroupId, Input, LinkId, Now, OpenGroup, Reply,
-    RequestId, Time,
+    RequestId, Role, Time,
 };
 use quorate_net::{CarrierBatch, rendezvous::Sighting};
 use quorate_state::Machine;
@@ -63,6 +63,7 @@ impl Driver {
     fn round(&mut self, until: Instant) -> bool {
         let now = self.hall.clock.now();
         self.now = now;
+        self.take_written();
         let mut any = false;
         for _ in 0..self.done.len() {
             if let Some(input) = self.done.pop_front() {
@@ -121,15 +122,28 @@ impl Driver {
         }
         drop(batch);
         self.effects = effects;
-        if !self.disk.is_empty() {
-            self.store
-                .submit_all(self.disk.drain(..), &mut self.written);
-            let done = self.written.drain(..).map(|done| Input::Disk {
-                id: done.id,
-                result: done.result,
-            });
-            self.done.extend(done);
+        if !self.disk.is_empty() || self.log.has_more() {
+            let ops = self.disk.drain(..);
+            self.log.submit_all(ops, self.now.time, &mut self.written);
+            self.note_written();
         }
+    }
+
+    /// Takes what the disk has done meanwhile.
+    fn take_written(&mut self) {
+        self.log.work(self.now.time, &mut self.written);
+        self.note_written();
+        if let Some(enough) = self.log.space() {
+            self.done.push_back(Input::Space { enough });
+        }
+    }
+
+    fn note_written(&mut self) {
+        let done = self.written.drain(..).map(|done| Input::Disk {
+            id: done.id,
+            result: done.result,
+        });
+        self.done.extend(done);
     }
 
     fn carry_out(&mut self, effect: Effect, batch: &mut CarrierBatch<'_>) {
@@ -140,10 +154,11 @@ impl Driver {
             }
             // Gathered, so that one write takes all that one step asked for.
             Effect::Disk(op) => self.disk.push(op),
-            Effect::Remember(boots) => self.store.remember(boots),
+            Effect::Remember(boots) => self.log.remember(boots),
             Effect::EndIncarnation => {
-                self.store.end_incarnation();
+                self.log.end_incarnation();
                 self.over = true;
+                self.hall.over.store(true, Ordering::Release);
             }
             Effect::State { group, op } => {
                 if let Some(host) = self.hosts.get_mut(&group) {
@@ -376,13 +391,20 @@ impl Driver {
         Ok(Command { client, bytes })
     }
 
-    /// Gives up this peer's seats; whoever waits is told by the end of `done`.
+    /// Gives up this peer's seats, or, if it comes back as itself, the lead; whoever waits is told
+    /// by the end of `done`.
     fn leave(&mut self, now: Now, deadline: Time, done: oneshot::Sender<()>) {
         let done = Arc::new(done);
         for group in self.hosts.keys().copied().collect::<Vec<_>>() {
-            let op = ClientOp::Leave {
-                dissolve: false,
-                deadline,
+            let view = self.peer.view(group);
+            let leads = view.is_some_and(|view| view.role == Role::Leader);
+            let op = if !self.hall.on_disk {
+                let dissolve = false;
+                ClientOp::Leave { dissolve, deadline }
+            } else if leads {
+                ClientOp::Transfer { to: None, deadline }
+            } else {
+                continue;
             };
             let _done = Arc::clone(&done);
             self.wish(now, group, op, Waiter::Leaving { _done });
@@ -425,6 +447,9 @@ impl Driver {
         if let Some(host) = self.hosts.get(&group) {
             return host.seat();
         }
+        let mut open = open;
+        // A state that no checkpoint holds is made anew from the log.
+        open.profile.keep_log |= self.hall.on_disk;
         let host = Host::new(&self.hall, group, &open, machine);
         let seat = host.seat();
         if let (Form::Auto { locked: true }, Some(finding)) = (open.form, &self.finding)
