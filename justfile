@@ -63,6 +63,10 @@ chat NAME *ARGS:
 simulate *ARGS:
     cargo run --release --bin quorate -- simulate {{ARGS}}
 
+# Peers with data directories that are killed and started again, over and over: `just torture CYCLES=1000`
+torture $QUORATE_TORTURE="CYCLES=25":
+    cargo test --release -p quorate-cli --test torture -- restarts
+
 # Plant each bug that can be planted and see what finding it costs
 canaries *ARGS:
     cargo run --release -p quorate-sim --example canaries -- {{ARGS}} shrink=300

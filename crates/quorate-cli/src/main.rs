@@ -11,9 +11,11 @@
 mod blob;
 mod client;
 mod completions;
+mod data_dir;
 mod demo;
 mod http;
 mod limits;
+mod log;
 mod names;
 mod outcome;
 mod output;
@@ -68,6 +70,8 @@ enum Command {
     Member(client::MemberArgs),
     /// Have a peer give up its seat and stop.
     Leave(client::LeaveArgs),
+    /// Look into a data directory, and change nothing in it.
+    Log(log::LogArgs),
     /// Run the main job on this machine: five peers, and a sixth that catches up from all of them.
     Demo(demo::DemoArgs),
     /// Run clusters in a deterministic simulator, with faults, and check them after every step.
@@ -88,6 +92,7 @@ fn main() -> ExitCode {
         Command::Members(args) => client::members(args),
         Command::Member(args) => client::member(args),
         Command::Leave(args) => client::leave(args),
+        Command::Log(args) => log::run(&args),
         Command::Demo(args) => demo::run(args, started),
         Command::Simulate(args) => simulate::run(&args),
         Command::Completions(args) => completions::run(&args),

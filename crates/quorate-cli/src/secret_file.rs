@@ -72,6 +72,23 @@ pub(crate) fn key(path: &Path) -> Result<[u8; 32], Failure> {
     }
 }
 
+/// Keeps a key in `path`, in the place of another one, if that is not what it holds.
+pub(crate) fn keep(path: &Path, key: &[u8; 32]) -> Result<(), Failure> {
+    let text = format!("{}\n", HEXLOWER.encode(key));
+    if fs::read_to_string(path).is_ok_and(|held| held == text) {
+        return Ok(());
+    }
+    let new = path.with_extension("new");
+    let written = write_new(&new, &text).and_then(|()| fs::rename(&new, path));
+    written.map_err(|error| {
+        Failure::new(
+            Code::Failed,
+            format!("the key cannot be kept in {}: {error}", path.display()),
+            "make its directory writable, or make room on its disk",
+        )
+    })
+}
+
 /// Reads the token in `path`: its first line, without blanks around it.
 pub(crate) fn token(path: &Path) -> Result<String, Failure> {
     let text = match read(path) {
@@ -162,24 +179,25 @@ fn make_key(path: &Path) -> io::Result<()> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let nth = NEXT.fetch_add(1, Ordering::Relaxed);
     let temporary = path.with_extension(format!("new-{}-{nth}", std::process::id()));
-    let written = write_new(&temporary).and_then(|()| match fs::hard_link(&temporary, path) {
-        // Another peer was faster; its key is as good.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
-    });
+    let text = format!("{}\n", HEXLOWER.encode(&random()?));
+    let written =
+        write_new(&temporary, &text).and_then(|()| match fs::hard_link(&temporary, path) {
+            // Another peer was faster; its key is as good.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            linked => linked,
+        });
     // What cannot be removed does no harm; the error to tell is the first one.
     fs::remove_file(&temporary).unwrap_or_default();
     written
 }
 
-fn write_new(path: &Path) -> io::Result<()> {
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
-    let key = random()?;
-    writeln!(file, "{}", HEXLOWER.encode(&key))?;
+    file.write_all(text.as_bytes())?;
     file.sync_all()
 }
 

@@ -1,9 +1,17 @@
 //! How things are called when people read them.
 
-use quorate::{GroupStatus, LinkState, PeerStatus, Role, StandstillCause, WhyLearner};
+use quorate::{GroupStatus, LinkState, Network, PeerStatus, Role, StandstillCause, WhyLearner};
 
-/// What an acknowledged write survives.
-pub(crate) const DURABILITY: &str = "memory: survives while a majority keeps running";
+/// Says what an acknowledged write survives.
+pub(crate) fn durability(network: &Network, status: &GroupStatus) -> &'static str {
+    if network.recovery().is_none() {
+        "memory: survives while a majority keeps running"
+    } else if status.base.index.0 > 0 {
+        "memory: this peer came late, and what was before its log is on its disk not yet"
+    } else {
+        "disk: survives the end of every process, and power loss"
+    }
+}
 
 /// Returns what a peer is in its group, in one word.
 pub(crate) fn role(status: &GroupStatus) -> &'static str {
@@ -27,6 +35,12 @@ pub(crate) fn standstill(status: &GroupStatus) -> Option<String> {
     // The group decides; only this peer is behind.
     let elsewhere = matches!(standstill.cause, StandstillCause::CatchingUp { .. });
     (!elsewhere).then(|| standstill.to_string())
+}
+
+/// Says what is wrong with the disk of a peer's log, if anything is.
+pub(crate) fn disk(status: &GroupStatus) -> Option<&'static str> {
+    let text = "no space is left: this peer does not lead and takes no entries until there is some";
+    status.lacks_space.then_some(text)
 }
 
 /// Says how the link to a peer stands.

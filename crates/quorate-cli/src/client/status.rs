@@ -189,6 +189,9 @@ fn table(status: &StatusBody, full: bool) -> String {
     if let Some(other) = &status.conflict {
         rows.push(("CONFLICT", format!("the history {other} is in use too")));
     }
+    if let Some(what) = &status.disk {
+        rows.push(("DISK", what.clone()));
+    }
     if let Some(reason) = &status.poisoned {
         rows.push(("ALARM", format!("takes no part any more: {reason}")));
     }

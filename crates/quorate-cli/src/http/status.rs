@@ -86,6 +86,9 @@ pub(crate) struct StatusBody {
     pub(crate) conflict: Option<String>,
     /// The catch-up under way here.
     pub(crate) session: Option<SessionBody>,
+    /// What is wrong with the disk of the log here, if anything is.
+    #[serde(default)]
+    pub(crate) disk: Option<String>,
     /// Why this peer takes no part any more, if so.
     pub(crate) poisoned: Option<String>,
 }
@@ -195,7 +198,7 @@ impl StatusBody {
             commit: status.commit.0,
             applied: status.applied.index.0,
             base: status.base.index.0,
-            durability: words::DURABILITY.to_owned(),
+            durability: words::durability(&app.net, &status).to_owned(),
             version: status.version,
             items: status.items,
             bytes: status.bytes,
@@ -213,6 +216,7 @@ impl StatusBody {
             standstill: words::standstill(&status),
             conflict: status.conflict.map(|genesis| genesis.to_string()),
             session: status.progress.as_ref().map(SessionBody::from),
+            disk: words::disk(&status).map(str::to_owned),
             poisoned: status.poisoned.map(str::to_owned),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, net::SocketAddr};
 
-use quorate::Ticket;
+use quorate::{Group, Network, Ticket};
 use serde_json::json;
 
 use crate::{output::columns, words};
@@ -10,10 +10,18 @@ use crate::{output::columns, words};
 use super::UpArgs;
 
 /// Prints who the peer is that made `ticket`, and where it can be reached: lines, or an object.
-pub(super) fn print(args: &UpArgs, ticket: &Ticket, http: SocketAddr) {
+pub(super) fn print(
+    args: &UpArgs,
+    (network, group): (&Network, &Group),
+    ticket: &Ticket,
+    http: SocketAddr,
+) {
     let peer = ticket.peer.to_string();
     let http = format!("http://{http}");
     let listens: Vec<String> = ticket.addresses.iter().map(ToString::to_string).collect();
+    let data = network.recovery();
+    let data = data.map(|found| found.path.display().to_string());
+    let durability = words::durability(network, &group.status());
     let text = if args.json {
         let object = json!({
             "peer": peer,
@@ -22,20 +30,25 @@ pub(super) fn print(args: &UpArgs, ticket: &Ticket, http: SocketAddr) {
             "ticket": ticket.to_string(),
             "listen": listens,
             "http": http,
-            "durability": words::DURABILITY,
+            "durability": durability,
+            "data_dir": data,
         });
         format!("{object}\n")
     } else {
         let group = format!("{} of network {}", args.group, ticket.network);
-        let lines = [
+        let mut lines = vec![
             ("peer", words::id(&peer, args.full_ids).to_owned()),
             ("group", group),
-            ("durability", words::DURABILITY.to_owned()),
+            ("durability", durability.to_owned()),
             ("listens", listens.join(" ")),
             ("ticket", ticket.to_string()),
             ("http", http),
         ];
-        columns(&lines.map(|(name, text)| vec![name.to_owned(), text]))
+        if let Some(data) = data {
+            lines.insert(3, ("data", data));
+        }
+        let line = |(name, text): (&str, String)| vec![name.to_owned(), text];
+        columns(&lines.into_iter().map(line).collect::<Vec<_>>())
     };
     let mut out = std::io::stdout().lock();
     // A reader that has gone away is no reason to stop.

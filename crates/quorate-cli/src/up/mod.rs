@@ -7,6 +7,7 @@
 //!
 //! Ctrl-C and SIGTERM stop it in good order within two seconds; a second Ctrl-C stops it at once.
 
+mod found;
 mod head;
 mod options;
 mod stop;
@@ -14,6 +15,7 @@ mod story;
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -21,6 +23,7 @@ use quorate::{BuildError, Group, Network, OpenError, Ticket};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 
 use crate::{
+    data_dir::{self, chain},
     http::{self, App, Guard},
     limits::STOP_TIME,
     outcome::{Code, Failure, Outcome},
@@ -34,6 +37,9 @@ use story::Story;
 /// What a peer's card says of where it serves HTTP, and of its group.
 pub(crate) const HTTP_NOTE: &str = "http";
 pub(crate) const GROUP_NOTE: &str = "group";
+
+/// The file of a data directory that holds the network's secret which it was first used with.
+const KEPT_KEY: &str = "key";
 
 /// Runs a peer until it is told to stop.
 pub(crate) fn run(args: UpArgs) -> Outcome {
@@ -58,22 +64,28 @@ async fn up(args: UpArgs) -> Result<(), Failure> {
     let mut signals = Signals::install()?;
     let token = args.http_token_file.as_deref();
     let token = token.map(secret_file::token).transpose()?;
-    let secret = secret(&args, &name)?;
     let listener = bind(args.http).await?;
     let http = listener.local_addr();
     let http = http.map_err(|error| no_address(args.http, &error))?;
     let network = build(&args, &name, http).await?;
+    let secret = secret(&args, &network)?;
     let ticket = network.ticket(secret);
     let group = open(&args, &network, &ticket).await?;
+    if let Some(path) = kept_key(&network) {
+        secret_file::keep(&path, &secret)?;
+    }
 
     let (stop, stopping) = watch::channel(false);
     let app = App::new(network.clone(), group.clone(), stopping.clone());
     let app = Arc::new(app);
     let router = http::router(Arc::clone(&app), Arc::new(Guard { token }));
     let server = tokio::spawn(http::serve(listener, router, stopping, STOP_TIME / 2));
-    head::print(&args, &ticket, http);
+    head::print(&args, (&network, &group), &ticket, http);
 
     let mut story = Story::new(group, &args);
+    if let Some(found) = network.recovery() {
+        found::tell(found, &story);
+    }
     tokio::select! {
         () = signals.asked() => story.tell("stopping; Ctrl-C again stops at once"),
         () = app.left.notified() => story.tell("this peer has given up its seat; stopping"),
@@ -90,11 +102,15 @@ async fn up(args: UpArgs) -> Result<(), Failure> {
         _ = stopped => story.tell("stopped"),
         () = signals.asked() => story.tell("stopped at once"),
     }
+    if network.has_ended() {
+        return Err(data_dir::disowned());
+    }
     Ok(())
 }
 
-/// Returns the network's secret: the tickets', or what the key file holds.
-fn secret(args: &UpArgs, network: &str) -> Result<[u8; 32], Failure> {
+/// Returns the network's secret: the tickets', what the key file holds, or what the data directory
+/// was first used with.
+fn secret(args: &UpArgs, network: &Network) -> Result<[u8; 32], Failure> {
     let of_tickets = args.peer.first().map(|ticket| ticket.secret);
     if args
         .peer
@@ -107,20 +123,30 @@ fn secret(args: &UpArgs, network: &str) -> Result<[u8; 32], Failure> {
             "use tickets of one network only",
         ));
     }
-    let of_file = match (&args.key_file, of_tickets) {
-        (Some(path), _) => Some(secret_file::key(path)?),
-        (None, Some(_)) => None,
-        (None, None) => Some(secret_file::key(&secret_file::default_key_path(network)?)?),
-    };
-    match (of_file, of_tickets) {
-        (Some(file), Some(ticket)) if file != ticket => Err(Failure::new(
-            Code::Damaged,
-            "the key file does not hold the secret of the ticket's network",
-            "leave --key-file out: the ticket carries the secret",
-        )),
-        (Some(secret), _) | (None, Some(secret)) => Ok(secret),
-        (None, None) => unreachable!("without a ticket the key file is read"),
+    match (&args.key_file, of_tickets) {
+        (Some(path), of_tickets) => {
+            let of_file = secret_file::key(path)?;
+            if of_tickets.is_some_and(|ticket| ticket != of_file) {
+                return Err(Failure::new(
+                    Code::Damaged,
+                    "the key file does not hold the secret of the ticket's network",
+                    "leave --key-file out: the ticket carries the secret",
+                ));
+            }
+            Ok(of_file)
+        }
+        (None, Some(ticket)) => Ok(ticket),
+        (None, None) => match kept_key(network).filter(|path| path.exists()) {
+            Some(path) => secret_file::key(&path),
+            None => secret_file::key(&secret_file::default_key_path(network.name())?),
+        },
     }
+}
+
+/// Returns where the data directory, if there is one, holds the network's secret.
+fn kept_key(network: &Network) -> Option<PathBuf> {
+    let found = network.recovery()?;
+    Some(found.path.join(KEPT_KEY))
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -154,6 +180,9 @@ async fn build(args: &UpArgs, name: &str, http: SocketAddr) -> Result<Network, F
     for ticket in &args.peer {
         builder = builder.ticket(ticket);
     }
+    if let Some(directory) = &args.data_dir {
+        builder = builder.data_dir(directory);
+    }
     builder.build().await.map_err(|error| match error {
         BuildError::Bind(error) => Failure::new(
             Code::Failed,
@@ -169,6 +198,7 @@ async fn build(args: &UpArgs, name: &str, http: SocketAddr) -> Result<Network, F
             format!("peers of this machine cannot be found: {}", chain(&error)),
             "mend the directory, or set XDG_RUNTIME_DIR to one that is yours alone",
         ),
+        BuildError::DataDir(error) => data_dir::failure(&error),
         in_use @ BuildError::IdentityInUse { .. } => Failure::new(
             Code::Locked,
             in_use.to_string(),
@@ -183,24 +213,16 @@ async fn open(args: &UpArgs, network: &Network, ticket: &Ticket) -> Result<Group
     if let Some(form) = args.form() {
         builder = builder.form(form);
     }
+    if let Some(found) = network.recovery()
+        && !found.groups.is_empty()
+        && !found.groups.contains(&builder.id())
+    {
+        return Err(data_dir::other_group(&found.path, &args.group));
+    }
     builder.open().await.map_err(|error| match error {
         OpenError::NobodyExpected | OpenError::TooManyExpected { .. } => {
             Failure::usage(error.to_string(), "use --expect with another number")
         }
         other => Failure::new(Code::Failed, chain(&other), "try again"),
     })
-}
-
-/// Tells an error with what is behind it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        next = error.source();
-    }
-    text
 }

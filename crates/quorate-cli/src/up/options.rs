@@ -35,6 +35,10 @@ pub(crate) struct UpArgs {
     /// [default: key in the user's data directory, under quorate/NETWORK]
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
+    /// Where to keep the peer's log and its key, so that it survives its process and comes back as
+    /// itself; made where there is none. Without it the log is in memory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
     /// Found the group with so many peers: waits until they have found each other.
     #[arg(
         long,
@@ -72,6 +76,7 @@ Examples:
   quorate up                     one peer; run it in three terminals for a group of three
   quorate up --expect 3          found the group only once three peers have found each other
   quorate up --http 127.0.0.1:8080
+  quorate up --data-dir ~/shop-1              keep the log; another directory for each peer
   quorate up --listen 0.0.0.0:7000            let peers of other machines in ...
   quorate up --listen 0.0.0.0:0 --peer TICKET ... which join with the ticket it printed
 ";

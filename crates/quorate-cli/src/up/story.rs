@@ -160,8 +160,8 @@ impl Story {
                  {runs}: it keeps the log and votes, and applies nothing more"
             )),
             GroupEvent::Poisoned { reason } => self.tell(format!(
-                "ALARM: this peer's own data contradicts itself ({reason}); it takes no part any \
-                 more: stop it and start another"
+                "ALARM: this peer takes no part any more ({reason}): stop it, see to what is \
+                 wrong, and start it again"
             )),
             _ => {}
         }
@@ -248,6 +248,9 @@ struct Words {
 impl Words {
     /// Says how the group stands here: what is waited for, or that all is well.
     fn state(&self, status: &GroupStatus) -> State {
+        if let Some(what) = words::disk(status) {
+            return State::of(format!("ALARM: the disk: {what}"));
+        }
         let Some(standstill) = status.standstill() else {
             return State::of(self.ready(status));
         };
@@ -263,6 +266,9 @@ impl Words {
                       `quorate status` says why"
                     .to_owned(),
             },
+            StandstillCause::Founding { wanted, here } if here >= wanted => {
+                "founding the group".to_owned()
+            }
             StandstillCause::Founding { wanted, here } => format!(
                 "waiting for founders: {here} of {wanted} are here; start the others with \
                  `quorate up --expect {wanted}`"

@@ -7,6 +7,7 @@
 mod common;
 
 mod commands;
+mod data_dir;
 mod demo;
 mod groups;
 mod http_clients;

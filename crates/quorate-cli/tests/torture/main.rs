@@ -1,10 +1,13 @@
 //! Accidents under load: processes that are killed, stopped and sent away while writers write
-//! through all of them. What was acknowledged stays, and what is repeated is applied once.
+//! through all of them, and files that are damaged while their peer is down. What was acknowledged
+//! stays, and what is repeated is applied once.
 #![allow(clippy::unwrap_used)] // All of it is tests.
 
 #[path = "../common/mod.rs"]
 mod common;
+mod full_disk;
 mod load;
+mod restarts;
 
 use std::{
     net::SocketAddr,
