@@ -12,6 +12,7 @@
 mod catch_up;
 mod cluster;
 mod core_loop;
+mod durable;
 mod in_process;
 mod memory;
 mod openraft_nodes;

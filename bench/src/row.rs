@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    catch_up, in_process, memory,
+    catch_up, durable, in_process, memory,
     order::{self, Pair},
     raw, start, write,
 };
@@ -51,6 +51,18 @@ pub(crate) enum Row {
     Memory,
     /// Three peers, from nothing to the first committed write.
     Start,
+    /// A write to the disk and its sync.
+    RawSync,
+    /// The same by three at once, until the second is done.
+    RawSync3,
+    /// One write at a time at the leader of three peers with data directories.
+    DurableOne,
+    /// Many writes under way there.
+    DurablePipelined,
+    /// A peer that starts with 1,000,000 entries in its log.
+    Restart,
+    /// What an entry takes in the log.
+    LogEntry,
 }
 
 /// What a row should reach.
@@ -62,7 +74,7 @@ pub(crate) enum Target {
     AtLeast(f64),
 }
 
-const ALL: [Row; 20] = [
+const ALL: [Row; 26] = [
     Row::CoreDepth1,
     Row::RaftRsDepth1,
     Row::CoreDepth256,
@@ -83,6 +95,12 @@ const ALL: [Row; 20] = [
     Row::CatchUpMillion,
     Row::Memory,
     Row::Start,
+    Row::RawSync,
+    Row::RawSync3,
+    Row::DurableOne,
+    Row::DurablePipelined,
+    Row::Restart,
+    Row::LogEntry,
 ];
 
 impl Row {
@@ -109,13 +127,24 @@ impl Row {
             Self::CatchUpMillion => "catchup.1m_ms",
             Self::Memory => "memory.4_peers_1m_mb",
             Self::Start => "start.3_ms",
+            Self::RawSync => "raw.sync_us",
+            Self::RawSync3 => "raw.sync3_us",
+            Self::DurableOne => "durable.p50_us",
+            Self::DurablePipelined => "durable.pipelined_per_s",
+            Self::Restart => "restart.1m_ms",
+            Self::LogEntry => "log.bytes_per_entry",
         }
     }
 
     /// Returns the unit of its value.
     pub(crate) fn unit(self) -> &'static str {
         match self {
-            Self::RawRtt | Self::WriteLeader | Self::WriteFollower => "us",
+            Self::RawRtt
+            | Self::WriteLeader
+            | Self::WriteFollower
+            | Self::RawSync
+            | Self::RawSync3
+            | Self::DurableOne => "us",
             Self::RawThroughput => "MiB/s",
             Self::CoreDepth1
             | Self::RaftRsDepth1
@@ -127,9 +156,15 @@ impl Row {
             | Self::OpenraftC64
             | Self::InprocC4096
             | Self::OpenraftC4096
-            | Self::WritePipelined => "1/s",
-            Self::RawMillion | Self::CatchUpSmall | Self::CatchUpMillion | Self::Start => "ms",
+            | Self::WritePipelined
+            | Self::DurablePipelined => "1/s",
+            Self::RawMillion
+            | Self::CatchUpSmall
+            | Self::CatchUpMillion
+            | Self::Start
+            | Self::Restart => "ms",
             Self::Memory => "MB",
+            Self::LogEntry => "B",
         }
     }
 
@@ -139,6 +174,7 @@ impl Row {
             Self::RaftRsDepth1 | Self::RaftRsDepth256 => "raft",
             Self::OpenraftC1 | Self::OpenraftC64 | Self::OpenraftC4096 => "openraft",
             Self::RawRtt | Self::RawThroughput | Self::RawMillion => "iroh",
+            Self::RawSync | Self::RawSync3 => "quorate-bench",
             _ => "quorate",
         }
     }
@@ -207,6 +243,16 @@ impl Measured {
             Row::CatchUpMillion => catch_up::entries_ms(1_000_000).await?,
             Row::Memory => memory::growth_mb()?,
             Row::Start => start::first_write_ms().await?,
+            Row::RawSync => durable::sync_us()?,
+            Row::RawSync3 => durable::sync3_us()?,
+            Row::DurableOne => durable::p50_us().await?,
+            Row::DurablePipelined => durable::pipelined_per_s().await?,
+            Row::Restart | Row::LogEntry => {
+                let restart = durable::restart().await?;
+                self.values.insert(Row::Restart, restart.ms);
+                self.values.insert(Row::LogEntry, restart.bytes_per_entry);
+                return Ok(self.values[&row]);
+            }
         };
         self.values.insert(row, value);
         Ok(value)
@@ -237,7 +283,10 @@ impl Measured {
             | Row::RawRtt
             | Row::RawThroughput
             | Row::RawMillion
-            | Row::CatchUpSmall => None,
+            | Row::CatchUpSmall
+            | Row::RawSync
+            | Row::RawSync3
+            | Row::LogEntry => None,
             Row::CoreDepth1 => Some(AtLeast(300_000.0)),
             Row::CoreDepth256 => Some(AtLeast(3_000_000.0)),
             Row::InprocC1 => Some(AtLeast(self.value_of(Row::OpenraftC1).await?)),
@@ -249,6 +298,13 @@ impl Measured {
             Row::CatchUpMillion => Some(AtMost(4.0 * self.value_of(Row::RawMillion).await?)),
             Row::Memory => Some(AtMost(1_000.0)),
             Row::Start => Some(AtMost(1_000.0)),
+            Row::DurableOne => {
+                let trip = self.value_of(Row::RawRtt).await?;
+                let syncs = self.value_of(Row::RawSync3).await?;
+                Some(AtMost(trip + syncs + 100.0))
+            }
+            Row::DurablePipelined => Some(AtLeast(50_000.0)),
+            Row::Restart => Some(AtMost(2_000.0)),
         })
     }
 }

@@ -61,7 +61,8 @@ pub(crate) async fn pipelined_per_s() -> anyhow::Result<f64> {
     Ok(median(rates))
 }
 
-async fn one_at_a_time(map: &Entries) -> anyhow::Result<f64> {
+/// Measures one write at a time, in microseconds.
+pub(crate) async fn one_at_a_time(map: &Entries) -> anyhow::Result<f64> {
     let mut took = Vec::new();
     for key in 0..WARM_UP + WRITES {
         let value = cluster::value(key);
