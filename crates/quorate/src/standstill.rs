@@ -213,9 +213,10 @@ impl Standstill {
                 "this takes care of itself while the group decides"
             }
             StandstillCause::NoQuorum { .. } | StandstillCause::OnlyLearner { .. } => {
-                "bring back the network between them, or wake those that hang; a voter whose \
-                 process has ended cannot come back as itself, and without a majority of the \
-                 others the group must be founded anew"
+                "bring back the network between them, wake those that hang, and start those that \
+                 have stopped again with their data directories; a voter without one cannot come \
+                 back as itself, and without a majority of the others the group must be founded \
+                 anew"
             }
             StandstillCause::NoLeader => "an election is under way",
         }
