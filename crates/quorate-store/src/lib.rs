@@ -35,6 +35,8 @@ pub use inspection::{GroupFound, Inspection, SegmentFound, inspect, segment_numb
 pub use memory::{Fate, MemoryFiles, Unsynced};
 pub use memory_store::{MemoryStore, recover};
 pub use record::Position;
-pub use recovery::{Damage, Opened, Recovery, RecoveryError, Report, StoreOptions, Torn};
+pub use recovery::{
+    Damage, Opened, Recovery, RecoveryError, Report, StoreOptions, Torn, recover_with,
+};
 pub use replay::genesis_entry;
 pub use store::{DiskCompletion, Store, StoreEffects};

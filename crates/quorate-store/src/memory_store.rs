@@ -4,7 +4,7 @@ use quorate_core::{Boot, DiskOp, Member, Recovered};
 
 use crate::{
     memory::MemoryFiles,
-    recovery::{Opened, Recovery, RecoveryError, StoreOptions},
+    recovery::{Opened, RecoveryError, StoreOptions, recover_with},
     store::{DiskCompletion, Store, StoreEffects},
 };
 
@@ -30,7 +30,7 @@ impl MemoryStore {
     ///
     /// # Errors
     ///
-    /// As [`Recovery::completed`].
+    /// As [`crate::Recovery::completed`].
     pub fn open(
         options: StoreOptions,
         mut files: MemoryFiles,
@@ -111,17 +111,7 @@ impl MemoryStore {
 ///
 /// # Errors
 ///
-/// As [`Recovery::completed`].
+/// As [`crate::Recovery::completed`].
 pub fn recover(options: StoreOptions, files: &mut MemoryFiles) -> Result<Opened, RecoveryError> {
-    let mut requests = Vec::new();
-    let mut recovery = Recovery::new(options, &mut requests);
-    while !requests.is_empty() {
-        for request in std::mem::take(&mut requests) {
-            let (id, result) = files.execute(request);
-            if let Some(ended) = recovery.completed(id, result, &mut requests) {
-                return ended;
-            }
-        }
-    }
-    Err(RecoveryError::Driver)
+    recover_with(options, |request| files.execute(request))
 }

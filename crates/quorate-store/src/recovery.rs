@@ -133,6 +133,28 @@ pub enum RecoveryError {
     Driver,
 }
 
+/// Starts a store, with `execute` carrying out one request after another.
+///
+/// # Errors
+///
+/// As [`Recovery::completed`].
+pub fn recover_with(
+    options: StoreOptions,
+    mut execute: impl FnMut(FileRequest) -> (FileOpId, FileResult),
+) -> Result<Opened, RecoveryError> {
+    let mut requests = Vec::new();
+    let mut recovery = Recovery::new(options, &mut requests);
+    while !requests.is_empty() {
+        for request in std::mem::take(&mut requests) {
+            let (id, result) = execute(request);
+            if let Some(ended) = recovery.completed(id, result, &mut requests) {
+                return ended;
+            }
+        }
+    }
+    Err(RecoveryError::Driver)
+}
+
 /// A store that is being started.
 #[derive(Debug)]
 pub struct Recovery {

@@ -31,7 +31,7 @@ use std::{
 };
 
 use quorate_core::PeerId;
-use quorate_store::{Opened, Recovery, StoreOptions, superblock};
+use quorate_store::{Opened, StoreOptions, recover_with, superblock};
 use tokio::time::Instant;
 
 use crate::limits::IDENTITY_TIME;
@@ -241,23 +241,12 @@ impl DataDir {
         let path = self.path.join(LOG);
         let files = RealFiles::new(path.clone());
         let mut files = files.map_err(|error| DataDirError::io(&path, "open", error))?;
-        let mut requests = Vec::new();
-        let mut recovery = Recovery::new(options, &mut requests);
-        while !requests.is_empty() {
-            for request in std::mem::take(&mut requests) {
-                let (id, result) = files.execute(request);
-                if let Some(ended) = recovery.completed(id, result, &mut requests) {
-                    let failed = |source| DataDirError::Log { path, source };
-                    let opened = ended.map_err(failed)?;
-                    if self.begins {
-                        self.identity.write(&self.path, 1)?;
-                    }
-                    return Ok((opened, files, self.lock));
-                }
-            }
+        let opened = recover_with(options, |request| files.execute(request));
+        let opened = opened.map_err(|source| DataDirError::Log { path, source })?;
+        if self.begins {
+            self.identity.write(&self.path, 1)?;
         }
-        let source = RecoveryError::Driver;
-        Err(DataDirError::Log { path, source })
+        Ok((opened, files, self.lock))
     }
 }
 
