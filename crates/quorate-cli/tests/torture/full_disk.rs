@@ -1,13 +1,21 @@
 //! A disk that is really full: a file system of a few megabytes, which only the system's
 //! administrator can make. Without that right the test says so and shows nothing.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use crate::{
     SOME, WRITERS, addresses, all_have,
     common::{Request, Up, World, dice::Dice, eventually},
     load::Load,
 };
+
+/// How long it is watched while it finds no space: a few tries.
+const TRIES: Duration = Duration::from_millis(500);
 
 /// A file system of a few megabytes.
 struct Small(PathBuf);
@@ -64,6 +72,12 @@ fn a_peer_whose_disk_is_full_serves_reads_and_goes_on_when_there_is_space() {
     }
     let full = &peers[0];
     eventually("it says so", || full.status()["disk"].as_str().map(drop));
+    // And goes on saying so while it tries again, ten times a second.
+    let until = Instant::now() + TRIES;
+    while Instant::now() < until {
+        let status = full.status();
+        assert!(status["disk"].is_string(), "{status:#}");
+    }
     // The others decide, and it serves what they decided.
     load.wait(SOME);
     let read = Request::get("/v1/kv/again-0?consistency=local").send(full.http);
